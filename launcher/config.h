@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The launcher's configuration: made once from the settings table (settings.h), validated, then
+ * only ever passed around as const.
+ */
+#pragma once
+
+#include <glib.h>
+#include <sys/types.h>
+
+typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
+typedef enum { DINV_PROTOCOL_TCP, DINV_PROTOCOL_UDP } DinvProtocol;
+typedef enum { DINV_LOG_ERROR, DINV_LOG_WARNING, DINV_LOG_INFO, DINV_LOG_DEBUG } DinvLogLevel;
+
+/* One forwarded port: 0.0.0.0:host_port of the outer container to guest_port of the guest. */
+typedef struct {
+    DinvProtocol protocol;
+    guint16 host_port;
+    guint16 guest_port;
+} DinvPortForward;
+
+/* One directory of the outer container shown in the guest; absolute, normalised paths. */
+typedef struct {
+    char *source;
+    char *target;
+    gboolean readonly;
+} DinvMountSpec;
+
+typedef struct {
+    DinvAccel accel;
+    guint cpus;           /* vCPUs, at least 1 */
+    guint64 memory_bytes; /* guest RAM, a multiple of 1 MiB */
+    guint64 disk_bytes;   /* size of data.img, a multiple of 1 MiB */
+    char *state_dir;
+    char *socket_path;
+    uid_t socket_uid; /* (uid_t)-1: leave as created */
+    gid_t socket_gid; /* (gid_t)-1: leave as created */
+    mode_t socket_mode;
+    GArray *ports;     /* of DinvPortForward */
+    GPtrArray *mounts; /* of DinvMountSpec* */
+    char **dockerd_args;
+    guint shutdown_timeout_ms;
+    guint boot_timeout_ms; /* QEMU's start to the engine's first answer */
+    char *kernel;
+    char *initrd; /* NULL: none, as for our own kernel */
+    char *rootfs;
+    char *qemu; /* program name or path */
+    DinvLogLevel log_level;
+} DinvConfig;
+
+void dinv_config_free(DinvConfig *config);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvConfig, dinv_config_free)
