@@ -19,7 +19,7 @@ typedef enum {
                                then i32 big-endian: status, signal number, or errno */
 } DinvExecType;
 
-#define DINV_EXEC_HEADER 5u
+#define DINV_EXEC_HEADER      5u
 #define DINV_EXEC_PAYLOAD_MAX 32768u
 
 /* Writes the header of a record into `header`. */

@@ -15,9 +15,9 @@
  * never frees a handle on its own; after `refused` or `reset` the handle only answers queries and
  * close. dinv_relay_mux_free() requires that every handle was closed before.
  *
- * Callbacks run only from within dinv_relay_mux_feed(), _pull() and _restart(), never from within the
- * stream functions; a callback may call every stream function, on any stream, including close of
- * the one it is called for. A callback must not call feed, pull, restart or mux_free.
+ * Callbacks run only from within dinv_relay_mux_feed(), _pull() and _restart(), never from within
+ * the stream functions; a callback may call every stream function, on any stream, including close
+ * of the one it is called for. A callback must not call feed, pull, restart or mux_free.
  */
 #pragma once
 
@@ -43,30 +43,37 @@ typedef struct {
 } DinvRelayLimits;
 
 /* Largest service name, and largest argument block that may accompany an open, in bytes. */
-#define DINV_RELAY_SERVICE_MAX 32u
+#define DINV_RELAY_SERVICE_MAX  32u
 #define DINV_RELAY_ARGUMENT_MAX 32768u
 
 typedef struct {
     /* The peer opens `service`. Answer with accept or refuse, now or later. `argument` is borrowed
      * for the call. Bytes may be read only after accept. */
-    void (*incoming)(void *user, DinvRelayStream *stream, const char *service, const uint8_t *argument,
-                     size_t argument_len);
+    void (*incoming)(void *user, DinvRelayStream *stream, const char *service,
+                     const uint8_t *argument, size_t argument_len);
     /* The peer accepted a stream that we opened. */
     void (*opened)(void *user, DinvRelayStream *stream);
     /* The peer refused a stream that we opened: `error` is a positive errno. Final. */
     void (*refused)(void *user, DinvRelayStream *stream, int error);
     /* Bytes or the end of the stream can be read. Edge: once per arrival, not repeated. */
     void (*readable)(void *user, DinvRelayStream *stream);
-    /* A write that was short (or refused with -EAGAIN) can go on. */
+    /* A write that was short, refused with -EAGAIN or filled the buffer can go on; or the last byte
+     * before a finish has left through pull; or the peer no longer reads (a write says -EPIPE). */
     void (*writable)(void *user, DinvRelayStream *stream);
-    /* The stream broke: the peer reset it, or the peer (or the mux) started anew. Final. */
+    /* The stream broke: the peer reset it, or the peer (or the mux) started anew. Final. A peer
+     * that resets after its own finish has only stopped to read: that is `writable` and -EPIPE,
+     * what it sent before stays readable to the end. */
     void (*reset)(void *user, DinvRelayStream *stream, int error);
 } DinvRelayCallbacks;
 
-/* `limits` may be NULL; it and `callbacks` are copied. `epoch` is any number that differs from the
- * one used by an earlier mux on the same transport. NULL if out of memory. */
+/* `limits` may be NULL; it and `callbacks` are copied, and any callback may be NULL (without
+ * `incoming` every open of the peer is refused with ECONNREFUSED). `epoch` is any number that
+ * differs from the one used by an earlier mux on the same transport; take a random one (getrandom),
+ * so that bytes left over in the transport cannot pass for an answer to it. NULL if out of memory.
+ */
 DinvRelayMux *dinv_relay_mux_new(DinvRelayRole role, uint64_t epoch, const DinvRelayLimits *limits,
                                  const DinvRelayCallbacks *callbacks, void *user);
+/* NULL is ignored. */
 void dinv_relay_mux_free(DinvRelayMux *mux);
 
 /* Bytes that came from the peer, in any split. 0, or -EPROTO when they break the protocol: the mux
@@ -94,7 +101,8 @@ typedef struct {
     uint64_t opened_total; /* streams since the mux was made, both directions */
     uint64_t bytes_in;     /* transport bytes, frames included */
     uint64_t bytes_out;
-    size_t memory; /* bytes of heap now held by the mux and its streams */
+    size_t memory;        /* bytes of heap now held by the mux and its streams */
+    uint64_t allocations; /* heap allocations since the mux was made */
 } DinvRelayStats;
 void dinv_relay_mux_get_stats(const DinvRelayMux *mux, DinvRelayStats *stats);
 
@@ -111,9 +119,13 @@ void dinv_relay_stream_refuse(DinvRelayStream *stream, int error);
 void *dinv_relay_stream_get_data(const DinvRelayStream *stream);
 void dinv_relay_stream_set_data(DinvRelayStream *stream, void *data);
 
-/* Copies up to `len` bytes in. Returns how many (> 0), or -EAGAIN (full: wait for `writable`),
- * -EPIPE (finished by us, or the peer no longer reads), -ECONNRESET (reset or refused). */
+/* Copies up to `len` bytes in. Returns how many (> 0, or 0 for a `len` of 0), or -EAGAIN (full:
+ * wait for `writable`), -EPIPE (finished by us, or the peer no longer reads), -ECONNRESET (reset or
+ * refused), -ENOMEM. */
 ssize_t dinv_relay_stream_write(DinvRelayStream *stream, const void *bytes, size_t len);
+/* How many bytes a write would take now; 0 where it would fail. A write of just as many is followed
+ * by `writable` when there is room again. */
+size_t dinv_relay_stream_writable_bytes(const DinvRelayStream *stream);
 /* Half-close: no more bytes from us; those written still go. Idempotent. */
 void dinv_relay_stream_finish(DinvRelayStream *stream);
 
@@ -124,7 +136,8 @@ ssize_t dinv_relay_stream_peek(const DinvRelayStream *stream, const uint8_t **by
 /* Drops `len` bytes of what peek showed and gives the credit back to the peer. */
 void dinv_relay_stream_consume(DinvRelayStream *stream, size_t len);
 
-/* Whether `finish` was called and every byte has left through pull. */
+/* Whether `finish` was called and every byte has left through pull (or the peer no longer reads, so
+ * that none is left to go). */
 bool dinv_relay_stream_is_flushed(const DinvRelayStream *stream);
 
 /* Gives the handle up. A stream that is not over in both directions is reset at the peer with

@@ -12,22 +12,27 @@
 typedef struct DinvRelayPump DinvRelayPump;
 
 typedef struct {
-    /* What to poll `fd` for from now on: POLLIN | POLLOUT, or 0 for hang-up only. May be called
-     * from within any pump function. */
+    /* What to poll `fd` for (level-triggered) from now on: POLLIN and POLLOUT as given; POLLHUP
+     * alone: nothing but a hang-up is of interest (poll with no events asked for); 0: take it out
+     * of the poll set altogether, since poll() would report a lasting hang-up for ever. May be
+     * called from within any pump function, also from dinv_relay_pump_new(). Must not free the
+     * pump. */
     void (*watch)(void *user, DinvRelayPump *pump, int fd, short events);
-    /* Both directions are over (error 0), or broke (positive errno). The pump has closed the stream
-     * and the descriptor by then, after watch(…, 0) was called for it; free the pump in here or later. */
+    /* Both directions are over (error 0), or broke (positive errno). Called once, as the last thing
+     * a pump function other than new and free does. The pump has closed the stream and the
+     * descriptor by then, after watch(…, 0) was called for it; free the pump in here or later. */
     void (*done)(void *user, DinvRelayPump *pump, int error);
-    /* More output may be waiting in the mux: called after every write into the stream. */
+    /* More output may be waiting in the mux: called after writes into the stream, and after reads
+     * from it (credit). Must not free the pump. */
     void (*output)(void *user);
 } DinvRelayPumpCallbacks;
 
-/* Takes over `fd` (a socket; made nonblocking here) and the stream handle, whose data pointer
- * becomes the pump. An open that the peer has yet to accept is fine. NULL if out of memory: then
- * neither was taken. `callbacks` is copied. */
+/* Takes over `fd` (a socket or a pipe end; made nonblocking here; the owner of pipes ignores
+ * SIGPIPE) and the stream handle, whose data pointer becomes the pump. An open that the peer has
+ * yet to accept is fine. NULL if out of memory: then neither was taken. `callbacks` is copied. */
 DinvRelayPump *dinv_relay_pump_new(DinvRelayStream *stream, int fd,
                                    const DinvRelayPumpCallbacks *callbacks, void *user);
-/* Breaks off what still runs (stream reset, fd closed, no `done`). */
+/* Breaks off what still runs (stream reset, watch(…, 0), fd closed, no `done`). NULL is ignored. */
 void dinv_relay_pump_free(DinvRelayPump *pump);
 
 /* poll() said `revents` for the pump's descriptor. */
