@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * output: a file that appears whole or not at all. It is made without a name in the directory of
+ * its path (where the file system cannot do that: under a temporary name), and gets its name when
+ * it is complete and on the disk. A crash or a full disk before that leaves nothing behind (a crash
+ * alone, and only where a temporary name was needed, leaves the temporary).
+ */
+#pragma once
+
+#include "images/error.h"
+
+typedef struct DinvOutput DinvOutput;
+
+/* Opens an empty file for the directory of `path`, with permissions `mode` (umask applies). */
+DinvOutput *dinv_output_new(const char *path, mode_t mode, GError **error);
+/* Open for reading and writing; stays owned by the output. */
+int dinv_output_get_fd(const DinvOutput *output);
+/* fsyncs the file, gives it its name, and fsyncs the directory. Without `replace` an existing file
+ * is left alone: DINV_IMAGE_ERROR_EXISTS. Blocks for as long as the disk needs. */
+gboolean dinv_output_publish(DinvOutput *output, gboolean replace,
+                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Drops what was not published. */
+void dinv_output_free(DinvOutput *output);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvOutput, dinv_output_free)
