@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+#
+# The front door. meson builds the programs, the scripts in images/ what they boot; this file only
+# names the usual ways through them.
+#
+#   make              build the programs
+#   make run          boot a microVM, run a hello container in it, stay up until Ctrl-C
+#   make images       build the guest's kernel (once, about 15 CPU-minutes) and rootfs
+#   make test         all tests but the long ones          make soak    the long ones
+#   make bench        measure                              make fuzz    FUZZ_SECONDS each
+#   make format       format the C sources                 make check   check-format, tidy, shellcheck
+#   make install      DESTDIR, PREFIX                      make clean
+#
+# BUILD: the build directory; with endings (-asan, -clang, -fuzz) also those of other builds.
+# BASE: auto, alpine, debian or a tar (images/rootfs/base --help).
+# KERNEL_SOURCE: release, newest or a version (images/kernel/build --help).
+# All variables reach the recipes through the environment, so that paths may contain spaces.
+
+export BUILD ?= build
+export BASE ?= auto
+export KERNEL_SOURCE ?= release
+export PREFIX ?= /usr
+export DESTDIR ?=
+export FUZZ_SECONDS ?= 60
+MESON_OPTIONS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+rooms := launcher guest images qmp relay tests
+c_sources := find $(rooms) -name '*.c' -print0
+c_files := find $(rooms) -name '*.[ch]' -print0
+scripts := grep -rlIZ --exclude-dir='build*' -m 1 '^\#!/bin/bash' $(rooms) .ci
+
+.PHONY: all dependencies test-dependencies setup images run test soak bench fuzz format check \
+    check-format tidy shellcheck install clean
+
+all: setup
+	@ninja -C "$$BUILD"
+
+dependencies:
+	@images/install-dependencies
+
+test-dependencies:
+	@images/install-dependencies --tests
+
+setup: dependencies
+	@[[ -e $$BUILD/build.ninja ]] || meson setup --prefix "$$PREFIX" $(MESON_OPTIONS) "$$BUILD"
+
+images: all
+	@images/assemble "$$BUILD" --base "$$BASE" --source "$$KERNEL_SOURCE"
+
+run: images
+	@tests/demo/run "$$BUILD"
+
+test: test-dependencies images
+	@tests/run-suites "$$BUILD" unit fuzz unit-asan integration
+
+soak: test-dependencies images
+	@tests/run-suites "$$BUILD" soak
+
+bench: test-dependencies images
+	@tests/bench/run "$$BUILD"
+
+fuzz: test-dependencies
+	@tests/fuzz/run "$$BUILD-fuzz" "$$FUZZ_SECONDS"
+
+format:
+	@$(c_files) | xargs -0 clang-format -i
+
+check: check-format tidy shellcheck
+
+check-format:
+	@$(c_files) | xargs -0 clang-format --dry-run --Werror
+
+tidy: all
+	@$(c_sources) | xargs -0 -n 4 -P "$$(nproc)" clang-tidy --quiet -p "$$BUILD"
+
+shellcheck:
+	@$(scripts) | xargs -0 shellcheck -x
+
+install: images
+	@meson install -C "$$BUILD" --no-rebuild $${DESTDIR:+--destdir "$$(realpath -m -- "$$DESTDIR")"}
+	@install -D -m 644 "$$BUILD/images/vmlinux" "$$DESTDIR$$PREFIX/lib/dinv/vmlinux"
+	@install -D -m 644 "$$BUILD/images/rootfs.ext4" "$$DESTDIR$$PREFIX/lib/dinv/rootfs.ext4"
+
+clean:
+	@rm -rf -- "$$BUILD" "$$BUILD"-{asan,clang,fuzz}
