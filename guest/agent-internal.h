@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the agent share: agent.c (life, channels, end), agent-configure.c (the start),
+ * agent-verbs.c (requests). */
+#pragma once
+
+#include "guest/configuration.h"
+#include "guest/control.h"
+#include "guest/engine.h"
+#include "guest/power.h"
+#include "guest/relay-host.h"
+#include "guest/shutdown.h"
+
+#define DINV_DOCKER_SOCKET "/run/docker.sock"
+#define DINV_CGROUP_ROOT   "/sys/fs/cgroup"
+#define DINV_ENGINE_CGROUP "engine" /* below the root: dockerd, containerd, shims */
+
+typedef struct {
+    DinvLoop *loop;
+    DinvLife life;
+    uint64_t start_us;
+    int signal_fd;
+    DinvTimer *find_ports;
+    uint64_t find_deadline_ms;
+    DinvControl *control; /* NULL until the port was found, like the next */
+    DinvRelayHost *relay;
+    DinvPowerButton *button;   /* NULL: no such key */
+    DinvEngineLog *engine_log; /* NULL: could not be made */
+    DinvEngine *engine;
+    DinvShutdown *shutdown;
+    DinvConfiguration *configuration; /* NULL until the first good `configure` */
+    bool engine_started;
+    char engine_version[64];
+    int mount_error; /* of dinv_mounts_prepare() */
+    const char *mount_error_what;
+    int64_t trim_id; /* of the trim request that runs; 0: none */
+    int trim_fd;
+} DinvAgent;
+
+/* Sends {"event": "phase", …}. */
+void dinv_agent_send_phase(DinvAgent *agent, const char *name);
+/* The machine cannot go on: says so (with dockerd's last lines if `with_log`), and ends it. */
+void dinv_agent_fail(DinvAgent *agent, const char *what, const char *text, bool with_log);
+/* Sends the event `ready`. */
+void dinv_agent_send_ready(DinvAgent *agent);
+
+/* A request of the launcher. */
+void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message);
+void dinv_agent_configure(DinvAgent *agent, const DinvMessage *message);

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guest/agent-internal.h"
+#include "guest/disk.h"
+#include "guest/log.h"
+#include "guest/system.h"
+
+static void handle_shutdown(DinvAgent *agent, const DinvMessage *message) {
+    struct json_object *value;
+    if (!json_object_object_get_ex(message->body, "deadline_ms", &value) ||
+        !json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0 ||
+        json_object_get_int64(value) > 24 * 3600 * 1000) {
+        dinv_control_reply_error(agent->control, message->id,
+                                 "deadline_ms: milliseconds up to a day are expected");
+        return;
+    }
+    dinv_control_reply(agent->control, message->id, NULL);
+    dinv_shutdown_begin(agent->shutdown, (uint64_t)json_object_get_int64(value));
+}
+
+static void handle_settime(DinvAgent *agent, const DinvMessage *message) {
+    struct json_object *value = NULL;
+    struct timespec time;
+    (void)json_object_object_get_ex(message->body, "time", &value);
+    if (!dinv_configuration_parse_time(value, &time)) {
+        dinv_control_reply_error(agent->control, message->id,
+                                 "time: {\"sec\": seconds since 1970, \"nsec\": …} is expected");
+        return;
+    }
+    int result = dinv_system_set_time(&time);
+    if (result < 0) {
+        dinv_control_reply_error(agent->control, message->id, strerror(-result));
+    } else {
+        dinv_control_reply(agent->control, message->id, NULL);
+    }
+}
+
+/* Where the data disk is; NULL if there is none (yet). */
+static const char *data_target(const DinvAgent *agent) {
+    return agent->configuration != NULL && agent->configuration->disk_count > 0
+               ? agent->configuration->disks[0].target
+               : NULL;
+}
+
+static void handle_stats(DinvAgent *agent, const DinvMessage *message) {
+    struct json_object *results = json_object_new_object();
+    dinv_system_add_stats(results);
+    uint64_t total = 0;
+    uint64_t available = 0;
+    if (data_target(agent) != NULL) {
+        (void)dinv_disk_usage(data_target(agent), &total, &available);
+    }
+    json_object_object_add(results, "disk_total", json_object_new_int64((int64_t)total));
+    json_object_object_add(results, "disk_free", json_object_new_int64((int64_t)available));
+    DinvRelayStats relay = {0};
+    if (agent->relay != NULL) {
+        dinv_relay_host_get_stats(agent->relay, &relay);
+    }
+    json_object_object_add(results, "relay_memory", json_object_new_int64((int64_t)relay.memory));
+    json_object_object_add(results, "relay_streams", json_object_new_int64(relay.streams));
+    dinv_control_reply(agent->control, message->id, results);
+}
+
+typedef struct {
+    int error;
+    uint64_t bytes;
+} TrimResult;
+
+static void trim_ended(void *user, pid_t pid, int wait_status) {
+    (void)pid;
+    (void)wait_status;
+    DinvAgent *agent = user;
+    TrimResult result = {.error = -EIO};
+    ssize_t len = read(agent->trim_fd, &result, sizeof result);
+    close(agent->trim_fd);
+    agent->trim_fd = -1;
+    if (len == (ssize_t)sizeof result && result.error == 0) {
+        struct json_object *results = json_object_new_object();
+        json_object_object_add(results, "bytes", json_object_new_int64((int64_t)result.bytes));
+        dinv_control_reply(agent->control, agent->trim_id, results);
+    } else {
+        dinv_control_reply_error(agent->control, agent->trim_id, strerror(-result.error));
+    }
+    agent->trim_id = 0;
+}
+
+/* FITRIM walks the whole disk: in a child, as nothing may block here. */
+static int start_trim(DinvAgent *agent, const char *target) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+        return -errno;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        TrimResult result = {0};
+        result.error = dinv_disk_trim(target, &result.bytes);
+        _exit(write(ends[1], &result, sizeof result) == (ssize_t)sizeof result ? 0 : 1);
+    }
+    int result = pid < 0 ? -errno : dinv_loop_watch_child(agent->loop, pid, trim_ended, agent);
+    close(ends[1]);
+    if (result < 0) {
+        close(ends[0]);
+        return result;
+    }
+    agent->trim_fd = ends[0];
+    return 0;
+}
+
+static void handle_trim(DinvAgent *agent, const DinvMessage *message) {
+    const char *target = data_target(agent);
+    int result = target == NULL        ? -ENODEV
+                 : agent->trim_id != 0 ? -EALREADY
+                                       : start_trim(agent, target);
+    if (result < 0) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "cannot trim the data disk: %s", strerror(-result));
+        dinv_control_reply_error(agent->control, message->id, text);
+    } else {
+        agent->trim_id = message->id;
+    }
+}
+
+void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message) {
+    static const struct {
+        const char *verb;
+        void (*handle)(DinvAgent *agent, const DinvMessage *message);
+    } verbs[] = {
+        {"configure", dinv_agent_configure},
+        {"shutdown", handle_shutdown},
+        {"settime", handle_settime},
+        {"stats", handle_stats},
+        {"trim", handle_trim},
+    };
+    for (size_t index = 0; index < sizeof verbs / sizeof verbs[0]; index++) {
+        if (strcmp(verbs[index].verb, message->verb) == 0) {
+            if (dinv_shutdown_has_begun(agent->shutdown) &&
+                verbs[index].handle == dinv_agent_configure) {
+                dinv_control_reply_error(agent->control, message->id,
+                                         "the machine is shutting down");
+            } else {
+                verbs[index].handle(agent, message);
+            }
+            return;
+        }
+    }
+    dinv_control_reply_error(agent->control, message->id, "unknown verb");
+}

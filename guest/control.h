@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * control: the guest's end of the control channel (docs/control-protocol.md): lines in, lines out,
+ * no policy. The channel comes and goes with the launcher; what is sent while nobody is connected
+ * is dropped, as the launcher that comes next starts with a `hello` of its own.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "guest/loop.h"
+#include "guest/message.h"
+
+typedef struct DinvControl DinvControl;
+
+typedef struct {
+    /* A launcher is there: the place to send `hello`. */
+    void (*connected)(void *user);
+    /* A request came; it must be answered exactly once, now or later. Borrowed for the call. */
+    void (*request)(void *user, const DinvMessage *message);
+} DinvControlCallbacks;
+
+/* Takes over `fd`. `callbacks` is copied. NULL if out of memory: then `fd` is the caller's. */
+DinvControl *dinv_control_new(DinvLoop *loop, int fd, const DinvControlCallbacks *callbacks,
+                              void *user);
+void dinv_control_free(DinvControl *control);
+
+/* Queues {"event": name, …fields}; `fields` (an object, or NULL for none) is taken over. The order
+ * of the calls is the order on the wire. Dropped when nobody is connected, or when the launcher
+ * leaves more than 4 MiB unread. */
+void dinv_control_send_event(DinvControl *control, const char *name, struct json_object *fields);
+/* The same for a reply: {"reply": id, "ok": true, …results}, or {"reply": id, "error": text}. */
+void dinv_control_reply(DinvControl *control, int64_t id, struct json_object *results);
+void dinv_control_reply_error(DinvControl *control, int64_t id, const char *text);
+
+/* Whether every queued byte was taken by the port, or there is nobody to take it. */
+bool dinv_control_is_drained(const DinvControl *control);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/exec-request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/message.h"
+#include "guest/process.h"
+
+enum { ARGUMENTS_MAX = 4096 };
+
+/* A string without a NUL in it; such a thing has no place in argv or environment. */
+static bool is_text(struct json_object *value) {
+    return json_object_is_type(value, json_type_string) &&
+           strlen(json_object_get_string(value)) == (size_t)json_object_get_string_len(value);
+}
+
+static int take_argv(struct json_object *object, DinvExecRequest *request) {
+    static const char *const shell[] = {"/bin/sh", "-l"};
+    struct json_object *array = NULL;
+    (void)json_object_object_get_ex(object, "argv", &array);
+    if (array != NULL && !json_object_is_type(array, json_type_array)) {
+        return -EINVAL;
+    }
+    size_t given = array != NULL ? json_object_array_length(array) : 0;
+    size_t count = given > 0 ? given : sizeof shell / sizeof shell[0];
+    if (given > ARGUMENTS_MAX) {
+        return -EINVAL;
+    }
+    request->argv = calloc(count + 1, sizeof *request->argv);
+    for (size_t index = 0; request->argv != NULL && index < count; index++) {
+        struct json_object *value = given > 0 ? json_object_array_get_idx(array, index) : NULL;
+        if (given > 0 && !is_text(value)) {
+            return -EINVAL;
+        }
+        request->argv[index] = strdup(given > 0 ? json_object_get_string(value) : shell[index]);
+        if (request->argv[index] == NULL) {
+            return -ENOMEM;
+        }
+    }
+    return request->argv != NULL ? 0 : -ENOMEM;
+}
+
+static bool is_given(struct json_object *variables, const char *assignment) {
+    char name[32];
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(assignment, "="), assignment);
+    return json_object_object_get_ex(variables, name, NULL);
+}
+
+static int take_environment(struct json_object *object, DinvExecRequest *request) {
+    static const char *const defaults[] = {DINV_DEFAULT_PATH, "HOME=/root", "USER=root",
+                                           "LANG=C.UTF-8", "TERM=xterm"};
+    struct json_object *variables = NULL;
+    (void)json_object_object_get_ex(object, "env", &variables);
+    if (variables != NULL && !json_object_is_type(variables, json_type_object)) {
+        return -EINVAL;
+    }
+    size_t given = variables != NULL ? (size_t)json_object_object_length(variables) : 0;
+    size_t default_count = sizeof defaults / sizeof defaults[0];
+    if (given > ARGUMENTS_MAX) {
+        return -EINVAL;
+    }
+    request->environment = calloc(given + default_count + 1, sizeof *request->environment);
+    if (request->environment == NULL) {
+        return -ENOMEM;
+    }
+    char **next = request->environment;
+    /* A terminal's kind means nothing without one. */
+    for (size_t index = 0; index < default_count - (request->terminal ? 0 : 1); index++) {
+        if (!is_given(variables, defaults[index])) {
+            if ((*next = strdup(defaults[index])) == NULL) {
+                return -ENOMEM;
+            }
+            next++;
+        }
+    }
+    if (given == 0) {
+        return 0;
+    }
+    json_object_object_foreach(variables, name, value) {
+        if (name[0] == '\0' || strchr(name, '=') != NULL || !is_text(value)) {
+            return -EINVAL;
+        }
+        if (asprintf(next, "%s=%s", name, json_object_get_string(value)) < 0) {
+            *next = NULL;
+            return -ENOMEM;
+        }
+        next++;
+    }
+    return 0;
+}
+
+static int take_size(struct json_object *object, const char *name, unsigned short *size) {
+    struct json_object *value;
+    if (!json_object_object_get_ex(object, name, &value)) {
+        return 0;
+    }
+    if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0 ||
+        json_object_get_int64(value) > 65535) {
+        return -EINVAL;
+    }
+    *size = (unsigned short)json_object_get_int64(value);
+    return 0;
+}
+
+static int take_fields(struct json_object *object, DinvExecRequest *request) {
+    struct json_object *value;
+    if (json_object_object_get_ex(object, "tty", &value)) {
+        if (!json_object_is_type(value, json_type_boolean)) {
+            return -EINVAL;
+        }
+        request->terminal = json_object_get_boolean(value);
+    }
+    if (json_object_object_get_ex(object, "cwd", &value) && value != NULL) {
+        if (!is_text(value)) {
+            return -EINVAL;
+        }
+        request->directory = strdup(json_object_get_string(value));
+        if (request->directory == NULL) {
+            return -ENOMEM;
+        }
+    }
+    int result = take_size(object, "rows", &request->rows);
+    result = result == 0 ? take_size(object, "cols", &request->columns) : result;
+    result = result == 0 ? take_argv(object, request) : result;
+    return result == 0 ? take_environment(object, request) : result;
+}
+
+int dinv_exec_request_parse(const char *text, size_t len, DinvExecRequest **request) {
+    DinvExecRequest *parsed = calloc(1, sizeof *parsed);
+    struct json_object *object = dinv_json_parse_object(text, len);
+    int result = parsed == NULL ? -ENOMEM : object == NULL ? -EINVAL : take_fields(object, parsed);
+    json_object_put(object);
+    if (result < 0) {
+        dinv_exec_request_free(parsed);
+        return result;
+    }
+    *request = parsed;
+    return 0;
+}
+
+static void free_list(char **list) {
+    for (char **item = list; list != NULL && *item != NULL; item++) {
+        free(*item);
+    }
+    free(list);
+}
+
+void dinv_exec_request_free(DinvExecRequest *request) {
+    if (request != NULL) {
+        free_list(request->argv);
+        free_list(request->environment);
+        free(request->directory);
+        free(request);
+    }
+}

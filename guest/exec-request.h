@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * exec-request: the JSON argument of the `exec` service (docs/relay-protocol.md) taken apart:
+ * {"argv": […], "tty": bool, "env": {NAME: value}, "cwd": path, "rows": n, "cols": n}, all
+ * optional.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct {
+    char **argv;        /* NULL-terminated, at least one; a login shell if none was given */
+    char **environment; /* whole: defaults, then what was given; NULL-terminated */
+    char *directory;    /* NULL: /root, or / where that is missing */
+    bool terminal;
+    unsigned short rows; /* 0: not known */
+    unsigned short columns;
+} DinvExecRequest;
+
+/* 0 with *request owned by the caller, -EINVAL (not such an argument) or -ENOMEM. */
+int dinv_exec_request_parse(const char *text, size_t len, DinvExecRequest **request);
+void dinv_exec_request_free(DinvExecRequest *request);

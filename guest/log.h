@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest room: dinv-guest, process 1 of the microVM and the launcher's agent in it.
+ *
+ * Here live the mounts, the network, the supervision of dockerd, the guest end of the relay with
+ * its services, and the orderly end of the machine. May depend on relay/ and a static json-c; no
+ * GLib, nothing from the root file system before `hello` was sent. One epoll loop (loop.h), no
+ * threads. Errors are negative errno values; text about them goes to the log.
+ *
+ * log.h: lines for a person, on the console and (from the sink's level on) to the launcher.
+ */
+#pragma once
+
+typedef enum {
+    DINV_LOG_ERROR,
+    DINV_LOG_WARNING,
+    DINV_LOG_INFO,
+    DINV_LOG_DEBUG,
+} DinvGuestLogLevel;
+
+/* The name of a level in the control protocol. */
+const char *dinv_guest_log_level_name(DinvGuestLogLevel level);
+
+/* Writes one line to standard error (the console) and hands it to the sink. Never fails; the text
+ * is cut at 1 KiB, control characters in it are replaced. */
+void dinv_guest_log(DinvGuestLogLevel level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Where lines of level `info` and above go besides the console; NULL for nowhere. The sink may log
+ * itself: such lines reach the console only. */
+typedef void (*DinvGuestLogSink)(void *user, DinvGuestLogLevel level, const char *text);
+void dinv_guest_log_set_sink(DinvGuestLogSink sink, void *user);
+
+#define dinv_log_error(...)   dinv_guest_log(DINV_LOG_ERROR, __VA_ARGS__)
+#define dinv_log_warning(...) dinv_guest_log(DINV_LOG_WARNING, __VA_ARGS__)
+#define dinv_log_info(...)    dinv_guest_log(DINV_LOG_INFO, __VA_ARGS__)

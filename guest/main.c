@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "guest/agent.h"
+#include "guest/loop.h"
+
+/* The kernel gives process 1 the console, if the root file system has one; whatever is opened later
+ * must not end up on the standard descriptors. */
+static void open_standard_fds(void) {
+    int fd;
+    do {
+        fd = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
+        if (fd < 0) {
+            fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        }
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+int main(int argc, char **argv) {
+    uint64_t start_us = dinv_boottime_us();
+    if (getpid() != 1) {
+        if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+            printf("dinv-guest %s\n", DINV_VERSION);
+            return EXIT_SUCCESS;
+        }
+        (void)fprintf(stderr, "dinv-guest is the first process of dinv's microVM, and of no use "
+                              "elsewhere\n");
+        return EXIT_FAILURE;
+    }
+    /* Blocked, all of them: they come through a descriptor from now on. */
+    sigset_t signals;
+    (void)sigfillset(&signals);
+    (void)sigprocmask(SIG_SETMASK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)umask(022);
+    open_standard_fds();
+    dinv_agent_run(start_us);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation. Bytes from the port go into the mux as they come; its callbacks reach the
+ * service of the stream, which may write to any stream. Whoever writes says so, and a timer of 0
+ * ms, at the end of the same round of the loop, pulls what has gathered out of the mux and writes
+ * it: 64 KiB at a time, as few large writes are what a virtio port is quick with. What the port
+ * does not take at once stays in the buffer, and nothing is pulled until it is gone: then the
+ * credit and the bounds of the mux hold back everybody else.
+ */
+#include "guest/relay-host.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "guest/log.h"
+#include "guest/port.h"
+
+enum { OUTPUT_SIZE = 64 * 1024, PULLS_A_ROUND = 16 };
+
+struct DinvRelayHost {
+    DinvLoop *loop;
+    DinvPort *port;
+    DinvRelayMux *mux;
+    DinvTimer *flush;
+    char *docker_socket;
+    DinvEngineLog *log;
+    DinvService *services;
+    bool complained; /* about the protocol, since the launcher came */
+    size_t output_start;
+    size_t output_len;
+    uint8_t output[OUTPUT_SIZE];
+};
+
+static const struct {
+    const char *name;
+    DinvServiceOpen open;
+} services[] = {
+    {"docker", dinv_service_docker_open},
+    {"exec", dinv_service_exec_open},
+    {"log", dinv_service_log_open},
+};
+
+static uint64_t make_epoch(void) {
+    uint64_t epoch;
+    /* Before the launcher's entropy has come the kernel may have none: the clock differs too. */
+    if (getrandom(&epoch, sizeof epoch, GRND_NONBLOCK) != (ssize_t)sizeof epoch) {
+        epoch = dinv_boottime_us();
+    }
+    return epoch;
+}
+
+static void incoming(void *user, DinvRelayStream *stream, const char *name, const uint8_t *argument,
+                     size_t argument_len) {
+    DinvRelayHost *host = user;
+    int result = -ENOENT;
+    for (size_t index = 0; index < sizeof services / sizeof services[0]; index++) {
+        if (strcmp(services[index].name, name) != 0) {
+            continue;
+        }
+        DinvService *service = NULL;
+        result = services[index].open(host, stream, argument, argument_len, &service);
+        if (result == 0 && service != NULL) {
+            service->host = host;
+            service->previous = NULL;
+            service->next = host->services;
+            if (service->next != NULL) {
+                service->next->previous = service;
+            }
+            host->services = service;
+            service->operations->writable(service);
+        }
+        break;
+    }
+    if (result < 0) {
+        dinv_relay_stream_refuse(stream, -result);
+        dinv_relay_stream_close(stream, 0);
+    }
+    dinv_relay_host_has_output(host);
+}
+
+static void stream_readable(void *user, DinvRelayStream *stream) {
+    (void)user;
+    DinvService *service = dinv_relay_stream_get_data(stream);
+    if (service != NULL) {
+        service->operations->readable(service);
+    }
+}
+
+static void stream_writable(void *user, DinvRelayStream *stream) {
+    (void)user;
+    DinvService *service = dinv_relay_stream_get_data(stream);
+    if (service != NULL) {
+        service->operations->writable(service);
+    }
+}
+
+static void stream_broken(void *user, DinvRelayStream *stream, int error) {
+    (void)user;
+    DinvService *service = dinv_relay_stream_get_data(stream);
+    if (service != NULL) {
+        service->operations->broken(service, error);
+    }
+}
+
+/* We open no streams, so that these two are never called. */
+static void stream_opened(void *user, DinvRelayStream *stream) {
+    (void)user;
+    (void)stream;
+}
+
+static const DinvRelayCallbacks mux_callbacks = {
+    .incoming = incoming,
+    .opened = stream_opened,
+    .refused = stream_broken,
+    .readable = stream_readable,
+    .writable = stream_writable,
+    .reset = stream_broken,
+};
+
+void dinv_relay_host_has_output(DinvRelayHost *host) {
+    if (!dinv_timer_is_set(host->flush)) {
+        dinv_timer_set(host->flush, 0);
+    }
+}
+
+/* Everything on the transport is void: streams, half frames in either direction. */
+static void start_anew(DinvRelayHost *host) {
+    host->output_start = host->output_len = 0;
+    dinv_relay_mux_restart(host->mux, make_epoch());
+    dinv_relay_host_has_output(host);
+}
+
+static void protocol_error(DinvRelayHost *host) {
+    if (!host->complained) {
+        host->complained = true;
+        dinv_log_error("relay: the launcher broke the protocol, starting anew");
+    }
+    start_anew(host);
+}
+
+/* Whether all of the buffer went. */
+static bool write_output(DinvRelayHost *host) {
+    while (host->output_start < host->output_len) {
+        ssize_t written = dinv_port_write(host->port, host->output + host->output_start,
+                                          host->output_len - host->output_start);
+        if (written < 0) {
+            return false;
+        }
+        host->output_start += (size_t)written;
+    }
+    host->output_start = host->output_len = 0;
+    return true;
+}
+
+static void flush(void *user) {
+    DinvRelayHost *host = user;
+    if (!dinv_port_is_connected(host->port)) {
+        return;
+    }
+    for (int turn = 0; turn < PULLS_A_ROUND; turn++) {
+        if (!write_output(host)) {
+            return;
+        }
+        ssize_t pulled = dinv_relay_mux_pull(host->mux, host->output, sizeof host->output);
+        if (pulled < 0) {
+            protocol_error(host);
+            return;
+        }
+        if (pulled == 0) {
+            return;
+        }
+        host->output_len = (size_t)pulled;
+    }
+    if (write_output(host) && dinv_relay_mux_has_output(host->mux)) {
+        dinv_timer_set(host->flush, 0);
+    }
+}
+
+static void port_connected(void *user) {
+    DinvRelayHost *host = user;
+    host->complained = false;
+    dinv_relay_host_has_output(host);
+}
+
+static void port_disconnected(void *user) {
+    start_anew(user);
+}
+
+static void port_received(void *user, const uint8_t *bytes, size_t len) {
+    DinvRelayHost *host = user;
+    if (dinv_relay_mux_feed(host->mux, bytes, len) < 0) {
+        protocol_error(host);
+    }
+    if (dinv_relay_mux_has_output(host->mux)) {
+        dinv_relay_host_has_output(host);
+    }
+}
+
+DinvRelayHost *dinv_relay_host_new(DinvLoop *loop, int fd, const char *docker_socket,
+                                   DinvEngineLog *log) {
+    static const DinvPortCallbacks port_callbacks = {
+        .connected = port_connected,
+        .disconnected = port_disconnected,
+        .received = port_received,
+        .writable = flush,
+    };
+    DinvRelayHost *host = calloc(1, sizeof *host);
+    if (host == NULL) {
+        return NULL;
+    }
+    host->loop = loop;
+    host->log = log;
+    host->docker_socket = strdup(docker_socket);
+    host->mux = dinv_relay_mux_new(DINV_RELAY_GUEST, make_epoch(), NULL, &mux_callbacks, host);
+    host->flush = dinv_timer_new(loop, flush, host);
+    if (host->docker_socket != NULL && host->mux != NULL && host->flush != NULL) {
+        host->port = dinv_port_new(loop, fd, &port_callbacks, host);
+    }
+    if (host->port == NULL) {
+        dinv_relay_host_free(host);
+        return NULL;
+    }
+    return host;
+}
+
+void dinv_relay_host_free(DinvRelayHost *host) {
+    if (host == NULL) {
+        return;
+    }
+    while (host->services != NULL) {
+        dinv_service_end(host->services);
+    }
+    if (host->mux != NULL) {
+        dinv_relay_mux_free(host->mux);
+    }
+    dinv_timer_free(host->flush);
+    dinv_port_free(host->port);
+    free(host->docker_socket);
+    free(host);
+}
+
+void dinv_relay_host_get_stats(const DinvRelayHost *host, DinvRelayStats *stats) {
+    dinv_relay_mux_get_stats(host->mux, stats);
+}
+
+void dinv_service_end(DinvService *service) {
+    if (service->previous != NULL) {
+        service->previous->next = service->next;
+    } else {
+        service->host->services = service->next;
+    }
+    if (service->next != NULL) {
+        service->next->previous = service->previous;
+    }
+    service->operations->destroy(service);
+}
+
+DinvLoop *dinv_relay_host_get_loop(const DinvRelayHost *host) {
+    return host->loop;
+}
+
+const char *dinv_relay_host_get_docker_socket(const DinvRelayHost *host) {
+    return host->docker_socket;
+}
+
+DinvEngineLog *dinv_relay_host_get_log(const DinvRelayHost *host) {
+    return host->log;
+}

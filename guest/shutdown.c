@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/shutdown.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+enum {
+    DEADLINE_LEAST_MS = 200,
+    TERM_GRACE_MS = 500,    /* between SIGTERM and SIGKILL for what is not dockerd's */
+    KILL_GRACE_MS = 2000,   /* for processes that even SIGKILL does not end */
+    UNMOUNT_AGAIN_MS = 20,  /* mount namespaces go a moment after their last process */
+    UNMOUNT_LEAST_MS = 500, /* is tried for this long even if the deadline has passed */
+    DRAIN_AGAIN_MS = 5,
+    DRAIN_MS = 500,
+};
+
+struct DinvShutdown {
+    DinvLife *life;
+    DinvShutdownOperations operations;
+    void *user;
+    DinvTimer *timer;
+    bool begun;
+    uint64_t start_ms;
+    uint64_t deadline_ms; /* absolute, like the next */
+    uint64_t give_up_ms;  /* of the present step, where one is needed */
+};
+
+static void step(void *user);
+
+DinvShutdown *dinv_shutdown_new(DinvLoop *loop, DinvLife *life,
+                                const DinvShutdownOperations *operations, void *user) {
+    DinvShutdown *shutdown = calloc(1, sizeof *shutdown);
+    if (shutdown == NULL) {
+        return NULL;
+    }
+    shutdown->life = life;
+    shutdown->operations = *operations;
+    shutdown->user = user;
+    shutdown->timer = dinv_timer_new(loop, step, shutdown);
+    if (shutdown->timer == NULL) {
+        free(shutdown);
+        return NULL;
+    }
+    return shutdown;
+}
+
+void dinv_shutdown_free(DinvShutdown *shutdown) {
+    if (shutdown != NULL) {
+        dinv_timer_free(shutdown->timer);
+        free(shutdown);
+    }
+}
+
+bool dinv_shutdown_has_begun(const DinvShutdown *shutdown) {
+    return shutdown->begun;
+}
+
+static uint64_t until(uint64_t when) {
+    uint64_t now = dinv_now_ms();
+    return when > now ? when - now : 0;
+}
+
+/* The moment at `eighths` of the whole time. */
+static uint64_t moment(const DinvShutdown *shutdown, uint64_t eighths) {
+    return shutdown->start_ms + (shutdown->deadline_ms - shutdown->start_ms) * eighths / 8;
+}
+
+static void enter_farewell(DinvShutdown *shutdown, bool clean) {
+    (void)dinv_life_set(shutdown->life, DINV_LIFE_FAREWELL);
+    shutdown->give_up_ms = dinv_now_ms() + DRAIN_MS;
+    shutdown->operations.send_exit(shutdown->user, clean);
+    dinv_timer_set(shutdown->timer, 0);
+}
+
+static void unmount(DinvShutdown *shutdown) {
+    bool clean = shutdown->operations.unmount(shutdown->user);
+    if (clean || until(shutdown->give_up_ms) == 0) {
+        enter_farewell(shutdown, clean);
+    } else {
+        dinv_timer_set(shutdown->timer, UNMOUNT_AGAIN_MS);
+    }
+}
+
+static void enter_unmounting(DinvShutdown *shutdown) {
+    (void)dinv_life_set(shutdown->life, DINV_LIFE_UNMOUNTING);
+    uint64_t least = dinv_now_ms() + UNMOUNT_LEAST_MS;
+    shutdown->give_up_ms = shutdown->deadline_ms > least ? shutdown->deadline_ms : least;
+    unmount(shutdown);
+}
+
+static void enter_killing(DinvShutdown *shutdown) {
+    (void)dinv_life_set(shutdown->life, DINV_LIFE_KILLING);
+    shutdown->operations.signal_everything(shutdown->user, SIGKILL);
+    dinv_timer_set(shutdown->timer, KILL_GRACE_MS);
+}
+
+static void enter_terminating(DinvShutdown *shutdown) {
+    (void)dinv_life_set(shutdown->life, DINV_LIFE_TERMINATING);
+    if (!shutdown->operations.has_processes(shutdown->user)) {
+        enter_unmounting(shutdown);
+        return;
+    }
+    shutdown->operations.signal_everything(shutdown->user, SIGTERM);
+    uint64_t left = until(moment(shutdown, 6));
+    dinv_timer_set(shutdown->timer, left < TERM_GRACE_MS ? left : TERM_GRACE_MS);
+}
+
+static void enter_cutting(DinvShutdown *shutdown) {
+    (void)dinv_life_set(shutdown->life, DINV_LIFE_CUTTING);
+    shutdown->operations.kill_containers(shutdown->user);
+    dinv_timer_set(shutdown->timer, until(moment(shutdown, 6)));
+}
+
+static void farewell(DinvShutdown *shutdown) {
+    if (!shutdown->operations.is_drained(shutdown->user) && until(shutdown->give_up_ms) > 0) {
+        dinv_timer_set(shutdown->timer, DRAIN_AGAIN_MS);
+        return;
+    }
+    (void)dinv_life_set(shutdown->life, DINV_LIFE_OFF);
+    shutdown->operations.power_off(shutdown->user);
+}
+
+/* The time of the present step is over. */
+static void step(void *user) {
+    DinvShutdown *shutdown = user;
+    switch (shutdown->life->state) {
+    case DINV_LIFE_STOPPING:
+        enter_cutting(shutdown);
+        break;
+    case DINV_LIFE_CUTTING:
+    case DINV_LIFE_TERMINATING:
+        enter_killing(shutdown);
+        break;
+    case DINV_LIFE_KILLING:
+        enter_unmounting(shutdown);
+        break;
+    case DINV_LIFE_UNMOUNTING:
+        unmount(shutdown);
+        break;
+    case DINV_LIFE_FAREWELL:
+        farewell(shutdown);
+        break;
+    case DINV_LIFE_BOOT:
+    case DINV_LIFE_WAITING:
+    case DINV_LIFE_STARTING:
+    case DINV_LIFE_READY:
+    case DINV_LIFE_OFF:
+    case DINV_LIFE_COUNT:
+        break;
+    }
+}
+
+void dinv_shutdown_begin(DinvShutdown *shutdown, uint64_t deadline_ms) {
+    uint64_t least = deadline_ms > DEADLINE_LEAST_MS ? deadline_ms : DEADLINE_LEAST_MS;
+    uint64_t deadline = dinv_now_ms() + least;
+    if (shutdown->begun) {
+        if (deadline < shutdown->deadline_ms) {
+            shutdown->deadline_ms = deadline;
+            if (shutdown->life->state == DINV_LIFE_STOPPING) {
+                dinv_timer_set(shutdown->timer, until(moment(shutdown, 5)));
+            } else if (shutdown->life->state == DINV_LIFE_CUTTING) {
+                dinv_timer_set(shutdown->timer, until(moment(shutdown, 6)));
+            }
+        }
+        return;
+    }
+    shutdown->begun = true;
+    shutdown->start_ms = dinv_now_ms();
+    shutdown->deadline_ms = deadline;
+    if (shutdown->operations.engine_is_running(shutdown->user)) {
+        (void)dinv_life_set(shutdown->life, DINV_LIFE_STOPPING);
+        shutdown->operations.signal_engine(shutdown->user, SIGTERM);
+        dinv_timer_set(shutdown->timer, until(moment(shutdown, 5)));
+    } else {
+        enter_terminating(shutdown);
+    }
+}
+
+void dinv_shutdown_children_ended(DinvShutdown *shutdown) {
+    switch (shutdown->life->state) {
+    case DINV_LIFE_STOPPING:
+    case DINV_LIFE_CUTTING:
+        if (!shutdown->operations.engine_is_running(shutdown->user)) {
+            enter_terminating(shutdown);
+        }
+        break;
+    case DINV_LIFE_TERMINATING:
+    case DINV_LIFE_KILLING:
+        if (!shutdown->operations.has_processes(shutdown->user)) {
+            enter_unmounting(shutdown);
+        }
+        break;
+    case DINV_LIFE_BOOT:
+    case DINV_LIFE_WAITING:
+    case DINV_LIFE_STARTING:
+    case DINV_LIFE_READY:
+    case DINV_LIFE_UNMOUNTING:
+    case DINV_LIFE_FAREWELL:
+    case DINV_LIFE_OFF:
+    case DINV_LIFE_COUNT:
+        break;
+    }
+}
