@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The verbs of the command line. Each gets the words behind its name and returns the exit status;
+ * what went wrong is on stderr by then. All but `run` work from another process than the
+ * launcher's.
+ */
+#pragma once
+
+#include "launcher/config.h"
+
+/* dinv itself failed; the message says why. */
+#define DINV_EXIT_FAILED 125
+/* As a shell has it: the command cannot be run, or was not found. */
+#define DINV_EXIT_NOT_EXECUTABLE 126
+#define DINV_EXIT_NOT_FOUND      127
+
+/* Serves until stopped, or runs `command` (NULL-terminated, may be empty) and ends with its status.
+ */
+int dinv_cli_run(const DinvConfig *config, char **command);
+
+int dinv_cli_status(const DinvConfig *config, int argc, char **argv);
+int dinv_cli_health(const DinvConfig *config);
+int dinv_cli_logs(const DinvConfig *config, int argc, char **argv);
+int dinv_cli_shell(const DinvConfig *config, int argc, char **argv);
+int dinv_cli_image(int argc, char **argv);
+
+/* Prints "dinv: TEXT" to stderr. */
+void dinv_cli_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's console: kept in a file of bounded size (the one before it beside it as PATH.1), its
+ * last lines in memory for the message when the guest dies.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+typedef struct DinvConsole DinvConsole;
+
+/* Takes `fd`, a nonblocking stream socket; the file at `path` is made anew. */
+DinvConsole *dinv_console_new(int fd, const char *path, GError **error);
+/* Reads what still waits in the channel, without blocking. */
+void dinv_console_drain(DinvConsole *console);
+/* The last `lines` lines, printable (dinv_log_printable). Transfer full. */
+char *dinv_console_get_tail(DinvConsole *console, guint lines);
+void dinv_console_free(DinvConsole *console);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvConsole, dinv_console_free)

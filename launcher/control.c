@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/control.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "launcher/log.h"
+
+#define LINE_MAX_BYTES (1u << 20)
+#define READ_CHUNK     16384u
+#define JSON_DEPTH     16
+
+typedef struct {
+    DinvControl *control;
+    gint64 id;
+    guint timeout_source;
+    DinvControlReply callback;
+    gpointer user;
+} Request;
+
+struct DinvControl {
+    int fd;
+    guint read_source;
+    guint write_source;
+    DinvControlCallbacks callbacks;
+    gpointer user;
+    GByteArray *input;
+    gboolean skipping_line; /* the rest of a line that was too long */
+    GByteArray *output;
+    GHashTable *requests; /* gint64* -> Request*, owned */
+    gint64 last_id;
+};
+
+G_DEFINE_QUARK(dinv - control - error - quark, dinv_control_error)
+
+static void request_free(gpointer data) {
+    Request *request = data;
+    g_clear_handle_id(&request->timeout_source, g_source_remove);
+    g_free(request);
+}
+
+/* Ends a request: takes it out of the table first, so that its callback may make new ones. */
+static void complete(Request *request, struct json_object *reply, const GError *error) {
+    gint64 id = request->id;
+    g_hash_table_steal(request->control->requests, &id);
+    if (request->callback != NULL) {
+        request->callback(reply, error, request->user);
+    }
+    request_free(request);
+}
+
+static void fail_all(DinvControl *control) {
+    g_autoptr(GError) error = g_error_new(DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_CLOSED,
+                                          "the control channel was closed");
+    GHashTableIter iter;
+    gpointer value = NULL;
+    g_hash_table_iter_init(&iter, control->requests);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        complete(value, NULL, error);
+        g_hash_table_iter_init(&iter, control->requests);
+    }
+}
+
+static void close_channel(DinvControl *control) {
+    if (control->fd < 0) {
+        return;
+    }
+    g_clear_handle_id(&control->read_source, g_source_remove);
+    g_clear_handle_id(&control->write_source, g_source_remove);
+    (void)close(control->fd);
+    control->fd = -1;
+    fail_all(control);
+    control->callbacks.closed(control->user);
+}
+
+static const char *get_string(struct json_object *message, const char *key, const char *fallback) {
+    struct json_object *value = NULL;
+    if (!json_object_object_get_ex(message, key, &value) ||
+        !json_object_is_type(value, json_type_string)) {
+        return fallback;
+    }
+    return json_object_get_string(value);
+}
+
+static gint64 get_int(struct json_object *message, const char *key) {
+    struct json_object *value = NULL;
+    if (!json_object_object_get_ex(message, key, &value) ||
+        !json_object_is_type(value, json_type_int)) {
+        return 0;
+    }
+    return json_object_get_int64(value);
+}
+
+static gboolean get_bool(struct json_object *message, const char *key) {
+    struct json_object *value = NULL;
+    return json_object_object_get_ex(message, key, &value) &&
+           json_object_is_type(value, json_type_boolean) && json_object_get_boolean(value);
+}
+
+static DinvLogLevel parse_level(const char *name) {
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return (DinvLogLevel)i;
+        }
+    }
+    return DINV_LOG_INFO;
+}
+
+static void handle_event(DinvControl *control, const char *event, struct json_object *message) {
+    const DinvControlCallbacks *callbacks = &control->callbacks;
+    gint64 uptime_us = get_int(message, "uptime_us");
+    if (strcmp(event, "hello") == 0) {
+        callbacks->hello(get_int(message, "protocol"), get_string(message, "version", "?"),
+                         get_string(message, "kernel", "?"), uptime_us, control->user);
+    } else if (strcmp(event, "phase") == 0) {
+        callbacks->phase(get_string(message, "name", "?"), uptime_us, control->user);
+    } else if (strcmp(event, "ready") == 0) {
+        callbacks->ready(get_string(message, "engine", "?"), uptime_us, control->user);
+    } else if (strcmp(event, "log") == 0) {
+        callbacks->log(parse_level(get_string(message, "level", "info")),
+                       get_string(message, "text", ""), control->user);
+    } else if (strcmp(event, "failed") == 0) {
+        callbacks->failed(get_string(message, "what", "?"), get_string(message, "text", "?"),
+                          get_string(message, "log", NULL), control->user);
+    } else if (strcmp(event, "exit") == 0) {
+        callbacks->exiting(get_bool(message, "clean"), control->user);
+    } else {
+        g_debug("control: unknown event, ignoring");
+    }
+}
+
+static void handle_reply(DinvControl *control, struct json_object *message) {
+    gint64 id = get_int(message, "reply");
+    Request *request = g_hash_table_lookup(control->requests, &id);
+    if (request == NULL) {
+        g_debug("control: reply to no request of ours (it timed out?), ignoring");
+        return;
+    }
+    const char *text = get_string(message, "error", NULL);
+    if (text != NULL || !get_bool(message, "ok")) {
+        g_autofree char *printable = dinv_log_printable(text != NULL ? text : "a reply without ok");
+        g_autoptr(GError) error =
+            g_error_new_literal(DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_REFUSED, printable);
+        complete(request, NULL, error);
+    } else {
+        complete(request, message, NULL);
+    }
+}
+
+static void handle_line(DinvControl *control, const char *line, gsize length) {
+    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
+    struct json_object *message = json_tokener_parse_ex(tokener, line, (int)length);
+    enum json_tokener_error result = json_tokener_get_error(tokener);
+    json_tokener_free(tokener);
+    if (result != json_tokener_success || !json_object_is_type(message, json_type_object)) {
+        dinv_log(DINV_LOG_WARNING, "the guest sent a control line that is not a JSON object, "
+                                   "ignoring");
+        json_object_put(message);
+        return;
+    }
+    const char *event = get_string(message, "event", NULL);
+    if (event != NULL) {
+        handle_event(control, event, message);
+    } else if (json_object_object_get_ex(message, "reply", NULL)) {
+        handle_reply(control, message);
+    }
+    json_object_put(message);
+}
+
+/* Handles the whole lines in `input` and drops lines over the limit. */
+static void handle_input(DinvControl *control) {
+    for (;;) {
+        GByteArray *input = control->input;
+        const guint8 *newline = input->len > 0 ? memchr(input->data, '\n', input->len) : NULL;
+        if (newline == NULL) {
+            break;
+        }
+        guint length = (guint)(newline - input->data);
+        if (!control->skipping_line) {
+            g_autofree char *line = g_strndup((const char *)input->data, length);
+            g_byte_array_remove_range(input, 0, length + 1);
+            handle_line(control, line, length);
+        } else {
+            g_byte_array_remove_range(input, 0, length + 1);
+            control->skipping_line = FALSE;
+        }
+    }
+    if (control->input->len > LINE_MAX_BYTES) {
+        dinv_log(DINV_LOG_WARNING, "the guest sent a control line over 1 MiB, ignoring");
+        control->skipping_line = TRUE;
+        g_byte_array_set_size(control->input, 0);
+    }
+}
+
+static gboolean on_readable(int fd, GIOCondition condition, gpointer user) {
+    DinvControl *control = user;
+    guint8 chunk[READ_CHUNK];
+    ssize_t got = read(fd, chunk, sizeof chunk);
+    (void)condition;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return G_SOURCE_CONTINUE;
+    }
+    if (got <= 0) {
+        control->read_source = 0;
+        close_channel(control);
+        return G_SOURCE_REMOVE;
+    }
+    g_byte_array_append(control->input, chunk, (guint)got);
+    handle_input(control);
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_writable(int fd, GIOCondition condition, gpointer user) {
+    DinvControl *control = user;
+    (void)condition;
+    ssize_t sent = send(fd, control->output->data, control->output->len, MSG_NOSIGNAL);
+    if (sent > 0) {
+        g_byte_array_remove_range(control->output, 0, (guint)sent);
+    } else if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        /* The reader sees the end of the channel too, and reports it. */
+        g_byte_array_set_size(control->output, 0);
+    }
+    if (control->output->len > 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    control->write_source = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean on_timeout(gpointer user) {
+    Request *request = user;
+    request->timeout_source = 0;
+    g_autoptr(GError) error = g_error_new(DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_TIMEOUT,
+                                          "the guest did not answer in time");
+    complete(request, NULL, error);
+    return G_SOURCE_REMOVE;
+}
+
+/* A request on a channel that has ended fails from the loop, as all others do. */
+static gboolean on_request_without_channel(gpointer user) {
+    Request *request = user;
+    request->timeout_source = 0;
+    g_autoptr(GError) error = g_error_new(DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_CLOSED,
+                                          "the control channel was closed");
+    complete(request, NULL, error);
+    return G_SOURCE_REMOVE;
+}
+
+void dinv_control_request(DinvControl *control, const char *verb, struct json_object *fields,
+                          guint timeout_ms, DinvControlReply callback, gpointer user) {
+    struct json_object *message = fields != NULL ? fields : json_object_new_object();
+    Request *request = g_new0(Request, 1);
+    request->control = control;
+    request->id = ++control->last_id;
+    request->callback = callback;
+    request->user = user;
+    g_hash_table_insert(control->requests, &request->id, request);
+    if (control->fd < 0) {
+        request->timeout_source = g_idle_add(on_request_without_channel, request);
+        json_object_put(message);
+        return;
+    }
+    request->timeout_source = g_timeout_add(timeout_ms, on_timeout, request);
+    json_object_object_add(message, "id", json_object_new_int64(request->id));
+    json_object_object_add(message, "verb", json_object_new_string(verb));
+    const char *text = json_object_to_json_string_ext(message, JSON_C_TO_STRING_PLAIN);
+    g_byte_array_append(control->output, (const guint8 *)text, (guint)strlen(text));
+    g_byte_array_append(control->output, (const guint8 *)"\n", 1);
+    json_object_put(message);
+    if (control->write_source == 0) {
+        control->write_source = g_unix_fd_add(control->fd, G_IO_OUT, on_writable, control);
+    }
+}
+
+DinvControl *dinv_control_new(int fd, const DinvControlCallbacks *callbacks, gpointer user) {
+    DinvControl *control = g_new0(DinvControl, 1);
+    control->fd = fd;
+    control->callbacks = *callbacks;
+    control->user = user;
+    control->input = g_byte_array_new();
+    control->output = g_byte_array_new();
+    control->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, request_free);
+    control->read_source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_readable, control);
+    return control;
+}
+
+void dinv_control_free(DinvControl *control) {
+    if (control == NULL) {
+        return;
+    }
+    g_clear_handle_id(&control->read_source, g_source_remove);
+    g_clear_handle_id(&control->write_source, g_source_remove);
+    if (control->fd >= 0) {
+        (void)close(control->fd);
+    }
+    fail_all(control);
+    g_hash_table_unref(control->requests);
+    g_byte_array_unref(control->input);
+    g_byte_array_unref(control->output);
+    g_free(control);
+}

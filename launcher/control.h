@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The launcher's end of the control channel (docs/control-protocol.md): events of the guest become
+ * typed callbacks, requests get a reply or an error exactly once. Texts of the guest are passed on
+ * as they came: make them printable before they meet a terminal.
+ */
+#pragma once
+
+#include <gio/gio.h>
+#include <json-c/json.h>
+
+#include "launcher/config.h"
+
+#define DINV_CONTROL_PROTOCOL 1
+
+typedef struct DinvControl DinvControl;
+
+#define DINV_CONTROL_ERROR (dinv_control_error_quark())
+GQuark dinv_control_error_quark(void);
+typedef enum {
+    DINV_CONTROL_ERROR_REFUSED, /* the guest answered with an error */
+    DINV_CONTROL_ERROR_TIMEOUT,
+    DINV_CONTROL_ERROR_CLOSED,
+} DinvControlErrorCode;
+
+/* Strings are borrowed for the call. Times are microseconds of the guest's CLOCK_BOOTTIME. */
+typedef struct {
+    void (*hello)(gint64 protocol, const char *version, const char *kernel, gint64 uptime_us,
+                  gpointer user);
+    void (*phase)(const char *name, gint64 uptime_us, gpointer user);
+    void (*ready)(const char *engine, gint64 uptime_us, gpointer user);
+    void (*log)(DinvLogLevel level, const char *text, gpointer user);
+    /* `log` may be NULL. */
+    void (*failed)(const char *what, const char *text, const char *log, gpointer user);
+    void (*exiting)(gboolean clean, gpointer user);
+    /* The channel ended; every request was answered with ERROR_CLOSED before. */
+    void (*closed)(gpointer user);
+} DinvControlCallbacks;
+
+/* `reply` is borrowed, NULL with `error` set if there is none. */
+typedef void (*DinvControlReply)(struct json_object *reply, const GError *error, gpointer user);
+
+/* Takes `fd`, a nonblocking stream socket. Runs in the default GMainContext. */
+DinvControl *dinv_control_new(int fd, const DinvControlCallbacks *callbacks, gpointer user);
+/* Must not be called from within one of its callbacks. Pending requests fail with
+ * ERROR_CLOSED. */
+void dinv_control_free(DinvControl *control);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvControl, dinv_control_free)
+
+/* Sends {"id":…, "verb":verb, fields…}. `fields` (an object, may be NULL) is taken. `callback` (may
+ * be NULL) runs later, never from within this call. */
+void dinv_control_request(DinvControl *control, const char *verb, struct json_object *fields,
+                          guint timeout_ms, DinvControlReply callback, gpointer user);

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The duties of a container's PID 1, apart from the launcher's work: the launcher runs as its
+ * child, signals from outside are passed on, every orphan is reaped.
+ */
+#pragma once
+
+/* As PID 1: forks; returns in the child, and ends the parent with the child's status when the
+ * child ends. Otherwise does nothing. Call before any thread or GLib source exists. */
+void dinv_init_split(void);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Job mode: the user's command, run in the outer container with DOCKER_HOST set. It has our stdin,
+ * stdout and stderr, and our process group, so that a terminal works for it.
+ */
+#pragma once
+
+#include <glib.h>
+
+typedef struct DinvJob DinvJob;
+
+/* Spawns `command`. `ended` runs once, from the default GMainContext, with its exit status as a
+ * shell has it (128 + signal when killed). NULL when it cannot be started: *status is then 126 or
+ * 127 and the reason was logged. */
+DinvJob *dinv_job_start(char **command, const char *socket_path,
+                        void (*ended)(int status, gpointer user), gpointer user, int *status);
+
+/* Passes a signal on, unless the terminal gave it to the command already. */
+void dinv_job_signal(DinvJob *job, int signal_number);
+
+void dinv_job_free(DinvJob *job);

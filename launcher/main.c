@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/cli-doctor.h"
+#include "launcher/cli.h"
+#include "launcher/help.h"
+#include "launcher/init.h"
+#include "launcher/settings.h"
+
+static int print(char *text) {
+    g_autofree char *owned = text;
+    return fputs(owned, stdout) >= 0 && fflush(stdout) == 0 ? EXIT_SUCCESS : DINV_EXIT_FAILED;
+}
+
+static gboolean is_help(const char *word) {
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* The verbs that have settings; argc and argv are behind the verb. */
+static int run_verb(const char *verb, int argc, char **argv) {
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) environment = g_get_environ();
+    g_autoptr(DinvConfig) config =
+        dinv_settings_load((const char *const *)environment, &argc, &argv, warnings, &error);
+    if (config == NULL) {
+        dinv_cli_complain("%s", error->message);
+        return DINV_EXIT_FAILED;
+    }
+    gboolean says_warnings = strcmp(verb, "run") == 0 || strcmp(verb, "doctor") == 0;
+    for (guint i = 0; says_warnings && i < warnings->len; i++) {
+        dinv_cli_complain("warning: %s", (const char *)g_ptr_array_index(warnings, i));
+    }
+    if (strcmp(verb, "run") == 0) {
+        return dinv_cli_run(config, argv);
+    }
+    if (strcmp(verb, "status") == 0) {
+        return dinv_cli_status(config, argc, argv);
+    }
+    if (strcmp(verb, "health") == 0) {
+        return dinv_cli_health(config);
+    }
+    if (strcmp(verb, "logs") == 0) {
+        return dinv_cli_logs(config, argc, argv);
+    }
+    if (strcmp(verb, "shell") == 0) {
+        return dinv_cli_shell(config, argc, argv);
+    }
+    return dinv_cli_doctor(config);
+}
+
+int main(int argc, char **argv) {
+    dinv_init_split();
+    if (argc < 2 || is_help(argv[1]) || strcmp(argv[1], "help") == 0) {
+        int status = print(dinv_help_text());
+        return argc < 2 ? DINV_EXIT_FAILED : status;
+    }
+    const char *verb = argv[1];
+    if (strcmp(verb, "--version") == 0) {
+        verb = "version";
+    }
+    const DinvVerb *known = dinv_verb_find(verb);
+    if (known == NULL) {
+        dinv_cli_complain("\"%s\" is not a command; \"dinv --help\" lists them", verb);
+        return DINV_EXIT_FAILED;
+    }
+    if (argc > 2 && is_help(argv[2])) {
+        return print(dinv_help_verb_text(known));
+    }
+    if (strcmp(verb, "version") == 0) {
+        return print(g_strdup("dinv " DINV_VERSION "\n"));
+    }
+    if (strcmp(verb, "image") == 0) {
+        return dinv_cli_image(argc - 2, argv + 2);
+    }
+    return run_verb(verb, argc - 2, argv + 2);
+}

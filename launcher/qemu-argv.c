@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What was found out about microvm, so that nobody has to find it out again:
+ *
+ * - With ACPI there are 24 virtio-mmio slots. The guest's kernel probes them in the order of the
+ *   DSDT, which is from virtio-mmio-bus.23 down. The root disk has the highest slot, so it is
+ *   /dev/vda; a kernel without an initramfs can name it in no better way.
+ * - An interrupt of virtio-mmio-bus.0 is never seen by the guest (QEMU 7.2, TCG): that slot stays
+ * empty.
+ * - A disk in an iothread needs ioeventfd, which virtio-mmio has under KVM only.
+ * - Under TCG the guest kernel cannot calibrate the TSC (there is no timer to measure it with) and
+ *   hangs, unless it is told the rate.
+ *
+ * Slots are given explicitly: devices then have the same addresses in every run, whatever is
+ * optional.
+ */
+#include "launcher/qemu-argv.h"
+
+typedef enum {
+    SLOT_ROOT = 23,
+    SLOT_DATA = 22,
+    SLOT_SERIAL = 21,
+    SLOT_NET = 20,
+    SLOT_BALLOON = 19,
+    SLOT_RNG = 18,
+    SLOT_FIRST_MOUNT = 17, /* and down to 1 */
+} Slot;
+
+G_STATIC_ASSERT(SLOT_FIRST_MOUNT - (DINV_QEMU_MOUNTS_MAX - 1) == 1);
+
+/* ---- putting it together ---- */
+
+static void add_flag(GPtrArray *argv, const char *flag) {
+    g_ptr_array_add(argv, g_strdup(flag));
+}
+
+static void add(GPtrArray *argv, const char *option, const char *value) {
+    g_ptr_array_add(argv, g_strdup(option));
+    g_ptr_array_add(argv, g_strdup(value));
+}
+
+static void G_GNUC_PRINTF(3, 4)
+    add_format(GPtrArray *argv, const char *option, const char *format, ...) {
+    va_list arguments;
+
+    g_ptr_array_add(argv, g_strdup(option));
+    va_start(arguments, format);
+    g_ptr_array_add(argv, g_strdup_vprintf(format, arguments));
+    va_end(arguments);
+}
+
+/* A value inside a comma-separated option: QEMU reads ",," as a comma. */
+static char *escape(const char *value) {
+    GString *escaped = g_string_new(NULL);
+
+    for (const char *c = value; *c != '\0'; c++) {
+        if (*c == ',') {
+            g_string_append_c(escaped, ',');
+        }
+        g_string_append_c(escaped, *c);
+    }
+    return g_string_free(escaped, FALSE);
+}
+
+/* ---- the parts ---- */
+
+static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
+    add(argv, "-name", "dinv");
+    add_flag(argv, "-nodefaults");
+    add_flag(argv, "-no-user-config");
+    add(argv, "-display", "none");
+    /* A reset ends QEMU, with a SHUTDOWN event that says so. */
+    add_flag(argv, "-no-reboot");
+    /* QEMU sends events only after the QMP handshake; vCPUs wait for it, so that none is lost. */
+    add_flag(argv, "-S");
+    add(argv, "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    /* With ACPI the guest uses neither the PIT nor the PIC. */
+    add(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off");
+    if (plan->use_kvm) {
+        add(argv, "-accel", "kvm");
+        add(argv, "-cpu", "host");
+    } else {
+        add(argv, "-accel", "tcg,thread=multi");
+        add(argv, "-cpu", "max");
+    }
+    add_format(argv, "-smp", "%u", plan->config->cpus);
+    add_format(argv, "-m", "%" G_GUINT64_FORMAT "M", plan->config->memory_bytes >> 20);
+    add(argv, "-global", "virtio-mmio.force-legacy=false");
+}
+
+static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {
+    g_autoptr(GString) line = g_string_new(
+        "root=/dev/vda ro init=/sbin/dinv-guest console=hvc0 loglevel=4 reboot=t panic=-1 "
+        "net.ifnames=0");
+
+    if (!plan->use_kvm && plan->tsc_khz > 0) {
+        g_string_append_printf(line, " tsc_early_khz=%u", plan->tsc_khz);
+    }
+    /* SeaBIOS loads an initrd over the ACPI tables. */
+    add(argv, "-bios", "qboot.rom");
+    add(argv, "-kernel", plan->config->kernel);
+    if (plan->config->initrd != NULL) {
+        add(argv, "-initrd", plan->config->initrd);
+    }
+    add(argv, "-append", line->str);
+}
+
+/* -blockdev takes a path as it is; -drive would read "nbd:…" in it as a protocol. */
+static void add_disks(GPtrArray *argv, const DinvMachinePlan *plan) {
+    g_autofree char *root = escape(plan->config->rootfs);
+    g_autofree char *data = escape(plan->data_image);
+
+    add_format(argv, "-blockdev",
+               "driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=%s", root);
+    add_format(argv, "-device",
+               "virtio-blk-device,bus=virtio-mmio-bus.%d,drive=root,serial=dinv-root", SLOT_ROOT);
+    /* write-cache=on: the guest sends flushes, and each is an fdatasync. When the file system under
+     * data.img is full the guest is paused, it gets no error: see machine-qemu.c. */
+    add_format(argv, "-blockdev",
+               "driver=raw,node-name=data,cache.direct=off,cache.no-flush=off,discard=unmap,"
+               "detect-zeroes=unmap,file.driver=file,file.filename=%s",
+               data);
+    if (plan->use_kvm) {
+        add(argv, "-object", "iothread,id=disk");
+    }
+    add_format(
+        argv, "-device",
+        "virtio-blk-device,bus=virtio-mmio-bus.%d,drive=data,serial=dinv-data,write-cache=on,"
+        "werror=enospc,rerror=report%s",
+        SLOT_DATA, plan->use_kvm ? ",iothread=disk" : "");
+}
+
+static void add_channels(GPtrArray *argv, const DinvQemuFds *fds) {
+    add_format(argv, "-chardev", "socket,id=qmp,fd=%d", fds->qmp);
+    add(argv, "-mon", "chardev=qmp,mode=control");
+    add_format(argv, "-device", "virtio-serial-device,bus=virtio-mmio-bus.%d,max_ports=4",
+               SLOT_SERIAL);
+    add_format(argv, "-chardev", "socket,id=console,fd=%d", fds->console);
+    add(argv, "-device", "virtconsole,nr=0,chardev=console");
+    add_format(argv, "-chardev", "socket,id=control,fd=%d", fds->control);
+    add(argv, "-device", "virtserialport,nr=1,chardev=control,name=dinv.control");
+    add_format(argv, "-chardev", "socket,id=relay,fd=%d", fds->relay);
+    add(argv, "-device", "virtserialport,nr=2,chardev=relay,name=dinv.relay");
+}
+
+static void add_network(GPtrArray *argv, const DinvMachinePlan *plan) {
+    const GArray *ports = plan->config->ports;
+    g_autoptr(GString) netdev = g_string_new(NULL);
+
+    g_string_printf(netdev, "user,id=" DINV_QEMU_NETDEV ",net=%s,ipv6=off", plan->slirp_net);
+    for (guint i = 0; ports != NULL && i < ports->len; i++) {
+        const DinvPortForward *forward = &g_array_index(ports, DinvPortForward, i);
+
+        g_string_append_printf(netdev, ",hostfwd=%s:0.0.0.0:%u-:%u",
+                               forward->protocol == DINV_PROTOCOL_UDP ? "udp" : "tcp",
+                               forward->host_port, forward->guest_port);
+    }
+    add(argv, "-netdev", netdev->str);
+    add_format(argv, "-device", "virtio-net-device,bus=virtio-mmio-bus.%d,netdev=" DINV_QEMU_NETDEV,
+               SLOT_NET);
+}
+
+static void add_mounts(GPtrArray *argv, const GPtrArray *mounts, Dinv9pSecurity security) {
+    for (guint i = 0; mounts != NULL && i < mounts->len; i++) {
+        const DinvMountSpec *mount = g_ptr_array_index(mounts, i);
+        g_autofree char *path = escape(mount->source);
+
+        /* multidevs=remap: inode numbers stay unique when file systems are mounted below it. */
+        add_format(argv, "-fsdev", "local,id=dinv%u,path=%s,security_model=%s,multidevs=remap%s", i,
+                   path, security == DINV_9P_PASSTHROUGH ? "passthrough" : "none",
+                   mount->readonly ? ",readonly=on" : "");
+        add_format(argv, "-device",
+                   "virtio-9p-device,bus=virtio-mmio-bus.%u,fsdev=dinv%u,mount_tag=dinv%u",
+                   SLOT_FIRST_MOUNT - i, i, i);
+    }
+}
+
+char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds, Dinv9pSecurity security,
+                      GError **error) {
+    const GPtrArray *mounts = plan->config->mounts;
+    GPtrArray *argv;
+
+    if (mounts != NULL && mounts->len > DINV_QEMU_MOUNTS_MAX) {
+        g_set_error(
+            error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+            "DINV_MOUNTS: %u mounts, but the machine has room for %u; mount a common parent "
+            "directory",
+            mounts->len, DINV_QEMU_MOUNTS_MAX);
+        return NULL;
+    }
+    argv = g_ptr_array_new();
+    add_flag(argv, plan->config->qemu);
+    add_machine(argv, plan);
+    add_kernel(argv, plan);
+    add_disks(argv, plan);
+    add_channels(argv, fds);
+    add_network(argv, plan);
+    add_format(
+        argv, "-device",
+        "virtio-balloon-device,bus=virtio-mmio-bus.%d,free-page-reporting=on,deflate-on-oom=on",
+        SLOT_BALLOON);
+    add_format(argv, "-device", "virtio-rng-device,bus=virtio-mmio-bus.%d", SLOT_RNG);
+    add_mounts(argv, mounts, security);
+    g_ptr_array_add(argv, NULL);
+    return (char **)g_ptr_array_free(argv, FALSE);
+}

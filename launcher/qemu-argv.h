@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line of QEMU: a pure function of the plan. No file is opened and nothing is asked of
+ * the system, so that tests can compare whole command lines with golden files
+ * (tests/unit/golden/qemu-argv/).
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "launcher/machine.h"
+
+/* The descriptors that QEMU inherits, as numbers in QEMU: connected stream sockets. */
+typedef struct {
+    int qmp;
+    int control;
+    int relay;
+    int console;
+} DinvQemuFds;
+
+/* How the 9p server treats owners and modes. Passthrough needs an effective user of root. */
+typedef enum { DINV_9P_PASSTHROUGH, DINV_9P_NONE } Dinv9pSecurity;
+
+/* Every device has a fixed slot; this many of them are left for DINV_MOUNTS. */
+#define DINV_QEMU_MOUNTS_MAX 17u
+/* The id of the network backend, for hostfwd_add and hostfwd_remove. */
+#define DINV_QEMU_NETDEV "net0"
+
+/* The whole argv, program name included, NULL-terminated; to be freed with g_strfreev(). The guest
+ * finds the mount with index N by the tag "dinvN", disks by the serials "dinv-root" and
+ * "dinv-data", the virtio-serial ports by the names "dinv.control" and "dinv.relay". NULL with
+ * G_IO_ERROR_INVALID_ARGUMENT when there are more mounts than slots. */
+char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds, Dinv9pSecurity security,
+                      GError **error) G_GNUC_WARN_UNUSED_RESULT;

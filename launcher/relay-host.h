@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The launcher's end of the relay: the multiplexer (relay/mux.h) over the machine's relay channel
+ * in the default GMainContext, and bridges between local sockets and services of the guest.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include "relay/mux.h"
+
+typedef struct DinvRelayHost DinvRelayHost;
+
+/* Takes `fd`, a nonblocking stream socket. `closed` (may be NULL) runs once, from the loop, when
+ * the channel ends or the peer breaks the protocol; all bridges were broken off before. */
+DinvRelayHost *dinv_relay_host_new(int fd, void (*closed)(const char *reason, gpointer user),
+                                   gpointer user);
+void dinv_relay_host_free(DinvRelayHost *host);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvRelayHost, dinv_relay_host_free)
+
+/* Joins `client_fd` (a stream socket, taken in every case) to a new stream to `service` of the
+ * guest until both directions are over. FALSE when no stream can be opened (too many). */
+gboolean dinv_relay_host_bridge(DinvRelayHost *host, const char *service, const void *argument,
+                                gsize argument_length, int client_fd, GError **error);
+
+void dinv_relay_host_get_stats(const DinvRelayHost *host, DinvRelayStats *stats);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of all settings. A new one is a line here, a field in DinvConfig, and, if none of the
+ * types fits, a parser; then `make docs` brings man page and README up to date (test
+ * docs-generated).
+ */
+#include "launcher/settings.h"
+
+#include <string.h>
+
+/* Where the image installs the guest's kernel and root file system. */
+#ifndef DINV_LIBDIR
+#define DINV_LIBDIR "/usr/lib/dinv"
+#endif
+
+#define MEBI      (G_GUINT64_CONSTANT(1) << 20)
+#define GIBI      (G_GUINT64_CONSTANT(1) << 30)
+#define FIELD(f)  G_STRUCT_OFFSET(DinvConfig, f)
+#define SECOND    G_GUINT64_CONSTANT(1000)
+#define NO_LIMITS 0, 0
+
+static const DinvSetting table[] = {
+    {"DINV_ACCEL", NULL, DINV_TYPE_CHOICE, FIELD(accel), "auto|kvm|tcg", "auto", NULL, NO_LIMITS,
+     "how the guest's CPU runs: KVM, emulated (TCG), or KVM if it works",
+     "auto tests /dev/kvm with a tiny virtual machine and goes on with emulation, which is many "
+     "times "
+     "slower, when the test fails. kvm stops with exit status 125 instead."},
+    {"DINV_CPUS", NULL, DINV_TYPE_NUMBER, FIELD(cpus), "N", NULL, "CPUs of the container", 1,
+     DINV_CPUS_MAXIMUM, "number of the guest's CPUs",
+     "The default is the number of CPUs that this process may run on, or the CPU quota of its "
+     "cgroup "
+     "(docker run --cpus) rounded up where that is less."},
+    {"DINV_MEMORY", NULL, DINV_TYPE_SIZE, FIELD(memory_bytes), "SIZE", NULL,
+     "memory limit of the container, less 1/8", DINV_MEMORY_MINIMUM, 4096 * GIBI,
+     "the guest's memory, such as 512M or 1.5G",
+     "Where the container has a memory limit (docker run --memory), the default is that limit less "
+     "what "
+     "QEMU itself needs: an eighth of it, at least 192M. Without a limit it is half of the "
+     "machine's "
+     "memory, at most 8G. The guest takes memory as it uses it and gives free memory back."},
+    {"DINV_DISK_SIZE", "DINV_DOCKER_SIZE", DINV_TYPE_SIZE, FIELD(disk_bytes), "SIZE", "64G", NULL,
+     1 * GIBI, 16384 * GIBI, "size of the disk for images, containers and volumes",
+     "The disk is a sparse file, data.img in the state directory: it takes what is used. A larger "
+     "size "
+     "makes an existing disk grow at the next start; it never shrinks."},
+    {"DINV_STATE_DIR", NULL, DINV_TYPE_PATH, FIELD(state_dir), "DIRECTORY", "/var/lib/dinv", NULL,
+     NO_LIMITS, "where the data disk and the console log are kept",
+     "Make it a volume to keep images and containers. Only one dinv can use it at a time."},
+    {"DINV_SOCKET", NULL, DINV_TYPE_PATH, FIELD(socket_path), "PATH", "/var/run/docker.sock", NULL,
+     NO_LIMITS, "the unix socket where the Docker engine answers", NULL},
+    {"DINV_SOCKET_UID", "DINV_DOCKER_SOCK_UID", DINV_TYPE_ID, FIELD(socket_uid), "UID", NULL,
+     "user of dinv", NO_LIMITS, "owner of the socket, a number", NULL},
+    {"DINV_SOCKET_GID", "DINV_DOCKER_SOCK_GID", DINV_TYPE_ID, FIELD(socket_gid), "GID", NULL,
+     "group of dinv", NO_LIMITS, "group of the socket, a number", NULL},
+    {"DINV_SOCKET_MODE", NULL, DINV_TYPE_MODE, FIELD(socket_mode), "MODE", "0660", NULL, NO_LIMITS,
+     "permissions of the socket, octal",
+     "Who may write to the socket is root in the guest, and can read and write DINV_MOUNTS."},
+    {"DINV_TCP_PORTS", NULL, DINV_TYPE_TCP_PORTS, FIELD(ports), "PORTS", NULL, "none", NO_LIMITS,
+     "TCP ports to forward from the start, such as 8080;5000-5010;8443:443",
+     "An item is a port, a range, or outside:inside; items are separated by semicolons, commas or "
+     "spaces."},
+    {"DINV_UDP_PORTS", NULL, DINV_TYPE_UDP_PORTS, FIELD(ports), "PORTS", NULL, "none", NO_LIMITS,
+     "UDP ports to forward from the start", "The form is that of DINV_TCP_PORTS."},
+    {"DINV_MOUNTS", NULL, DINV_TYPE_MOUNTS, FIELD(mounts), "MOUNTS", NULL, "none", NO_LIMITS,
+     "directories to show in the guest, such as /src;/data:/inner:ro",
+     "An item is /source, /source:/target, or either with :ro behind it; items are separated by "
+     "semicolons. The target is the path in the guest, which docker run -v then sees."},
+    {"DINV_DOCKERD_ARGS", "DOCKER_DAEMON_ARGS", DINV_TYPE_WORDS, FIELD(dockerd_args), "ARGUMENTS",
+     NULL, "none", NO_LIMITS, "more arguments for dockerd, quoted as in a shell", NULL},
+    {"DINV_SHUTDOWN_TIMEOUT", NULL, DINV_TYPE_DURATION, FIELD(shutdown_timeout_ms), "SECONDS", "8",
+     NULL, 1 * SECOND, 3600 * SECOND, "time for containers and guest to stop in order",
+     "Keep it below the time that stops the outer container by force (docker stop --timeout, 10 "
+     "seconds by default)."},
+    {"DINV_BOOT_TIMEOUT", NULL, DINV_TYPE_DURATION, FIELD(boot_timeout_ms), "SECONDS", "180", NULL,
+     5 * SECOND, 7200 * SECOND, "time from the start until the engine must have answered", NULL},
+    {"DINV_KERNEL", NULL, DINV_TYPE_PATH, FIELD(kernel), "FILE", DINV_LIBDIR "/vmlinux", NULL,
+     NO_LIMITS, "the guest's kernel: an ELF vmlinux or a bzImage", NULL},
+    {"DINV_INITRD", NULL, DINV_TYPE_PATH, FIELD(initrd), "FILE", NULL, "none", NO_LIMITS,
+     "initramfs for a kernel that needs one", NULL},
+    {"DINV_ROOTFS", NULL, DINV_TYPE_PATH, FIELD(rootfs), "FILE", DINV_LIBDIR "/rootfs.ext4", NULL,
+     NO_LIMITS, "image of the guest's root file system", NULL},
+    {"DINV_QEMU", NULL, DINV_TYPE_PROGRAM, FIELD(qemu), "PROGRAM", "qemu-system-x86_64", NULL,
+     NO_LIMITS, "the QEMU to run, a name or a path", NULL},
+    {"DINV_LOG_LEVEL", NULL, DINV_TYPE_CHOICE, FIELD(log_level), "error|warning|info|debug", "info",
+     NULL, NO_LIMITS, "how much dinv says about its work", NULL},
+    {0},
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(table) <= DINV_SETTINGS_MAX);
+
+const DinvSetting *dinv_settings_table(void) {
+    return table;
+}
+
+char *dinv_setting_flag(const DinvSetting *setting) {
+    g_autofree char *lower = g_ascii_strdown(setting->name + strlen("DINV_"), -1);
+
+    return g_strconcat("--", g_strdelimit(lower, "_", '-'), NULL);
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation. First the winning text of each setting is collected: its environment
+ * variable, else the alias of it, then flags over both. Only the winner is parsed, with the name it
+ * came by in front of any message. Then what depends on the machine (defaults) and what depends on
+ * two settings (a socket inside a mount, …) is settled.
+ */
+#include "launcher/settings.h"
+
+#include <string.h>
+#include <sys/un.h>
+
+#include "launcher/help.h"
+
+/* Where the text of one setting came from: "DINV_CPUS", "--cpus". Both NULL: nowhere. */
+typedef struct {
+    char *origin;
+    char *text;
+} Given;
+
+typedef struct {
+    Given given[DINV_SETTINGS_MAX]; /* in the table's order */
+} GivenSettings;
+
+static void given_settings_free(GivenSettings *all) {
+    for (gsize i = 0; i < DINV_SETTINGS_MAX; i++) {
+        g_free(all->given[i].origin);
+        g_free(all->given[i].text);
+    }
+    g_free(all);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GivenSettings, given_settings_free)
+
+static void give(Given *given, const char *origin, const char *text) {
+    g_free(given->origin);
+    g_free(given->text);
+    given->origin = g_strdup(origin);
+    given->text = g_strdup(text);
+}
+
+static void warn(GPtrArray *warnings, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static void warn(GPtrArray *warnings, const char *format, ...) {
+    va_list arguments;
+
+    va_start(arguments, format);
+    g_ptr_array_add(warnings, g_strdup_vprintf(format, arguments));
+    va_end(arguments);
+}
+
+/* Levenshtein's distance; `a` and `b` are names, cut at 63 bytes. */
+static gsize edit_distance(const char *a, const char *b) {
+    gsize row[64];
+    gsize width = MIN(strlen(b), G_N_ELEMENTS(row) - 1);
+    gsize height = MIN(strlen(a), G_N_ELEMENTS(row) - 1);
+
+    for (gsize x = 0; x <= width; x++) {
+        row[x] = x;
+    }
+    for (gsize y = 1; y <= height; y++) {
+        gsize diagonal = row[0];
+
+        row[0] = y;
+        for (gsize x = 1; x <= width; x++) {
+            gsize replaced = diagonal + (a[y - 1] == b[x - 1] ? 0 : 1);
+
+            diagonal = row[x];
+            row[x] = MIN(replaced, MIN(row[x], row[x - 1]) + 1);
+        }
+    }
+    return row[width];
+}
+
+/* The setting whose variable (or flag) is nearest to `name`, and how that is written. */
+static char *nearest_name(const char *name, gboolean as_flag) {
+    g_autofree char *nearest = NULL;
+    gsize distance = G_MAXSIZE;
+
+    for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL; setting++) {
+        g_autofree char *known = as_flag ? dinv_setting_flag(setting) : g_strdup(setting->name);
+        gsize this_distance = edit_distance(name, known);
+
+        if (this_distance < distance) {
+            distance = this_distance;
+            g_free(nearest);
+            nearest = g_steal_pointer(&known);
+        }
+    }
+    return g_steal_pointer(&nearest);
+}
+
+/* Variables that look like settings and are none, but belong to the tests. */
+static gboolean is_test_variable(const char *name) {
+    static const char *const names[] = {"DINV_MUST_WORK", "DINV_BUILD_ROOT", "DINV_SOURCE_ROOT",
+                                        NULL};
+
+    return g_strv_contains(names, name);
+}
+
+/* Takes "NAME=value" when NAME is a setting or the older name of one; FALSE if it is neither. */
+static gboolean collect_variable(const char *name, const char *value, GivenSettings *all,
+                                 GPtrArray *warnings) {
+    gsize index = 0;
+
+    for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL;
+         setting++, index++) {
+        Given *given = &all->given[index];
+        gboolean is_name = strcmp(name, setting->name) == 0;
+
+        if (!is_name && g_strcmp0(name, setting->alias) != 0) {
+            continue;
+        }
+        if (*value == '\0') { /* as if it were not set */
+            return TRUE;
+        }
+        if (given->origin != NULL && strcmp(given->text, value) != 0) {
+            warn(warnings, "%s is set too, ignoring %s", setting->name, setting->alias);
+        }
+        if (is_name || given->origin == NULL) {
+            give(given, name, value);
+        }
+        return TRUE;
+    }
+    return FALSE;
+}
+
+static void collect_environment(const char *const *environment, GivenSettings *all,
+                                GPtrArray *warnings) {
+    for (gsize i = 0; environment[i] != NULL; i++) {
+        const char *equals = strchr(environment[i], '=');
+        g_autofree char *name = NULL;
+
+        if (equals == NULL) {
+            continue;
+        }
+        name = g_strndup(environment[i], (gsize)(equals - environment[i]));
+        if (!collect_variable(name, equals + 1, all, warnings) && g_str_has_prefix(name, "DINV_") &&
+            !is_test_variable(name)) {
+            g_autofree char *nearest = nearest_name(name, FALSE);
+            g_autofree char *shown = g_strescape(name, NULL);
+            warn(warnings, "%s is not a setting, ignoring it; did you mean %s?", shown, nearest);
+        }
+    }
+}
+
+/* Takes the flag at words[0]; returns how many words it was, 0 on failure. */
+static int collect_flag(char **words, int count, GivenSettings *all, GError **error) {
+    const char *equals = strchr(words[0], '=');
+    g_autofree char *name =
+        equals == NULL ? g_strdup(words[0]) : g_strndup(words[0], (gsize)(equals - words[0]));
+    g_autofree char *nearest = NULL;
+    g_autofree char *shown = NULL;
+    gsize index = 0;
+
+    for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL;
+         setting++, index++) {
+        g_autofree char *flag = dinv_setting_flag(setting);
+
+        if (strcmp(name, flag) != 0) {
+            continue;
+        }
+        if (equals == NULL && count < 2) {
+            g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_FLAG,
+                        "%s: needs a value (%s)", name, setting->argument);
+            return 0;
+        }
+        give(&all->given[index], flag, equals == NULL ? words[1] : equals + 1);
+        return equals == NULL ? 2 : 1;
+    }
+    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
+        g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_HELP, "help was asked for");
+        return 0;
+    }
+    nearest = nearest_name(name, TRUE);
+    shown = g_strescape(name, NULL);
+    g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_FLAG,
+                "%s: no such flag; did you mean %s?", shown, nearest);
+    return 0;
+}
+
+/* Returns how many words were flags and their values, with a "--" behind them; -1 on failure. */
+static int collect_flags(int argc, char **argv, GivenSettings *all, GError **error) {
+    int taken = 0;
+
+    while (taken < argc && argv[taken][0] == '-' && argv[taken][1] != '\0') {
+        int words;
+
+        if (strcmp(argv[taken], "--") == 0) {
+            return taken + 1;
+        }
+        if (dinv_verb_has_flag(argv[taken])) {
+            break;
+        }
+        words = collect_flag(argv + taken, argc - taken, all, error);
+        if (words == 0) {
+            return -1;
+        }
+        taken += words;
+    }
+    return taken;
+}
+
+static gboolean parse_id(const DinvSetting *setting, const char *text, gpointer field,
+                         GError **error) {
+    guint64 value;
+
+    G_STATIC_ASSERT(sizeof(uid_t) == sizeof(guint32) && sizeof(gid_t) == sizeof(guint32));
+    if (!dinv_parse_number(
+            text,
+            setting->offset == G_STRUCT_OFFSET(DinvConfig, socket_uid) ? "a user id" : "a group id",
+            0, G_MAXUINT32 - 1, &value, error)) {
+        return FALSE;
+    }
+    *(guint32 *)field = (guint32)value;
+    return TRUE;
+}
+
+static gboolean parse_path(const char *text, char **path, GError **error) {
+    if (strpbrk(text, "\t\n") != NULL) {
+        g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
+                    "the path has a tab or newline in it");
+        return FALSE;
+    }
+    while (text[0] == '/' && text[1] == '/') { /* two at the front would be kept */
+        text++;
+    }
+    g_free(*path);
+    *path = g_canonicalize_filename(text, NULL);
+    return TRUE;
+}
+
+static gboolean parse_words(const char *text, char ***words, GError **error) {
+    g_autoptr(GError) failure = NULL;
+    char **parsed = NULL;
+
+    if (!g_shell_parse_argv(text, NULL, &parsed, &failure) &&
+        !g_error_matches(failure, G_SHELL_ERROR, G_SHELL_ERROR_EMPTY_STRING)) {
+        g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
+                    "\"%s\" does not split into words: %s", text, failure->message);
+        return FALSE;
+    }
+    if (parsed == NULL) {
+        parsed = g_new0(char *, 1);
+    }
+    g_strfreev(*words);
+    *words = parsed;
+    return TRUE;
+}
+
+/* Parses `text` into the setting's field of `config`. */
+static gboolean parse_setting(const DinvSetting *setting, const char *text, DinvConfig *config,
+                              GError **error) {
+    gpointer field = G_STRUCT_MEMBER_P(config, setting->offset);
+    guint64 number;
+
+    G_STATIC_ASSERT(sizeof(DinvAccel) == sizeof(guint) && sizeof(DinvLogLevel) == sizeof(guint));
+    switch (setting->type) {
+    case DINV_TYPE_CHOICE:
+        return dinv_parse_choice(text, setting->argument, field, error);
+    case DINV_TYPE_NUMBER:
+        if (!dinv_parse_number(text, "a number", setting->minimum, setting->maximum, &number,
+                               error)) {
+            return FALSE;
+        }
+        *(guint *)field = (guint)number;
+        return TRUE;
+    case DINV_TYPE_ID:
+        return parse_id(setting, text, field, error);
+    case DINV_TYPE_MODE:
+        return dinv_parse_mode(text, field, error);
+    case DINV_TYPE_SIZE:
+        if (!dinv_parse_size(text, setting->minimum, setting->maximum, &number, error)) {
+            return FALSE;
+        }
+        *(guint64 *)field = number >> 20 << 20; /* whole MiB, as DinvConfig promises */
+        return TRUE;
+    case DINV_TYPE_DURATION:
+        return dinv_parse_duration(text, (guint)setting->minimum, (guint)setting->maximum, field,
+                                   error);
+    case DINV_TYPE_PATH:
+        return parse_path(text, field, error);
+    case DINV_TYPE_PROGRAM: /* a name stays a name, a path is made absolute */
+        if (strchr(text, '/') != NULL) {
+            return parse_path(text, field, error);
+        }
+        g_free(*(char **)field);
+        *(char **)field = g_strdup(text);
+        return TRUE;
+    case DINV_TYPE_WORDS:
+        return parse_words(text, field, error);
+    case DINV_TYPE_TCP_PORTS:
+        return dinv_parse_ports(text, DINV_PROTOCOL_TCP, config->ports, error);
+    case DINV_TYPE_UDP_PORTS:
+        return dinv_parse_ports(text, DINV_PROTOCOL_UDP, config->ports, error);
+    case DINV_TYPE_MOUNTS:
+        return dinv_parse_mounts(text, config->mounts, error);
+    }
+    g_assert_not_reached();
+}
+
+/* What no single parser can see. */
+static gboolean check_config(const DinvConfig *config, const char *socket_origin, GError **error) {
+    const gsize longest = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+    gsize length = config->socket_path == NULL ? 0 : strlen(config->socket_path);
+
+    if (length > longest) {
+        g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
+                    "%s: \"%s\" is %" G_GSIZE_FORMAT
+                    " bytes long, the path of a socket can have %" G_GSIZE_FORMAT,
+                    socket_origin == NULL ? "DINV_SOCKET" : socket_origin, config->socket_path,
+                    length, longest);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static DinvConfig *config_new(const DinvLimits *limits) {
+    DinvConfig *config = g_new0(DinvConfig, 1);
+
+    config->cpus = dinv_limits_default_cpus(limits);
+    config->memory_bytes = dinv_limits_default_memory(limits);
+    config->socket_uid = (uid_t)-1;
+    config->socket_gid = (gid_t)-1;
+    config->ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward));
+    config->mounts = g_ptr_array_new_with_free_func((GDestroyNotify)dinv_mount_spec_free);
+    config->dockerd_args = g_new0(char *, 1);
+    return config;
+}
+
+/* Messages quote values, and the guest gets them as JSON. */
+static gboolean is_printable(const char *text) {
+    if (!g_utf8_validate(text, -1, NULL)) {
+        return FALSE;
+    }
+    for (; *text != '\0'; text++) {
+        if (g_ascii_iscntrl(*text) && *text != '\t' && *text != '\n') {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* The whole config from what was given. */
+static DinvConfig *config_from(const GivenSettings *all, const DinvLimits *limits,
+                               GPtrArray *warnings, GError **error) {
+    g_autoptr(DinvConfig) config = config_new(limits);
+    const char *socket_origin = NULL;
+    gsize index = 0;
+
+    for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL;
+         setting++, index++) {
+        const Given *given = &all->given[index];
+        gboolean is_given = given->text != NULL && given->text[0] != '\0';
+        const char *text = is_given ? given->text : setting->fallback;
+        const char *origin = is_given ? given->origin : setting->name;
+
+        if (text == NULL) {
+            continue;
+        }
+        if (!is_printable(text)) {
+            g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
+                        "%s: the value is not UTF-8 or has control characters in it", origin);
+            return NULL;
+        }
+        if (!parse_setting(setting, text, config, error)) {
+            g_prefix_error(error, "%s: ", origin);
+            return NULL;
+        }
+        if (setting->offset == G_STRUCT_OFFSET(DinvConfig, socket_path)) {
+            socket_origin = origin;
+        }
+        if (setting->offset == G_STRUCT_OFFSET(DinvConfig, cpus) &&
+            config->cpus > limits->cpus_online) {
+            warn(warnings, "%s: the guest gets %u CPUs, but there are only %u to run them", origin,
+                 config->cpus, limits->cpus_online);
+        }
+    }
+    if (!check_config(config, socket_origin, error)) {
+        return NULL;
+    }
+    return g_steal_pointer(&config);
+}
+
+DinvConfig *dinv_settings_load_with_limits(const char *const *environment, int *argc, char ***argv,
+                                           const DinvLimits *limits, GPtrArray *warnings,
+                                           GError **error) {
+    g_autoptr(GivenSettings) all = g_new0(GivenSettings, 1);
+    DinvConfig *config;
+    int taken;
+
+    collect_environment(environment, all, warnings);
+    taken = collect_flags(*argc, *argv, all, error);
+    if (taken < 0) {
+        return NULL;
+    }
+    config = config_from(all, limits, warnings, error);
+    if (config == NULL) {
+        return NULL;
+    }
+    *argc -= taken;
+    *argv += taken;
+    return config;
+}
+
+DinvConfig *dinv_settings_load(const char *const *environment, int *argc, char ***argv,
+                               GPtrArray *warnings, GError **error) {
+    DinvLimits limits;
+
+    dinv_limits_read("", &limits);
+    return dinv_settings_load_with_limits(environment, argc, argv, &limits, warnings, error);
+}

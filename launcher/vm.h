@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of one microVM: machine, console, control channel, relay and the docker.sock listener,
+ * from "nothing runs" over "engine answers" to "gone". It says what happens in the log; its owner
+ * (run.c) decides what follows. Runs in the default GMainContext, never blocks.
+ *
+ *   STARTING -> BOOTING -> CONFIGURING -> ENGINE -> READY -> STOPPING -> STOPPED
+ *
+ * BOOTING waits for the guest's hello, CONFIGURING for its reply to `configure`, ENGINE for its
+ * `ready`. From each of them a failure, the boot deadline or dinv_vm_stop() leads to STOPPING, and
+ * the machine's end to STOPPED.
+ */
+#pragma once
+
+#include <gio/gio.h>
+#include <json-c/json.h>
+
+#include "launcher/machine.h"
+#include "launcher/network-plan.h"
+#include "launcher/relay-host.h"
+
+typedef struct DinvVm DinvVm;
+
+typedef enum {
+    DINV_VM_STARTING,
+    DINV_VM_BOOTING,
+    DINV_VM_CONFIGURING,
+    DINV_VM_ENGINE,
+    DINV_VM_READY,
+    DINV_VM_STOPPING,
+    DINV_VM_STOPPED,
+} DinvVmState;
+
+typedef struct {
+    /* The engine answered: docker.sock serves. At most once. */
+    void (*ready)(DinvVm *vm, gpointer user);
+    /* The machine is gone, the last callback; `failed`: not because it was asked to stop. The cause
+     * was logged. */
+    void (*stopped)(DinvVm *vm, gboolean failed, gpointer user);
+} DinvVmCallbacks;
+
+/* The plans are borrowed for the vm's whole life, `callbacks` copied. */
+DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvNetworkPlan *network,
+                    const DinvVmCallbacks *callbacks, gpointer user);
+
+/* Binds the sockets and spawns the machine. On failure nothing is left behind and no callback
+ * comes. */
+gboolean dinv_vm_start(DinvVm *vm, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Stops in order: dockerd and its containers, file systems, power. A second call, or the deadline
+ * (shutdown_timeout_ms), ends the machine at once. `stopped` follows. */
+void dinv_vm_stop(DinvVm *vm);
+
+DinvVmState dinv_vm_get_state(const DinvVm *vm);
+
+/* NULL unless READY or STOPPING. Borrowed. */
+DinvRelayHost *dinv_vm_get_relay(DinvVm *vm);
+
+/* What `dinv status --json` prints, with the guest's own figures if it answers within two seconds.
+ * `callback` runs later or from within the call; `status` is borrowed. */
+void dinv_vm_get_status(DinvVm *vm, void (*callback)(struct json_object *status, gpointer user),
+                        gpointer user);
+
+/* Kills what still runs. */
+void dinv_vm_free(DinvVm *vm);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvVm, dinv_vm_free)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Settings from environment and flags. The input is lines: those before an empty line are the
+ * environment, those behind it are words. What must hold: no crash, exactly one of config and
+ * error, and a config within its promised bounds.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#include "launcher/settings.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_config(const DinvConfig *config) {
+    g_assert(config->cpus >= 1 && config->cpus <= DINV_CPUS_MAXIMUM);
+    g_assert(config->memory_bytes >= DINV_MEMORY_MINIMUM && config->memory_bytes % (1 << 20) == 0);
+    g_assert(config->disk_bytes >= 1 << 30 && config->disk_bytes % (1 << 20) == 0);
+    g_assert(config->socket_path[0] == '/' && strlen(config->socket_path) <= 107);
+    g_assert((config->socket_mode & ~(mode_t)0777) == 0);
+    g_assert(config->ports->len <= 2 * DINV_PORTS_MAX);
+    for (guint i = 0; i < config->ports->len; i++) {
+        const DinvPortForward *forward = &g_array_index(config->ports, DinvPortForward, i);
+
+        g_assert(forward->host_port != 0 && forward->guest_port != 0);
+        for (guint j = 0; j < i && i < 64; j++) {
+            const DinvPortForward *other = &g_array_index(config->ports, DinvPortForward, j);
+
+            g_assert(other->protocol != forward->protocol ||
+                     other->host_port != forward->host_port);
+        }
+    }
+    g_assert(config->mounts->len <= DINV_MOUNTS_MAX);
+    for (guint i = 0; i < config->mounts->len; i++) {
+        const DinvMountSpec *mount = config->mounts->pdata[i];
+
+        g_assert(mount->source[0] == '/' && mount->target[0] == '/');
+        g_assert(mount->target[1] != '\0' && strstr(mount->target, "/../") == NULL);
+        g_assert(!g_str_has_prefix(mount->target, "/proc/"));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const DinvLimits limits = {.cpus_online = 4,
+                                      .memory_total = G_GUINT64_CONSTANT(1) << 34};
+    g_autofree char *text = g_strndup((const char *)data, size);
+    char *gap = strstr(text, "\n\n");
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(DinvConfig) config = NULL;
+    g_auto(GStrv) environment = NULL;
+    g_auto(GStrv) words = NULL;
+    char **rest;
+    int count;
+    int total;
+
+    if (gap != NULL) {
+        *gap = '\0';
+    }
+    environment = g_strsplit(text, "\n", -1);
+    words = g_strsplit(gap == NULL ? "" : gap + 2, "\n", -1);
+    rest = words;
+    total = count = (int)g_strv_length(words);
+    config = dinv_settings_load_with_limits((const char *const *)environment, &count, &rest,
+                                            &limits, warnings, &error);
+    g_assert((config == NULL) == (error != NULL));
+    g_assert(rest == words + (total - count));
+    if (config != NULL) {
+        check_config(config);
+    }
+    return 0;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/control.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A scripted guest: the other end of the channel, and what the callbacks saw. */
+typedef struct {
+    int guest;
+    DinvControl *control;
+    GString *seen;
+    guint replies;
+    char *reply_error;
+    gint64 reply_value;
+} Fixture;
+
+static void on_hello(gint64 protocol, const char *version, const char *kernel, gint64 uptime_us,
+                     gpointer user) {
+    Fixture *fixture = user;
+    g_string_append_printf(fixture->seen, "hello %" G_GINT64_FORMAT " %s %s %" G_GINT64_FORMAT ";",
+                           protocol, version, kernel, uptime_us);
+}
+
+static void on_phase(const char *name, gint64 uptime_us, gpointer user) {
+    (void)uptime_us;
+    g_string_append_printf(((Fixture *)user)->seen, "phase %s;", name);
+}
+
+static void on_ready(const char *engine, gint64 uptime_us, gpointer user) {
+    (void)uptime_us;
+    g_string_append_printf(((Fixture *)user)->seen, "ready %s;", engine);
+}
+
+static void on_log(DinvLogLevel level, const char *text, gpointer user) {
+    g_string_append_printf(((Fixture *)user)->seen, "log %d %s;", (int)level, text);
+}
+
+static void on_failed(const char *what, const char *text, const char *log, gpointer user) {
+    g_string_append_printf(((Fixture *)user)->seen, "failed %s %s %s;", what, text,
+                           log != NULL ? log : "(none)");
+}
+
+static void on_exiting(gboolean clean, gpointer user) {
+    g_string_append_printf(((Fixture *)user)->seen, "exit %d;", clean);
+}
+
+static void on_closed(gpointer user) {
+    g_string_append(((Fixture *)user)->seen, "closed;");
+}
+
+static void on_reply(struct json_object *reply, const GError *error, gpointer user) {
+    Fixture *fixture = user;
+    fixture->replies++;
+    g_free(fixture->reply_error);
+    fixture->reply_error = error != NULL ? g_strdup(error->message) : NULL;
+    struct json_object *value = NULL;
+    if (reply != NULL && json_object_object_get_ex(reply, "value", &value)) {
+        fixture->reply_value = json_object_get_int64(value);
+    }
+}
+
+static void set_up(Fixture *fixture, gconstpointer data) {
+    static const DinvControlCallbacks callbacks = {on_hello,  on_phase,   on_ready, on_log,
+                                                   on_failed, on_exiting, on_closed};
+    int fds[2];
+    (void)data;
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), ==, 0);
+    fixture->guest = fds[1];
+    fixture->seen = g_string_new(NULL);
+    fixture->control = dinv_control_new(fds[0], &callbacks, fixture);
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    dinv_control_free(fixture->control);
+    if (fixture->guest >= 0) {
+        close(fixture->guest);
+    }
+    g_string_free(fixture->seen, TRUE);
+    g_free(fixture->reply_error);
+}
+
+static void guest_says(Fixture *fixture, const char *text) {
+    for (gsize sent = 0; sent < strlen(text);) {
+        ssize_t result = write(fixture->guest, text + sent, strlen(text) - sent);
+        if (result > 0) {
+            sent += (gsize)result;
+        }
+        while (g_main_context_iteration(NULL, FALSE)) {
+        }
+    }
+}
+
+static void wait_for_replies(Fixture *fixture, guint count) {
+    while (fixture->replies < count) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+}
+
+static void test_events(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    guest_says(fixture,
+               "{\"event\":\"hello\",\"protocol\":1,\"version\":\"0.1\",\"kernel\":\"6.12\","
+               "\"uptime_us\":7}\n{\"event\":\"phase\",\"name\":\"network-up\"}\n"
+               "{\"event\":\"ready\",\"engine\":\"26\"}\n"
+               "{\"event\":\"log\",\"level\":\"warning\",\"text\":\"x\"}\n"
+               "{\"event\":\"failed\",\"what\":\"disk\",\"text\":\"no\"}\n"
+               "{\"event\":\"exit\",\"clean\":true}\n{\"event\":\"new\"}\n");
+    g_assert_cmpstr(fixture->seen->str, ==,
+                    "hello 1 0.1 6.12 7;phase network-up;ready 26;log 1 x;failed disk no (none);"
+                    "exit 1;");
+}
+
+static void test_split_reads(Fixture *fixture, gconstpointer data) {
+    static const char line[] = "{\"event\":\"phase\",\"name\":\"a\"}\n{\"event\":\"exit\"}\n";
+    (void)data;
+    for (gsize i = 0; i < sizeof line - 1; i++) {
+        char byte[2] = {line[i], '\0'};
+        guest_says(fixture, byte);
+    }
+    g_assert_cmpstr(fixture->seen->str, ==, "phase a;exit 0;");
+}
+
+static void test_wrong_types(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    guest_says(fixture, "{\"event\":\"hello\",\"protocol\":\"one\",\"version\":{}}\n"
+                        "{\"event\":7}\n[1]\n\"text\"\n{\n\n{\"reply\":\"x\"}\n");
+    g_assert_cmpstr(fixture->seen->str, ==, "hello 0 ? ? 0;");
+}
+
+static void test_line_too_long(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    g_autofree char *filler = g_strnfill(3u << 20, 'x');
+    guest_says(fixture, filler);
+    guest_says(fixture, "\n{\"event\":\"exit\",\"clean\":true}\n");
+    g_assert_cmpstr(fixture->seen->str, ==, "exit 1;");
+}
+
+static gint64 read_request_id(Fixture *fixture) {
+    char buffer[1024] = "";
+    while (read(fixture->guest, buffer, sizeof buffer - 1) <= 0) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    struct json_object *request = json_tokener_parse(buffer);
+    g_assert_nonnull(request);
+    gint64 id = json_object_get_int64(json_object_object_get(request, "id"));
+    json_object_put(request);
+    return id;
+}
+
+static void test_reply(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    dinv_control_request(fixture->control, "stats", NULL, 60000, on_reply, fixture);
+    gint64 id = read_request_id(fixture);
+    g_autofree char *unknown =
+        g_strdup_printf("{\"reply\":%" G_GINT64_FORMAT ",\"ok\":true}\n", id + 7);
+    guest_says(fixture, unknown);
+    g_assert_cmpuint(fixture->replies, ==, 0);
+    g_autofree char *reply =
+        g_strdup_printf("{\"reply\":%" G_GINT64_FORMAT ",\"ok\":true,\"value\":42}\n", id);
+    guest_says(fixture, reply);
+    guest_says(fixture, reply);
+    g_assert_cmpuint(fixture->replies, ==, 1);
+    g_assert_null(fixture->reply_error);
+    g_assert_cmpint(fixture->reply_value, ==, 42);
+}
+
+static void test_refused(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    dinv_control_request(fixture->control, "trim", NULL, 60000, on_reply, fixture);
+    g_autofree char *reply =
+        g_strdup_printf("{\"reply\":%" G_GINT64_FORMAT ",\"error\":\"no \\u001b[31m disk\"}\n",
+                        read_request_id(fixture));
+    guest_says(fixture, reply);
+    g_assert_cmpstr(fixture->reply_error, ==, "no \\x1b[31m disk");
+}
+
+static void test_timeout_and_late_reply(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    dinv_control_request(fixture->control, "stats", NULL, 1, on_reply, fixture);
+    gint64 id = read_request_id(fixture);
+    wait_for_replies(fixture, 1);
+    g_assert_cmpstr(fixture->reply_error, ==, "the guest did not answer in time");
+    g_autofree char *late = g_strdup_printf("{\"reply\":%" G_GINT64_FORMAT ",\"ok\":true}\n", id);
+    guest_says(fixture, late);
+    g_assert_cmpuint(fixture->replies, ==, 1);
+}
+
+static void test_close_fails_pending(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    dinv_control_request(fixture->control, "stats", NULL, 60000, on_reply, fixture);
+    dinv_control_request(fixture->control, "trim", NULL, 60000, on_reply, fixture);
+    close(fixture->guest);
+    fixture->guest = -1;
+    wait_for_replies(fixture, 2);
+    g_assert_cmpstr(fixture->reply_error, ==, "the control channel was closed");
+    while (g_main_context_iteration(NULL, FALSE)) {
+    }
+    g_assert_cmpstr(fixture->seen->str, ==, "closed;");
+    dinv_control_request(fixture->control, "stats", NULL, 60000, on_reply, fixture);
+    g_assert_cmpuint(fixture->replies, ==, 2);
+    wait_for_replies(fixture, 3);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, function)                                                                        \
+    g_test_add("/launcher/control/" name, Fixture, NULL, set_up, function, tear_down)
+    ADD("events", test_events);
+    ADD("split-reads", test_split_reads);
+    ADD("wrong-types", test_wrong_types);
+    ADD("line-too-long", test_line_too_long);
+    ADD("reply", test_reply);
+    ADD("refused", test_refused);
+    ADD("timeout-and-late-reply", test_timeout_and_late_reply);
+    ADD("close-fails-pending", test_close_fails_pending);
+    return g_test_run();
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "images/info.h"
+#include "launcher/disk.h"
+#include "tests/unit/scratch.h"
+
+#define GIBI (G_GUINT64_CONSTANT(1) << 30)
+
+typedef struct {
+    Scratch scratch;
+    DinvConfig config;
+    GPtrArray *warnings;
+    char *image;
+} Fixture;
+
+static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    scratch_make(&fixture->scratch);
+    fixture->config.state_dir = scratch_path(&fixture->scratch, "deep/state");
+    fixture->config.disk_bytes = 2 * GIBI;
+    fixture->warnings = g_ptr_array_new_with_free_func(g_free);
+    fixture->image = scratch_path(&fixture->scratch, "deep/state/data.img");
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_ptr_array_unref(fixture->warnings);
+    g_free(fixture->config.state_dir);
+    g_free(fixture->image);
+    scratch_remove(&fixture->scratch);
+}
+
+static DinvDisk *open_good(Fixture *fixture) {
+    g_autoptr(GError) error = NULL;
+    DinvDisk *disk = dinv_disk_open(&fixture->config, fixture->warnings, &error);
+
+    g_assert_no_error(error);
+    g_assert_nonnull(disk);
+    return disk;
+}
+
+/* Both the check and the opening refuse, with the same kind of error; the message is returned. */
+static char *assert_refused(Fixture *fixture, DinvDiskError code) {
+    g_autoptr(GError) check_error = NULL;
+    g_autoptr(GError) open_error = NULL;
+    DinvDiskState state = {0};
+
+    g_assert_false(dinv_disk_check(&fixture->config, &state, fixture->warnings, &check_error));
+    g_assert_error(check_error, DINV_DISK_ERROR, (int)code);
+    g_assert_null(dinv_disk_open(&fixture->config, fixture->warnings, &open_error));
+    g_assert_error(open_error, DINV_DISK_ERROR, (int)code);
+    g_assert_true(g_str_has_prefix(open_error->message, "DINV_STATE_DIR: "));
+    g_test_message("%s", open_error->message);
+    return g_strdup(check_error->message);
+}
+
+static guint64 size_of(const char *path) {
+    struct stat status;
+
+    g_assert_cmpint(stat(path, &status), ==, 0);
+    return (guint64)status.st_size;
+}
+
+static void test_new(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autoptr(DinvDisk) disk = open_good(fixture);
+    g_autoptr(GError) error = NULL;
+    struct stat status;
+    DinvImageInfo info;
+
+    g_assert_cmpstr(dinv_disk_get_data_image(disk), ==, fixture->image);
+    g_assert_true(g_str_has_suffix(dinv_disk_get_console_log(disk), "/deep/state/console.log"));
+    g_assert_true(dinv_image_read_info(fixture->image, &info, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(info.kind, ==, DINV_IMAGE_DATA);
+    g_assert_cmpuint(info.filesystem_bytes, ==, 2 * GIBI);
+    g_assert_cmpint(stat(fixture->config.state_dir, &status), ==, 0);
+    g_assert_cmpuint(status.st_mode & 0777, ==, 0700);
+    g_assert_cmpint(stat(fixture->image, &status), ==, 0);
+    g_assert_cmpuint(status.st_mode & 0077, ==, 0);
+}
+
+/* The check changes nothing, and says what would be. */
+static void test_check(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autoptr(GError) error = NULL;
+    DinvDiskState state = {0};
+
+    g_assert_true(dinv_disk_check(&fixture->config, &state, fixture->warnings, &error));
+    g_assert_no_error(error);
+    g_assert_false(state.exists);
+    g_assert_false(state.image_exists);
+    g_assert_cmpuint(state.free_bytes, >, 0);
+    g_assert_false(g_file_test(fixture->config.state_dir, G_FILE_TEST_EXISTS));
+    dinv_disk_free(open_good(fixture));
+    g_assert_true(dinv_disk_check(&fixture->config, &state, fixture->warnings, &error));
+    g_assert_true(state.exists && state.image_exists);
+    g_assert_cmpuint(state.image_bytes, ==, 2 * GIBI);
+}
+
+static void test_again(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    struct stat before;
+    struct stat after;
+
+    dinv_disk_free(open_good(fixture));
+    g_assert_cmpint(stat(fixture->image, &before), ==, 0);
+    dinv_disk_free(open_good(fixture));
+    g_assert_cmpint(stat(fixture->image, &after), ==, 0);
+    g_assert_cmpuint(before.st_ino, ==, after.st_ino);
+    g_assert_cmpint(before.st_mtim.tv_sec, ==, after.st_mtim.tv_sec);
+    g_assert_cmpint(before.st_mtim.tv_nsec, ==, after.st_mtim.tv_nsec);
+}
+
+static void test_grow(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    dinv_disk_free(open_good(fixture));
+    fixture->config.disk_bytes = 3 * GIBI;
+    dinv_disk_free(open_good(fixture));
+    g_assert_cmpuint(size_of(fixture->image), ==, 3 * GIBI);
+}
+
+static void test_never_shrink(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    dinv_disk_free(open_good(fixture));
+    fixture->config.disk_bytes = 1 * GIBI;
+    g_ptr_array_set_size(fixture->warnings, 0);
+    dinv_disk_free(open_good(fixture));
+    g_assert_cmpuint(size_of(fixture->image), ==, 2 * GIBI);
+    g_assert_cmpuint(fixture->warnings->len, >=, 1);
+    g_assert_nonnull(
+        strstr(fixture->warnings->pdata[0], "has 2048 MiB already and is never shrunk"));
+}
+
+static void test_locked(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    DinvDisk *disk = open_good(fixture);
+    g_autofree char *holder = g_strdup_printf("is in use by another dinv (pid %d on host %s)",
+                                              (int)getpid(), g_get_host_name());
+    g_autofree char *message = assert_refused(fixture, DINV_DISK_ERROR_IN_USE);
+
+    g_assert_nonnull(strstr(message, holder));
+    dinv_disk_free(disk);
+    dinv_disk_free(open_good(fixture));
+}
+
+/* The lock goes with a process that is killed, and is not inherited over exec. */
+static void test_killed_holder(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    int ready[2];
+    int status;
+    char byte;
+    pid_t child;
+
+    g_assert_cmpint(pipe(ready), ==, 0);
+    child = fork();
+    if (child == 0) {
+        DinvDisk *disk = dinv_disk_open(&fixture->config, fixture->warnings, NULL);
+        if (write(ready[1], disk == NULL ? "n" : "y", 1) == 1) {
+            pause(); /* until it is killed */
+        }
+        _exit(1);
+    }
+    close(ready[1]);
+    g_assert_cmpint(read(ready[0], &byte, 1), ==, 1);
+    g_assert_cmpint(byte, ==, 'y');
+    g_free(assert_refused(fixture, DINV_DISK_ERROR_IN_USE));
+    g_assert_cmpint(kill(child, SIGKILL), ==, 0);
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    close(ready[0]);
+    dinv_disk_free(open_good(fixture));
+}
+
+static void test_strange_holder(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    DinvDisk *disk = open_good(fixture);
+    g_autofree char *message = NULL;
+
+    /* Truncate and write the open file; the lock stays. */
+    g_autofree char *path = scratch_path(&fixture->scratch, "deep/state/lock");
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+    g_assert_cmpint(write(fd, "7\x1b[2J\n", 6), ==, 6);
+    close(fd);
+    message = assert_refused(fixture, DINV_DISK_ERROR_IN_USE);
+    g_assert_nonnull(strstr(message, "(pid 7\\033[2J on host unknown)"));
+    dinv_disk_free(disk);
+}
+
+static void test_truncated(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *message = NULL;
+
+    dinv_disk_free(open_good(fixture));
+    g_assert_cmpint(truncate(fixture->image, 1 << 20), ==, 0);
+    message = assert_refused(fixture, DINV_DISK_ERROR_IMAGE);
+    g_assert_nonnull(strstr(message, "data.img"));
+    g_assert_cmpuint(size_of(fixture->image), ==, 1 << 20);
+}
+
+static void test_not_an_image(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *text = NULL;
+
+    scratch_write(&fixture->scratch, "deep/state/data.img", "not ext4");
+    g_free(assert_refused(fixture, DINV_DISK_ERROR_IMAGE));
+    g_assert_true(g_file_get_contents(fixture->image, &text, NULL, NULL));
+    g_assert_cmpstr(text, ==, "not ext4");
+}
+
+static void test_image_is_directory(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_assert_cmpint(g_mkdir_with_parents(fixture->image, 0755), ==, 0);
+    g_free(assert_refused(fixture, DINV_DISK_ERROR_IMAGE));
+}
+
+/* A link could lead the disk out of the directory that is locked. */
+static void test_image_is_link(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    scratch_write(&fixture->scratch, "deep/state/lock", "");
+    g_assert_cmpint(symlink("/dev/null", fixture->image), ==, 0);
+    g_free(assert_refused(fixture, DINV_DISK_ERROR_IMAGE));
+}
+
+static void test_file_in_the_way(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    scratch_write(&fixture->scratch, "deep", "a file");
+    g_free(assert_refused(fixture, DINV_DISK_ERROR_FAILED));
+}
+
+#define ADD(name, function) g_test_add("/disk/" name, Fixture, NULL, set_up, function, tear_down)
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    ADD("new", test_new);
+    ADD("check", test_check);
+    ADD("again", test_again);
+    ADD("grow", test_grow);
+    ADD("never-shrink", test_never_shrink);
+    ADD("lock/held", test_locked);
+    ADD("lock/killed-holder", test_killed_holder);
+    ADD("lock/strange-holder", test_strange_holder);
+    ADD("image/truncated", test_truncated);
+    ADD("image/not-ext4", test_not_an_image);
+    ADD("image/directory", test_image_is_directory);
+    ADD("image/link", test_image_is_link);
+    ADD("file-in-the-way", test_file_in_the_way);
+    return g_test_run();
+}

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
+#include <elf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "images/ext4.h"
+#include "images/info.h"
+#include "launcher/cli-doctor.h"
+#include "launcher/disk.h"
+#include "launcher/preflight-checks.h"
+#include "launcher/preflight.h"
+#include "launcher/settings.h"
+#include "tests/unit/scratch.h"
+
+#define MEBI (G_GUINT64_CONSTANT(1) << 20)
+
+/* A config under which all is well, in a directory of its own. */
+typedef struct {
+    Scratch scratch;
+    DinvConfig *config;
+    DinvPreflightHost host;
+    DinvPreflight result;
+    GError *error;
+    char *kvm_device;
+} Fixture;
+
+/* What marks a bzImage, in 1 KiB. */
+static void fill_bzimage(char bytes[static 1024]) {
+    static const char magic[] = {'H', 'd', 'r', 'S'};
+
+    memset(bytes, 0, 1024);
+    bytes[0x1fe] = 0x55;
+    bytes[0x1ff] = (char)0xaa;
+    memcpy(bytes + 0x202, magic, sizeof magic);
+}
+
+static void write_bytes(const char *path, const char *bytes, gsize length) {
+    g_autoptr(GError) error = NULL;
+
+    g_file_set_contents(path, bytes, (gssize)length, &error);
+    g_assert_no_error(error);
+}
+
+static void write_rootfs(const char *path, const char *label) {
+    DinvExt4Options options = {.size_bytes = 8 * MEBI, .label = label, .read_only = TRUE};
+    g_autoptr(GError) error = NULL;
+
+    (void)g_unlink(path);
+    g_assert_true(dinv_ext4_create(path, &options, &error));
+    g_assert_no_error(error);
+}
+
+/* A program that says `text` to whatever it is asked. */
+static void write_program(const char *path, const char *text) {
+    g_autofree char *script = g_strdup_printf("#!/bin/sh\n%s\n", text);
+
+    write_bytes(path, script, strlen(script));
+    g_assert_cmpint(chmod(path, 0755), ==, 0);
+}
+
+static void set_text(char **field, char *text) {
+    g_free(*field);
+    *field = text;
+}
+
+static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    const char *const environment[] = {NULL};
+    DinvLimits limits = {.cpus_online = 2, .memory_total = 4096 * MEBI};
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    char kernel[1024];
+    char *no_words[] = {NULL};
+    char **words = no_words;
+    int count = 0;
+    DinvConfig *config;
+
+    scratch_make(&fixture->scratch);
+    scratch_write(&fixture->scratch, "proc/meminfo",
+                  "MemTotal: 16777216 kB\nMemAvailable: 8388608 kB\n");
+    config = dinv_settings_load_with_limits(environment, &count, &words, &limits, warnings, NULL);
+    g_assert_nonnull(config);
+    config->accel = DINV_ACCEL_TCG;
+    set_text(&config->state_dir, scratch_path(&fixture->scratch, "state"));
+    set_text(&config->socket_path, scratch_path(&fixture->scratch, "run/docker.sock"));
+    set_text(&config->kernel, scratch_path(&fixture->scratch, "kernel"));
+    set_text(&config->rootfs, scratch_path(&fixture->scratch, "rootfs.ext4"));
+    set_text(&config->qemu, scratch_path(&fixture->scratch, "qemu"));
+    fill_bzimage(kernel);
+    write_bytes(config->kernel, kernel, sizeof kernel);
+    write_rootfs(config->rootfs, "dinv-root-1");
+    write_program(config->qemu, "echo 'QEMU emulator version 9.1.2 (Debian 1:9.1.2)'");
+    fixture->config = config;
+    fixture->kvm_device = scratch_path(&fixture->scratch, "kvm");
+    fixture->host =
+        (DinvPreflightHost){.kvm_device = fixture->kvm_device, .root = fixture->scratch.path};
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    dinv_preflight_clear(&fixture->result);
+    g_clear_error(&fixture->error);
+    dinv_config_free(fixture->config);
+    g_free(fixture->kvm_device);
+    scratch_remove(&fixture->scratch);
+}
+
+static gboolean run(Fixture *fixture) {
+    gboolean good;
+
+    g_clear_error(&fixture->error);
+    good = dinv_preflight_on(&fixture->host, fixture->config, &fixture->result, &fixture->error);
+    g_assert_true(good == (fixture->error == NULL));
+    return good;
+}
+
+/* The first line of that name and status, or NULL. */
+static const DinvCheck *find_line(const Fixture *fixture, const char *name,
+                                  DinvCheckStatus status) {
+    for (guint i = 0; i < fixture->result.checks->len; i++) {
+        const DinvCheck *check = fixture->result.checks->pdata[i];
+
+        if (strcmp(check->name, name) == 0 && check->status == status) {
+            return check;
+        }
+    }
+    return NULL;
+}
+
+/* The run fails, by the line `name` that says `text` and has a remedy; and it has changed nothing.
+ */
+static void assert_failed(Fixture *fixture, const char *name, const char *text) {
+    const DinvCheck *check;
+
+    g_assert_false(run(fixture));
+    check = find_line(fixture, name, DINV_CHECK_FAILED);
+    g_assert_nonnull(check);
+    g_test_message("%s; %s", check->text, check->remedy);
+    g_assert_nonnull(strstr(check->text, text));
+    g_assert_error(fixture->error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_FAILED);
+    g_assert_true(g_str_has_prefix(fixture->error->message, check->text));
+    g_assert_false(g_file_test(fixture->config->state_dir, G_FILE_TEST_EXISTS));
+}
+
+static void test_good(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_assert_true(run(fixture));
+    for (guint i = 0; i < fixture->result.checks->len; i++) {
+        const DinvCheck *check = fixture->result.checks->pdata[i];
+
+        g_test_message("%s: %s", check->name, check->text);
+        g_assert_true(check->status == DINV_CHECK_OK ||
+                      strcmp(check->name, "state directory") == 0);
+    }
+    g_assert_cmpuint(fixture->result.qemu_major, ==, 9);
+    g_assert_cmpuint(fixture->result.qemu_minor, ==, 1);
+    g_assert_false(fixture->result.use_kvm);
+    g_assert_false(g_file_test(fixture->config->state_dir, G_FILE_TEST_EXISTS));
+    g_assert_false(g_file_test(fixture->config->socket_path, G_FILE_TEST_EXISTS));
+}
+
+static void test_auto_without_kvm(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    const DinvCheck *check;
+
+    fixture->config->accel = DINV_ACCEL_AUTO;
+    g_assert_true(run(fixture));
+    check = find_line(fixture, "acceleration", DINV_CHECK_WARNING);
+    g_assert_nonnull(check);
+    g_assert_nonnull(strstr(check->text, "going on with emulation (TCG), which is slow"));
+    g_assert_nonnull(strstr(check->remedy, "--device /dev/kvm"));
+    g_assert_false(fixture->result.use_kvm);
+}
+
+static void test_kvm_without_kvm(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->config->accel = DINV_ACCEL_KVM;
+    assert_failed(fixture, "acceleration", "DINV_ACCEL is kvm, but ");
+    g_assert_nonnull(strstr(fixture->error->message, "--device /dev/kvm"));
+}
+
+static void test_qemu_missing(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    set_text(&fixture->config->qemu, g_strdup("no-such-qemu"));
+    assert_failed(fixture, "qemu", "\"no-such-qemu\" is not a program");
+    g_assert_cmpuint(fixture->result.qemu_major, ==, 0);
+}
+
+static void test_qemu_old(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    write_program(fixture->config->qemu, "echo QEMU emulator version 7.1.0");
+    assert_failed(fixture, "qemu", "version 7.1, too old");
+}
+
+static void test_qemu_other(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    write_program(fixture->config->qemu, "echo hello");
+    assert_failed(fixture, "qemu", "does not say which QEMU it is");
+    write_program(fixture->config->qemu, "exit 1");
+    assert_failed(fixture, "qemu", "does not say which QEMU it is");
+    write_program(fixture->config->qemu, "yes QEMU emulator version 8.0");
+    g_assert_true(run(fixture)); /* its endless answer is cut off */
+    write_bytes(fixture->config->qemu,
+                "\x7f"
+                "ELF",
+                4);
+    assert_failed(fixture, "qemu", "");
+}
+
+static void test_qemu_version_text(void) {
+    guint major = 0;
+    guint minor = 0;
+
+    g_assert_true(dinv_preflight_parse_qemu_version("QEMU emulator version 10.0", &major, &minor));
+    g_assert_cmpuint(major, ==, 10);
+    g_assert_cmpuint(minor, ==, 0);
+    g_assert_false(dinv_preflight_parse_qemu_version("", &major, &minor));
+    g_assert_false(dinv_preflight_parse_qemu_version("QEMU emulator version ", &major, &minor));
+    g_assert_false(dinv_preflight_parse_qemu_version("QEMU emulator version 8", &major, &minor));
+    g_assert_false(dinv_preflight_parse_qemu_version("QEMU emulator version 8.x", &major, &minor));
+    g_assert_false(dinv_preflight_parse_qemu_version("QEMU emulator version -8.1", &major, &minor));
+    g_assert_false(
+        dinv_preflight_parse_qemu_version("QEMU emulator version 70000.1", &major, &minor));
+}
+
+static void test_kernel(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    write_bytes(fixture->config->kernel, "text", 4);
+    assert_failed(fixture, "kernel", "is neither an ELF vmlinux nor a bzImage");
+    write_bytes(fixture->config->kernel, "", 0);
+    assert_failed(fixture, "kernel", "is empty");
+    g_assert_cmpint(g_unlink(fixture->config->kernel), ==, 0);
+    assert_failed(fixture, "kernel", "does not exist");
+    set_text(&fixture->config->kernel, g_strdup(fixture->scratch.path));
+    assert_failed(fixture, "kernel", "is a directory");
+}
+
+static void test_initrd(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->config->initrd = scratch_path(&fixture->scratch, "initrd");
+    assert_failed(fixture, "initramfs", "DINV_INITRD: ");
+    write_bytes(fixture->config->initrd, "x", 1);
+    g_assert_true(run(fixture));
+}
+
+/* The least ELF that can be started: one note segment with the PVH entry. */
+typedef struct {
+    Elf64_Ehdr header;
+    Elf64_Phdr segment;
+    Elf64_Nhdr other_note;
+    char other_name[8];
+    char other_text[4];
+    Elf64_Nhdr note;
+    char name[4];
+    guint32 entry;
+} TestElf;
+
+static TestElf good_elf(void) {
+    TestElf elf = {
+        .header = {.e_machine = EM_X86_64,
+                   .e_phoff = G_STRUCT_OFFSET(TestElf, segment),
+                   .e_phentsize = sizeof(Elf64_Phdr),
+                   .e_phnum = 1},
+        .segment = {.p_type = PT_NOTE,
+                    .p_offset = G_STRUCT_OFFSET(TestElf, other_note),
+                    .p_filesz = sizeof(TestElf) - G_STRUCT_OFFSET(TestElf, other_note)},
+        .other_note = {.n_namesz = 6, .n_descsz = 3, .n_type = 1},
+        .other_name = "Linux",
+        .note = {.n_namesz = 4, .n_descsz = 4, .n_type = 18},
+        .name = "Xen",
+    };
+
+    memcpy(elf.header.e_ident, ELFMAG, SELFMAG);
+    elf.header.e_ident[EI_CLASS] = ELFCLASS64;
+    elf.header.e_ident[EI_DATA] = ELFDATA2LSB;
+    return elf;
+}
+
+static const char *judge(const TestElf *elf, gsize length) {
+    gboolean is_elf;
+    /* A copy of the exact length, so that a reader that goes past it is seen. */
+    g_autofree guint8 *bytes = g_memdup2(elf, length);
+
+    return dinv_preflight_judge_kernel(bytes, length, &is_elf);
+}
+
+static void test_elf(void) {
+    TestElf elf = good_elf();
+
+    g_assert_cmpstr(judge(&elf, sizeof elf), ==, NULL);
+    for (gsize length = 4; length < sizeof elf; length++) {
+        g_assert_nonnull(judge(&elf, length));
+    }
+    elf.header.e_machine = EM_AARCH64;
+    g_assert_cmpstr(judge(&elf, sizeof elf), ==, "is an ELF file for another machine than x86-64");
+    elf = good_elf();
+    elf.note.n_type = 17;
+    g_assert_nonnull(strstr(judge(&elf, sizeof elf), "without a PVH entry"));
+    elf = good_elf();
+    elf.other_note.n_descsz = G_MAXUINT32;
+    g_assert_nonnull(strstr(judge(&elf, sizeof elf), "without a PVH entry"));
+    elf = good_elf();
+    elf.note.n_namesz = G_MAXUINT32;
+    g_assert_nonnull(strstr(judge(&elf, sizeof elf), "without a PVH entry"));
+    elf = good_elf();
+    elf.segment.p_offset = G_MAXUINT64 - 2;
+    g_assert_cmpstr(judge(&elf, sizeof elf), ==, "is cut off");
+    elf = good_elf();
+    elf.header.e_phoff = G_MAXUINT64 - 8;
+    g_assert_cmpstr(judge(&elf, sizeof elf), ==, "is cut off");
+    elf = good_elf();
+    elf.header.e_phnum = 0;
+    g_assert_nonnull(strstr(judge(&elf, sizeof elf), "without program headers"));
+}
+
+static void test_rootfs(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_assert_cmpint(truncate(fixture->config->rootfs, 1 << 20), ==, 0);
+    assert_failed(fixture, "root image", "DINV_ROOTFS: ");
+    write_rootfs(fixture->config->rootfs, "dinv-root-99");
+    assert_failed(fixture, "root image", "99");
+    write_rootfs(fixture->config->rootfs, "other");
+    assert_failed(fixture, "root image", "DINV_ROOTFS: ");
+    write_bytes(fixture->config->rootfs, "x", 1);
+    assert_failed(fixture, "root image", "DINV_ROOTFS: ");
+    g_assert_cmpint(g_unlink(fixture->config->rootfs), ==, 0);
+    assert_failed(fixture, "root image", "does not exist");
+}
+
+static void test_memory(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->config->memory_bytes = 9000 * MEBI;
+    g_assert_true(run(fixture));
+    g_assert_nonnull(
+        strstr(find_line(fixture, "memory", DINV_CHECK_WARNING)->text, "8192 MiB are"));
+    fixture->config->memory_bytes = 20000 * MEBI;
+    g_assert_true(run(fixture));
+    g_assert_nonnull(
+        strstr(find_line(fixture, "memory", DINV_CHECK_WARNING)->text, "the machine's memory is"));
+    scratch_write(&fixture->scratch, "proc/self/cgroup", "0::/\n");
+    scratch_write(&fixture->scratch, "proc/self/mountinfo",
+                  "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/memory.max", "1073741824\n");
+    fixture->config->memory_bytes = 1024 * MEBI;
+    g_assert_true(run(fixture));
+    g_assert_nonnull(strstr(find_line(fixture, "memory", DINV_CHECK_WARNING)->text,
+                            "the container's memory limit is 1024 MiB"));
+    fixture->config->memory_bytes = 832 * MEBI; /* the default for that limit */
+    g_assert_true(run(fixture));
+    g_assert_nonnull(find_line(fixture, "memory", DINV_CHECK_OK));
+}
+
+static void test_mounts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *missing = scratch_path(&fixture->scratch, "missing");
+    g_autofree char *text = g_strdup_printf("%s:/a;%s:/b:ro", fixture->scratch.path, missing);
+
+    g_assert_true(dinv_parse_mounts(text, fixture->config->mounts, NULL));
+    assert_failed(fixture, "mount", "/missing\" does not exist");
+    scratch_write(&fixture->scratch, "missing", "");
+    assert_failed(fixture, "mount", "/missing\" is not a directory");
+    g_assert_cmpint(g_unlink(missing), ==, 0);
+    g_assert_cmpint(g_mkdir(missing, 0755), ==, 0);
+    g_assert_true(run(fixture));
+}
+
+/* A bound socket of the kernel's choice of port. */
+static int take_port(int type, guint16 *port) {
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    g_assert_true(type != SOCK_STREAM || listen(fd, 1) == 0);
+    g_assert_cmpint(getsockname(fd, (struct sockaddr *)&address, &length), ==, 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static void test_port_taken(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+    static const char *const names[] = {"DINV_TCP_PORTS", "DINV_UDP_PORTS"};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(types); i++) {
+        DinvPortForward forward = {.protocol = (DinvProtocol)i, .guest_port = 80};
+        int fd = take_port(types[i], &forward.host_port);
+        g_autofree char *text =
+            g_strdup_printf("%s: port %u is taken", names[i], forward.host_port);
+
+        g_array_set_size(fixture->config->ports, 0);
+        g_array_append_val(fixture->config->ports, forward);
+        assert_failed(fixture, "port", text);
+        close(fd);
+        g_assert_true(run(fixture));
+        g_assert_true(run(fixture)); /* the check itself leaves nothing behind */
+    }
+}
+
+static int listen_at(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    g_assert_cmpint(listen(fd, 1), ==, 0);
+    return fd;
+}
+
+static void test_socket(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    const char *path = fixture->config->socket_path;
+    g_autofree char *directory = g_path_get_dirname(path);
+    int fd;
+
+    g_assert_cmpint(g_mkdir(directory, 0755), ==, 0);
+    fd = listen_at(path);
+    assert_failed(fixture, "socket", "something answers at");
+    close(fd);
+    g_assert_true(run(fixture)); /* stale: it will be replaced */
+    g_assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    scratch_write(&fixture->scratch, "run/docker.sock", "");
+    assert_failed(fixture, "socket", "is there and is not a socket");
+    set_text(&fixture->config->socket_path,
+             scratch_path(&fixture->scratch, "run/docker.sock/below"));
+    assert_failed(fixture, "socket", "");
+}
+
+static void test_state_dir(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(DinvDisk) disk = dinv_disk_open(fixture->config, warnings, NULL);
+    const DinvCheck *check;
+
+    g_assert_nonnull(disk);
+    g_assert_false(run(fixture));
+    check = find_line(fixture, "state directory", DINV_CHECK_FAILED);
+    g_assert_nonnull(strstr(check->text, "is in use by another dinv"));
+    g_assert_nonnull(strstr(check->remedy, "DINV_STATE_DIR"));
+}
+
+/* All findings are listed, not only the first. */
+static void test_all_findings(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    set_text(&fixture->config->qemu, g_strdup("no-such-qemu"));
+    g_assert_cmpint(g_unlink(fixture->config->kernel), ==, 0);
+    assert_failed(fixture, "qemu", "no-such-qemu");
+    g_assert_nonnull(find_line(fixture, "kernel", DINV_CHECK_FAILED));
+    g_assert_nonnull(find_line(fixture, "root image", DINV_CHECK_OK));
+}
+
+static void test_doctor(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *text = NULL;
+    size_t length;
+    FILE *stream = open_memstream(&text, &length);
+
+    fixture->config->accel = DINV_ACCEL_AUTO;
+    set_text(&fixture->config->qemu, g_strdup("no-such-qemu"));
+    g_assert_false(run(fixture));
+    dinv_cli_doctor_print(&fixture->result, stream);
+    g_assert_cmpint(fclose(stream), ==, 0);
+    g_assert_nonnull(strstr(text, "!!  qemu"));
+    g_assert_nonnull(strstr(text, "OK  kernel"));
+    g_assert_nonnull(strstr(text, "--  acceleration"));
+    g_assert_nonnull(strstr(text, "remedy: install it (Debian: qemu-system-x86)"));
+}
+
+#define ADD(name, function)                                                                        \
+    g_test_add("/preflight/" name, Fixture, NULL, set_up, function, tear_down)
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    ADD("good", test_good);
+    ADD("acceleration/auto", test_auto_without_kvm);
+    ADD("acceleration/kvm", test_kvm_without_kvm);
+    ADD("qemu/missing", test_qemu_missing);
+    ADD("qemu/old", test_qemu_old);
+    ADD("qemu/other", test_qemu_other);
+    g_test_add_func("/preflight/qemu/version-text", test_qemu_version_text);
+    ADD("kernel/file", test_kernel);
+    ADD("kernel/initrd", test_initrd);
+    g_test_add_func("/preflight/kernel/elf", test_elf);
+    ADD("root-image", test_rootfs);
+    ADD("memory", test_memory);
+    ADD("mounts", test_mounts);
+    ADD("ports", test_port_taken);
+    ADD("socket", test_socket);
+    ADD("state-dir", test_state_dir);
+    ADD("all-findings", test_all_findings);
+    ADD("doctor", test_doctor);
+    return g_test_run();
+}

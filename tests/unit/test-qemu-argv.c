@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whole command lines of QEMU against golden files, one argument a line
+ * (golden/qemu-argv/NAME.argv). After a wanted change: DINV_UPDATE_GOLDEN=1 writes them anew; read
+ * the difference before you commit it. The order and the slots of the devices are not free: the
+ * root disk has to be the highest virtio-mmio slot to be /dev/vda (seen by booting), and slot 0 is
+ * dead.
+ */
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/qemu-argv.h"
+
+static const DinvQemuFds fds = {.qmp = 3, .control = 4, .relay = 5, .console = 6};
+
+typedef struct {
+    DinvConfig config;
+    DinvMachinePlan plan;
+} Fixture;
+
+static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->config = (DinvConfig){.cpus = 2,
+                                   .memory_bytes = G_GUINT64_CONSTANT(2048) << 20,
+                                   .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
+                                   .mounts = g_ptr_array_new_with_free_func(g_free),
+                                   .kernel = (char *)"/usr/lib/dinv/vmlinux",
+                                   .rootfs = (char *)"/usr/lib/dinv/rootfs.ext4",
+                                   .qemu = (char *)"qemu-system-x86_64"};
+    fixture->plan = (DinvMachinePlan){.config = &fixture->config,
+                                      .use_kvm = FALSE,
+                                      .data_image = "/var/lib/dinv/data.img",
+                                      .tsc_khz = 2300000,
+                                      .slirp_net = "10.0.2.0/24"};
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_array_unref(fixture->config.ports);
+    g_ptr_array_unref(fixture->config.mounts);
+}
+
+static void add_port(Fixture *fixture, DinvProtocol protocol, guint16 host, guint16 guest) {
+    DinvPortForward forward = {.protocol = protocol, .host_port = host, .guest_port = guest};
+
+    g_array_append_val(fixture->config.ports, forward);
+}
+
+static void add_mount(Fixture *fixture, const char *source, gboolean readonly) {
+    DinvMountSpec *mount = g_new0(DinvMountSpec, 1);
+
+    mount->source = (char *)source;
+    mount->target = (char *)"/not/in/the/command/line";
+    mount->readonly = readonly;
+    g_ptr_array_add(fixture->config.mounts, mount);
+}
+
+static void compare(Fixture *fixture, Dinv9pSecurity security, const char *name) {
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) argv = dinv_qemu_argv(&fixture->plan, &fds, security, &error);
+    g_autofree char *file = g_strconcat(name, ".argv", NULL);
+    g_autofree char *path = g_test_build_filename(G_TEST_DIST, "golden", "qemu-argv", file, NULL);
+    g_autofree char *joined = NULL;
+    g_autofree char *text = NULL;
+    g_autofree char *golden = NULL;
+
+    g_assert_no_error(error);
+    joined = g_strjoinv("\n", argv);
+    text = g_strconcat(joined, "\n", NULL);
+    if (g_strcmp0(g_getenv("DINV_UPDATE_GOLDEN"), "1") == 0) {
+        g_assert_true(g_file_set_contents(path, text, -1, &error));
+    }
+    g_assert_true(g_file_get_contents(path, &golden, NULL, &error));
+    g_assert_cmpstr(text, ==, golden);
+}
+
+static void test_tcg(Fixture *fixture) {
+    compare(fixture, DINV_9P_PASSTHROUGH, "tcg");
+}
+
+static void test_tcg_unknown_tsc(Fixture *fixture) {
+    fixture->plan.tsc_khz = 0;
+    compare(fixture, DINV_9P_PASSTHROUGH, "tcg-unknown-tsc");
+}
+
+static void test_kvm(Fixture *fixture) {
+    fixture->plan.use_kvm = TRUE;
+    compare(fixture, DINV_9P_PASSTHROUGH, "kvm");
+}
+
+static void test_initrd(Fixture *fixture) {
+    fixture->config.kernel = (char *)"/boot/vmlinuz-6.12";
+    fixture->config.initrd = (char *)"/boot/initrd.img-6.12";
+    compare(fixture, DINV_9P_PASSTHROUGH, "initrd");
+}
+
+static void test_ports(Fixture *fixture) {
+    fixture->plan.slirp_net = "10.0.77.0/24";
+    add_port(fixture, DINV_PROTOCOL_TCP, 8080, 8080);
+    add_port(fixture, DINV_PROTOCOL_TCP, 8443, 443);
+    add_port(fixture, DINV_PROTOCOL_UDP, 53, 5353);
+    compare(fixture, DINV_9P_PASSTHROUGH, "ports");
+}
+
+static void test_mounts(Fixture *fixture) {
+    fixture->plan.use_kvm = TRUE;
+    add_mount(fixture, "/src", FALSE);
+    add_mount(fixture, "/data", TRUE);
+    compare(fixture, DINV_9P_PASSTHROUGH, "mounts-kvm");
+}
+
+static void test_mounts_unprivileged(Fixture *fixture) {
+    add_mount(fixture, "/src", FALSE);
+    compare(fixture, DINV_9P_NONE, "mounts-unprivileged");
+}
+
+/* A comma begins the next option unless it is doubled; nothing else is special. */
+static void test_special_characters(Fixture *fixture) {
+    fixture->config.qemu = (char *)"/opt/my qemu,10/qemu";
+    fixture->config.kernel = (char *)"/my kernels,old/vmlinux=1";
+    fixture->config.initrd = (char *)"/my kernels,old/initrd";
+    fixture->config.rootfs = (char *)"/a,b/root fs,readonly=off.ext4";
+    fixture->plan.data_image = "nbd:host:1,cache=unsafe/\xc3\xa4 \"'\\$%s.img";
+    add_mount(fixture, "/x,security_model=none,,y=z", TRUE);
+    compare(fixture, DINV_9P_PASSTHROUGH, "special-characters");
+}
+
+static void test_too_many_mounts(Fixture *fixture) {
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) argv = NULL;
+    char *const *last;
+
+    for (guint i = 0; i < DINV_QEMU_MOUNTS_MAX; i++) {
+        add_mount(fixture, "/src", FALSE);
+    }
+    argv = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE, &error);
+    g_assert_no_error(error);
+    last = argv + g_strv_length(argv) - 1;
+    g_assert_cmpstr(*last, ==,
+                    "virtio-9p-device,bus=virtio-mmio-bus.1,fsdev=dinv16,mount_tag=dinv16");
+    add_mount(fixture, "/one/more", FALSE);
+    g_assert_null(dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+    g_assert_true(g_str_has_prefix(error->message, "DINV_MOUNTS: 18 mounts"));
+}
+
+typedef struct {
+    const char *path;
+    void (*test)(Fixture *fixture);
+} Case;
+
+static const Case cases[] = {
+    {"/launcher/qemu-argv/tcg", test_tcg},
+    {"/launcher/qemu-argv/tcg-unknown-tsc", test_tcg_unknown_tsc},
+    {"/launcher/qemu-argv/kvm", test_kvm},
+    {"/launcher/qemu-argv/initrd", test_initrd},
+    {"/launcher/qemu-argv/ports", test_ports},
+    {"/launcher/qemu-argv/mounts", test_mounts},
+    {"/launcher/qemu-argv/mounts-unprivileged", test_mounts_unprivileged},
+    {"/launcher/qemu-argv/special-characters", test_special_characters},
+    {"/launcher/qemu-argv/too-many-mounts", test_too_many_mounts},
+};
+
+static void run(Fixture *fixture, gconstpointer data) {
+    const Case *one = data;
+
+    one->test(fixture);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_test_add(cases[i].path, Fixture, &cases[i], set_up, run, tear_down);
+    }
+    return g_test_run();
+}
