@@ -219,7 +219,11 @@ DinvRelayPump *dinv_relay_pump_new(DinvRelayStream *stream, int fd,
     move_out(pump);
     /* Not settle(): `done` may not be called before the owner has the pump. If there is nothing to
      * wait for, the descriptor is still writable, and being told so ends the pump. */
-    watch(pump, is_done(pump) ? (short)POLLOUT : wanted_events(pump));
+    short events = wanted_events(pump);
+    if (is_done(pump)) {
+        events = POLLOUT;
+    }
+    watch(pump, events);
     return pump;
 }
 

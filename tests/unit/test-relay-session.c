@@ -175,6 +175,50 @@ static void test_forged_leftovers(void) {
     relay_pair_clear(&pair);
 }
 
+/* A hello that does not answer is answered each time: the answer to the first may have been lost.
+ */
+static void test_answered_each_time(void) {
+    RelaySide side;
+    relay_side_init(&side, DINV_RELAY_GUEST, 0x2222, NULL);
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    put_hello(bytes, &(DinvRelayHello){
+                         .version = 1, .role = DINV_RELAY_LAUNCHER, .window = 100, .epoch = 5});
+    static uint8_t output[100000];
+    g_assert_cmpint(dinv_relay_mux_pull(side.mux, output, sizeof(output)), >, 0);
+    for (guint i = 0; i < 3; i++) {
+        g_assert_cmpint(dinv_relay_mux_feed(side.mux, bytes->data, bytes->len), ==, 0);
+        g_assert_cmpint(dinv_relay_mux_pull(side.mux, output, sizeof(output)), ==,
+                        DINV_RELAY_HELLO_SIZE);
+        DinvRelayHello answer;
+        g_assert_true(dinv_relay_hello_decode(output, &answer));
+        g_assert_true(answer.answering);
+        g_assert_cmpuint(answer.answers, ==, 5);
+        g_assert_cmpuint(answer.epoch, ==, 0x2222);
+    }
+    relay_side_clear(&side);
+}
+
+/* What was half sent before a restart does not go on after it. */
+static void test_restart_in_open(void) {
+    RelayPair pair;
+    relay_pair_init(&pair, NULL);
+    static const uint8_t argument[500] = {1, 2, 3};
+    DinvRelayStream *stream =
+        dinv_relay_open(pair.launcher.mux, "s", argument, sizeof(argument), NULL, NULL);
+    static uint8_t output[100000];
+    g_assert_cmpint(dinv_relay_mux_pull(pair.launcher.mux, output, 100), ==, 100);
+    dinv_relay_mux_restart(pair.launcher.mux, 0x3333);
+    g_assert_cmpint(dinv_relay_mux_pull(pair.launcher.mux, output, sizeof(output)), ==,
+                    DINV_RELAY_PADDING + DINV_RELAY_HELLO_SIZE);
+    for (gsize i = 0; i < DINV_RELAY_PADDING; i++) {
+        g_assert_cmpuint(output[i], ==, 0);
+    }
+    dinv_relay_stream_close(stream, 0);
+    dinv_relay_mux_restart(pair.launcher.mux, 0x4444);
+    assert_works(&pair);
+    relay_pair_clear(&pair);
+}
+
 static void test_other_version(void) {
     RelaySide side;
     relay_side_init(&side, DINV_RELAY_GUEST, 0x2222, NULL);
@@ -392,6 +436,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/relay/session/restart", test_restart);
     g_test_add_func("/relay/session/new-launcher", test_new_launcher);
     g_test_add_func("/relay/session/forged-leftovers", test_forged_leftovers);
+    g_test_add_func("/relay/session/answered-each-time", test_answered_each_time);
+    g_test_add_func("/relay/session/restart-in-open", test_restart_in_open);
     g_test_add_func("/relay/session/other-version", test_other_version);
     g_test_add_func("/relay/session/frames", test_frames);
     g_test_add_func("/relay/session/open-flood", test_open_flood);
