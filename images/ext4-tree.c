@@ -14,18 +14,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "images/ext4-count.h"
 #include "images/ext4-format.h"
 
 #define COPY_BLOCKS       256u
 #define EXTENT_BLOCKS_MAX 32768u /* of an initialised extent */
-#define EXTENTS_IN_INODE  4u
-#define EXTENTS_IN_LEAF   340u
-#define DIRECTORY_ROOM    (DINV_EXT4_BLOCK - 12u) /* the rest is the checksum's */
-#define DIRECTORY_DOTS    24u                     /* "." and ".." */
 #define LINKS_MAX         65000u
-#define FAST_SYMLINK_MAX  59u
-#define XATTRS_IN_INODE   64u /* a cautious guess: what is certain to fit */
-#define GROUP_BLOCKS      32768u
 #define SIZE_ATTEMPTS     1000u
 
 typedef struct {
@@ -52,66 +46,6 @@ static void item_clear(gpointer data) {
     g_clear_pointer(&item->names, g_ptr_array_unref);
 }
 
-static guint entry_length(gsize name_length) {
-    return 8 + (((guint)name_length + 3) & ~3U);
-}
-
-static guint64 count_directory_blocks(const GPtrArray *names) {
-    guint64 blocks = 1;
-    guint used = DIRECTORY_DOTS;
-    for (guint i = 0; i < names->len; i++) {
-        guint length = entry_length(strlen(g_ptr_array_index(names, i)));
-        if (used + length > DIRECTORY_ROOM) {
-            blocks++;
-            used = 0;
-        }
-        used += length;
-    }
-    return blocks;
-}
-
-/* Blocks of an extent tree, at most: leaves half full, an allocation cut at every group's border.
- */
-static guint64 count_extent_blocks(const DinvContent *content, guint64 blocks) {
-    guint64 extents = content->runs->len + 2 * (blocks / GROUP_BLOCKS) + 1;
-    if (extents <= EXTENTS_IN_INODE) {
-        return 0;
-    }
-    guint64 leaves = extents / (EXTENTS_IN_LEAF / 2) + 1;
-    return leaves + leaves / (EXTENTS_IN_LEAF / 2) + 1;
-}
-
-static guint64 count_content_blocks(const DinvContent *content) {
-    guint64 blocks = 0;
-    for (guint i = 0; i < content->runs->len; i++) {
-        blocks += g_array_index(content->runs, DinvContentRun, i).count;
-    }
-    return blocks + count_extent_blocks(content, blocks);
-}
-
-static guint64 count_xattr_blocks(const GPtrArray *xattrs) {
-    gsize bytes = 0;
-    for (guint i = 0; xattrs != NULL && i < xattrs->len; i++) {
-        const DinvXattr *xattr = g_ptr_array_index(xattrs, i);
-        bytes += 16 + strlen(xattr->name) + 4 + g_bytes_get_size(xattr->value) + 4;
-    }
-    return bytes > XATTRS_IN_INODE ? 1 : 0;
-}
-
-static guint64 count_blocks(const Item *item) {
-    const DinvTreeNode *node = item->node;
-    guint64 blocks = count_xattr_blocks(node->attributes.xattrs);
-    if (item->names != NULL) {
-        guint64 own = count_directory_blocks(item->names);
-        blocks += own + (own > EXTENTS_IN_INODE ? own / (EXTENTS_IN_LEAF / 2) + 2 : 0);
-    } else if (node->content != NULL) {
-        blocks += count_content_blocks(node->content);
-    } else if (node->target != NULL && strlen(node->target) > FAST_SYMLINK_MAX) {
-        blocks++;
-    }
-    return blocks;
-}
-
 static void collect(Writer *writer, const DinvTreeNode *node, const char *name, guint parent) {
     if (g_hash_table_contains(writer->inodes, node)) {
         return; /* another name of it */
@@ -121,7 +55,7 @@ static void collect(Writer *writer, const DinvTreeNode *node, const char *name, 
     if (node->children != NULL) {
         item.names = dinv_tree_sorted_names(node);
     }
-    writer->blocks += count_blocks(&item);
+    writer->blocks += dinv_ext4_count_blocks(node, item.names);
     GPtrArray *names = item.names;
     guint index = writer->items->len;
     g_array_append_val(writer->items, item);
@@ -242,7 +176,7 @@ static void set_size(struct ext2_inode_large *inode, guint64 size) {
 static void begin_extents(struct ext2_inode_large *inode) {
     struct ext3_extent_header header = {
         .eh_magic = ext2fs_cpu_to_le16(EXT3_EXT_MAGIC),
-        .eh_max = ext2fs_cpu_to_le16(EXTENTS_IN_INODE),
+        .eh_max = ext2fs_cpu_to_le16(DINV_EXT4_EXTENTS_IN_INODE),
     };
     inode->i_flags |= EXT4_EXTENTS_FL;
     memcpy(inode->i_block, &header, sizeof header);
@@ -391,8 +325,8 @@ typedef struct {
 
 static void append_entry(Writer *writer, DirectoryFill *fill, const char *name, gsize name_length,
                          ext2_ino_t inode, int type) {
-    guint length = entry_length(name_length);
-    if (fill->used + length > DIRECTORY_ROOM) {
+    guint length = dinv_ext4_entry_length(name_length);
+    if (fill->used + length > DINV_EXT4_DIRECTORY_ROOM) {
         fill->current++;
         fill->used = 0;
         fill->last = NULL;
@@ -409,7 +343,7 @@ static void append_entry(Writer *writer, DirectoryFill *fill, const char *name, 
     ext2fs_dirent_set_name_len(entry, (int)name_length);
     ext2fs_dirent_set_file_type(entry, type);
     memcpy(entry->name, name, name_length); /* the format has no terminating zero */
-    (void)ext2fs_set_rec_len(writer->fs, DIRECTORY_ROOM - fill->used, entry);
+    (void)ext2fs_set_rec_len(writer->fs, DINV_EXT4_DIRECTORY_ROOM - fill->used, entry);
     fill->used += length;
     fill->last = entry;
 }
@@ -419,7 +353,7 @@ static ext2_ino_t inode_of(const Writer *writer, const DinvTreeNode *node) {
 }
 
 static errcode_t write_directory(Writer *writer, const Item *item, struct ext2_inode_large *inode) {
-    guint64 count = count_directory_blocks(item->names);
+    guint64 count = dinv_ext4_count_directory_blocks(item->names);
     g_autofree guint8 *blocks = g_malloc0((gsize)count * DINV_EXT4_BLOCK);
     DirectoryFill fill = {.blocks = blocks};
     append_entry(writer, &fill, ".", 1, item->inode, EXT2_FT_DIR);
@@ -442,7 +376,7 @@ static errcode_t write_symlink(Writer *writer, const Item *item, struct ext2_ino
     const char *target = item->node->target;
     gsize length = strlen(target);
     set_size(inode, length);
-    if (length <= FAST_SYMLINK_MAX) {
+    if (length <= DINV_EXT4_FAST_SYMLINK_MAX) {
         memcpy(inode->i_block, target, length + 1);
         return 0;
     }

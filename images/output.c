@@ -47,7 +47,7 @@ static gboolean open_named(DinvOutput *output, mode_t mode) {
     return FALSE;
 }
 
-DinvOutput *dinv_output_new(const char *path, mode_t mode, GError **error) {
+static DinvOutput *output_new(const char *path, mode_t mode, gboolean nameless, GError **error) {
     g_autoptr(DinvOutput) output = g_new0(DinvOutput, 1);
     output->path = g_strdup(path);
     output->base_name = g_path_get_basename(path);
@@ -63,12 +63,20 @@ DinvOutput *dinv_output_new(const char *path, mode_t mode, GError **error) {
         dinv_image_set_errno(error, EISDIR, "cannot make \"%s\"", path);
         return NULL;
     }
-    output->fd = open_nameless(directory, mode);
+    output->fd = nameless ? open_nameless(directory, mode) : -1;
     if (output->fd < 0 && !open_named(output, mode)) {
         dinv_image_set_errno(error, errno, "cannot make \"%s\"", path);
         return NULL;
     }
     return g_steal_pointer(&output);
+}
+
+DinvOutput *dinv_output_new(const char *path, mode_t mode, GError **error) {
+    return output_new(path, mode, TRUE, error);
+}
+
+DinvOutput *dinv_output_new_named(const char *path, mode_t mode, GError **error) {
+    return output_new(path, mode, FALSE, error);
 }
 
 int dinv_output_get_fd(const DinvOutput *output) {
@@ -96,9 +104,23 @@ static int ensure_temporary_name(DinvOutput *output) {
     return output->temporary_name != NULL ? 0 : -1;
 }
 
+/* Not every file system can link (FAT cannot), not every one can rename like this (9p cannot). */
+static int give_new_name(DinvOutput *output) {
+    if (output->temporary_name != NULL &&
+        renameat2(output->directory_fd, output->temporary_name, output->directory_fd,
+                  output->base_name, RENAME_NOREPLACE) == 0) {
+        g_clear_pointer(&output->temporary_name, g_free);
+        return 0;
+    }
+    if (output->temporary_name != NULL && errno == EEXIST) {
+        return -1;
+    }
+    return link_to(output, output->base_name); /* a temporary name goes when the output is freed */
+}
+
 static int give_name(DinvOutput *output, gboolean replace) {
     if (!replace) {
-        return link_to(output, output->base_name);
+        return give_new_name(output);
     }
     if (ensure_temporary_name(output) < 0 ||
         renameat(output->directory_fd, output->temporary_name, output->directory_fd,
@@ -123,7 +145,8 @@ gboolean dinv_output_publish(DinvOutput *output, gboolean replace, GError **erro
         }
         return FALSE;
     }
-    if (fsync(output->directory_fd) < 0) {
+    /* EINVAL: a file system that has no fsync for directories. */
+    if (fsync(output->directory_fd) < 0 && errno != EINVAL) {
         dinv_image_set_errno(error, errno, "cannot write the directory of \"%s\"", output->path);
         return FALSE;
     }

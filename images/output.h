@@ -13,6 +13,9 @@ typedef struct DinvOutput DinvOutput;
 
 /* Opens an empty file for the directory of `path`, with permissions `mode` (umask applies). */
 DinvOutput *dinv_output_new(const char *path, mode_t mode, GError **error);
+/* The same by way of a temporary name, as on a file system that has no O_TMPFILE. For tests of
+ * that. */
+DinvOutput *dinv_output_new_named(const char *path, mode_t mode, GError **error);
 /* Open for reading and writing; stays owned by the output. */
 int dinv_output_get_fd(const DinvOutput *output);
 /* fsyncs the file, gives it its name, and fsyncs the directory. Without `replace` an existing file

@@ -4,6 +4,7 @@
 
 #include "images-fixture.h"
 #include "images/info.h"
+#include "images/output.h"
 
 #define MIB ((guint64)1 << 20)
 #define GIB ((guint64)1 << 30)
@@ -173,6 +174,46 @@ static void test_extend(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
     g_assert_cmpuint(fixture_count(fixture), ==, 1);
 }
 
+static void check_output(const Fixture *fixture,
+                         DinvOutput *(*open_output)(const char *, mode_t, GError **)) {
+    g_autofree char *path = fixture_path(fixture, "file");
+    const struct {
+        const char *content;
+        gboolean replace;
+        const char *afterwards;
+    } steps[] = {{"first", FALSE, "first"}, {"second", FALSE, "first"}, {"third", TRUE, "third"}};
+    for (gsize i = 0; i < G_N_ELEMENTS(steps); i++) {
+        g_autofree char *content = NULL;
+        g_autoptr(GError) error = NULL;
+        DinvOutput *output = open_output(path, 0640, &error);
+        g_assert_no_error(error);
+        gsize length = strlen(steps[i].content);
+        int fd = dinv_output_get_fd(output);
+        g_assert_cmpint(write(fd, steps[i].content, length), ==, (ssize_t)length);
+        gboolean published = dinv_output_publish(output, steps[i].replace, &error);
+        dinv_output_free(output);
+        g_assert_cmpint(published, ==, g_str_equal(steps[i].content, steps[i].afterwards));
+        if (!published) {
+            g_assert_error(error, DINV_IMAGE_ERROR, DINV_IMAGE_ERROR_EXISTS);
+        }
+        g_assert_true(g_file_get_contents(path, &content, NULL, NULL));
+        g_assert_cmpstr(content, ==, steps[i].afterwards);
+        g_assert_cmpuint(fixture_count(fixture), ==, 1);
+    }
+    g_autoptr(DinvOutput) dropped = open_output(path, 0640, NULL);
+    g_assert_nonnull(dropped);
+    g_clear_pointer(&dropped, dinv_output_free);
+    g_assert_cmpuint(fixture_count(fixture), ==, 1);
+}
+
+static void test_output(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
+    check_output(fixture, dinv_output_new);
+}
+
+static void test_named_output(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
+    check_output(fixture, dinv_output_new_named);
+}
+
 #define TEST(path, function)                                                                       \
     g_test_add(path, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
 
@@ -186,5 +227,7 @@ int main(int argc, char **argv) {
     TEST("/images/ext4/bad-arguments", test_bad_arguments);
     TEST("/images/ext4/reproducible", test_reproducible);
     TEST("/images/ext4/extend", test_extend);
+    TEST("/images/output/nameless", test_output);
+    TEST("/images/output/named", test_named_output);
     return g_test_run();
 }

@@ -190,8 +190,8 @@ static void test_limits(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
 }
 
 static void test_digest(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
-    guint8 digests[4][32];
-    for (guint i = 0; i < 4; i++) {
+    guint8 digests[6][32];
+    for (guint i = 0; i < G_N_ELEMENTS(digests); i++) {
         g_autoptr(DinvTree) tree = new_tree(fixture);
         add_file(tree, "a", "same");
         add_file(tree, "b", "same");
@@ -201,11 +201,16 @@ static void test_digest(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
         if (i == 3) {
             g_assert_true(dinv_tree_set_owner(tree, "a", 1, 2, 0600, NULL));
         }
+        if (i >= 4) { /* the same names and links, in other pairs */
+            g_assert_true(dinv_tree_add_hard_link(tree, "c", i == 4 ? "a" : "b", NULL));
+            g_assert_true(dinv_tree_add_hard_link(tree, "d", i == 4 ? "b" : "a", NULL));
+        }
         dinv_tree_digest(tree, digests[i]);
     }
     g_assert_true(memcmp(digests[0], digests[1], 32) == 0);
     g_assert_true(memcmp(digests[0], digests[2], 32) != 0);
     g_assert_true(memcmp(digests[0], digests[3], 32) != 0);
+    g_assert_true(memcmp(digests[4], digests[5], 32) != 0);
 }
 
 static void test_spool(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
