@@ -14,7 +14,7 @@ static void handle_shutdown(DinvAgent *agent, const DinvMessage *message) {
     struct json_object *value;
     if (!json_object_object_get_ex(message->body, "deadline_ms", &value) ||
         !json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0 ||
-        json_object_get_int64(value) > 24 * 3600 * 1000) {
+        json_object_get_int64(value) > 86400000) {
         dinv_control_reply_error(agent->control, message->id,
                                  "deadline_ms: milliseconds up to a day are expected");
         return;

@@ -100,7 +100,10 @@ void dinv_agent_fail(DinvAgent *agent, const char *what, const char *text, bool 
     if (dinv_shutdown_has_begun(agent->shutdown)) {
         return;
     }
+    /* On the console only: the launcher gets the event. */
+    dinv_guest_log_set_sink(NULL, NULL);
     dinv_log_error("%s: %s", what, text);
+    dinv_guest_log_set_sink(log_to_launcher, agent);
     struct json_object *fields = json_object_new_object();
     json_object_object_add(fields, "what", json_object_new_string(what));
     json_object_object_add(fields, "text", json_object_new_string(text));
@@ -140,7 +143,7 @@ static void engine_stopped(void *user) {
 static int make_engine(DinvAgent *agent) {
     static char *const command[] = {
         "dockerd",
-        "--host=unix://" DINV_DOCKER_SOCKET,
+        ("--host=unix://" DINV_DOCKER_SOCKET),
         "--data-root=/var/lib/docker",
         "--exec-root=/run/docker",
         "--pidfile=/run/docker.pid",

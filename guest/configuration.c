@@ -299,7 +299,7 @@ static void take_dockerd(Reader *reader, struct json_object *body, DinvConfigura
     struct json_object *deadline = field(reader, object, "deadline_ms");
     if (deadline != NULL) {
         to->dockerd_deadline_ms =
-            (uint32_t)take_integer(reader, deadline, "dockerd.deadline_ms", 1, 24 * 3600 * 1000);
+            (uint32_t)take_integer(reader, deadline, "dockerd.deadline_ms", 1, 86400000);
     }
 }
 

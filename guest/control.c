@@ -8,7 +8,7 @@
 #include "guest/log.h"
 #include "guest/port.h"
 
-#define OUTPUT_MAX (4u * 1024u * 1024u)
+#define OUTPUT_MAX ((size_t)4 * 1024 * 1024)
 
 typedef struct {
     char *bytes;
@@ -28,6 +28,9 @@ struct DinvControl {
 };
 
 static bool buffer_append(Buffer *buffer, const void *bytes, size_t len) {
+    if (len == 0) {
+        return true;
+    }
     if (len > buffer->cap - buffer->len) {
         size_t cap = buffer->cap == 0 ? 4096 : buffer->cap;
         while (cap - buffer->len < len) {

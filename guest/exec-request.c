@@ -18,24 +18,22 @@ static bool is_text(struct json_object *value) {
 }
 
 static int take_argv(struct json_object *object, DinvExecRequest *request) {
-    static const char *const shell[] = {"/bin/sh", "-l"};
     struct json_object *array = NULL;
     (void)json_object_object_get_ex(object, "argv", &array);
-    if (array != NULL && !json_object_is_type(array, json_type_array)) {
+    if (!json_object_is_type(array, json_type_array)) {
         return -EINVAL;
     }
-    size_t given = array != NULL ? json_object_array_length(array) : 0;
-    size_t count = given > 0 ? given : sizeof shell / sizeof shell[0];
-    if (given > ARGUMENTS_MAX) {
+    size_t count = json_object_array_length(array);
+    if (count == 0 || count > ARGUMENTS_MAX) {
         return -EINVAL;
     }
     request->argv = calloc(count + 1, sizeof *request->argv);
     for (size_t index = 0; request->argv != NULL && index < count; index++) {
-        struct json_object *value = given > 0 ? json_object_array_get_idx(array, index) : NULL;
-        if (given > 0 && !is_text(value)) {
+        struct json_object *value = json_object_array_get_idx(array, index);
+        if (!is_text(value)) {
             return -EINVAL;
         }
-        request->argv[index] = strdup(given > 0 ? json_object_get_string(value) : shell[index]);
+        request->argv[index] = strdup(json_object_get_string(value));
         if (request->argv[index] == NULL) {
             return -ENOMEM;
         }
@@ -62,6 +60,7 @@ static int take_environment(struct json_object *object, DinvExecRequest *request
     if (given > ARGUMENTS_MAX) {
         return -EINVAL;
     }
+    request->home_is_given = is_given(variables, "HOME");
     request->environment = calloc(given + default_count + 1, sizeof *request->environment);
     if (request->environment == NULL) {
         return -ENOMEM;
@@ -105,6 +104,19 @@ static int take_size(struct json_object *object, const char *name, unsigned shor
     return 0;
 }
 
+/* A string that may be missing or null. */
+static int take_text(struct json_object *object, const char *name, char **text) {
+    struct json_object *value;
+    if (!json_object_object_get_ex(object, name, &value) || value == NULL) {
+        return 0;
+    }
+    if (!is_text(value)) {
+        return -EINVAL;
+    }
+    *text = strdup(json_object_get_string(value));
+    return *text != NULL ? 0 : -ENOMEM;
+}
+
 static int take_fields(struct json_object *object, DinvExecRequest *request) {
     struct json_object *value;
     if (json_object_object_get_ex(object, "tty", &value)) {
@@ -113,16 +125,9 @@ static int take_fields(struct json_object *object, DinvExecRequest *request) {
         }
         request->terminal = json_object_get_boolean(value);
     }
-    if (json_object_object_get_ex(object, "cwd", &value) && value != NULL) {
-        if (!is_text(value)) {
-            return -EINVAL;
-        }
-        request->directory = strdup(json_object_get_string(value));
-        if (request->directory == NULL) {
-            return -ENOMEM;
-        }
-    }
-    int result = take_size(object, "rows", &request->rows);
+    int result = take_text(object, "cwd", &request->directory);
+    result = result == 0 ? take_text(object, "user", &request->user) : result;
+    result = result == 0 ? take_size(object, "rows", &request->rows) : result;
     result = result == 0 ? take_size(object, "cols", &request->columns) : result;
     result = result == 0 ? take_argv(object, request) : result;
     return result == 0 ? take_environment(object, request) : result;
@@ -153,6 +158,30 @@ void dinv_exec_request_free(DinvExecRequest *request) {
         free_list(request->argv);
         free_list(request->environment);
         free(request->directory);
+        free(request->user);
         free(request);
     }
+}
+
+static int replace_variable(DinvExecRequest *request, const char *name, const char *value) {
+    size_t len = strlen(name);
+    for (char **entry = request->environment; *entry != NULL; entry++) {
+        if (strncmp(*entry, name, len) == 0 && (*entry)[len] == '=') {
+            char *text = NULL;
+            if (asprintf(&text, "%s=%s", name, value) < 0) {
+                return -ENOMEM;
+            }
+            free(*entry);
+            *entry = text;
+        }
+    }
+    return 0;
+}
+
+int dinv_exec_request_set_home(DinvExecRequest *request, const char *user, const char *home) {
+    if (request->home_is_given) {
+        return 0;
+    }
+    int result = replace_variable(request, "HOME", home);
+    return result == 0 ? replace_variable(request, "USER", user) : result;
 }

@@ -10,9 +10,11 @@
 #include <stddef.h>
 
 typedef struct {
-    char **argv;        /* NULL-terminated, at least one; a login shell if none was given */
+    char **argv;        /* NULL-terminated, at least one */
     char **environment; /* whole: defaults, then what was given; NULL-terminated */
-    char *directory;    /* NULL: /root, or / where that is missing */
+    char *directory;    /* NULL: / */
+    char *user;         /* NULL: root */
+    bool home_is_given; /* by `env`; else it is root's and may be replaced */
     bool terminal;
     unsigned short rows; /* 0: not known */
     unsigned short columns;
@@ -21,3 +23,5 @@ typedef struct {
 /* 0 with *request owned by the caller, -EINVAL (not such an argument) or -ENOMEM. */
 int dinv_exec_request_parse(const char *text, size_t len, DinvExecRequest **request);
 void dinv_exec_request_free(DinvExecRequest *request);
+/* Replaces the HOME and USER that were not given. 0 or -ENOMEM. */
+int dinv_exec_request_set_home(DinvExecRequest *request, const char *user, const char *home);

@@ -30,7 +30,7 @@ ssize_t dinv_file_read(const char *path, char *text, size_t cap) {
 
 ssize_t dinv_file_read_all(const char *path, char **text, size_t max) {
     /* Files of /proc do not tell their size: a buffer that was filled to the brim was too small. */
-    for (size_t cap = 16 * 1024; cap <= 2 * max; cap *= 2) {
+    for (size_t cap = 16384; cap <= 2 * max; cap *= 2) {
         char *buffer = malloc(cap);
         if (buffer == NULL) {
             return -ENOMEM;

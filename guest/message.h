@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* Lines are at most this long, the newline not counted. */
-#define DINV_MESSAGE_MAX      (1024u * 1024u)
+#define DINV_MESSAGE_MAX      1048576u
 #define DINV_PROTOCOL_VERSION 1
 
 typedef struct {

@@ -233,7 +233,8 @@ static void collect_devices(Devices *devices) {
         const DinvMount *mount = &table.mounts[index];
         if (dinv_mount_holds_data(mount) && strncmp(mount->source, "/dev/", 5) == 0 &&
             strlen(mount->source) < sizeof devices->names[0]) {
-            strcpy(devices->names[devices->count++], mount->source);
+            (void)snprintf(devices->names[devices->count++], sizeof devices->names[0], "%s",
+                           mount->source);
         }
     }
     dinv_mountinfo_clear(&table);

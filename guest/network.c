@@ -42,7 +42,7 @@ static int find_ethernet(char name[static IFNAMSIZ]) {
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         if (strlen(entry->d_name) < IFNAMSIZ && entry->d_name[0] != '.' &&
             is_ethernet(entry->d_name) && (name[0] == '\0' || strcmp(entry->d_name, name) < 0)) {
-            strcpy(name, entry->d_name);
+            (void)snprintf(name, IFNAMSIZ, "%s", entry->d_name);
         }
     }
     closedir(directory);
@@ -58,7 +58,7 @@ static struct sockaddr to_sockaddr(struct in_addr address) {
 
 static struct ifreq request_for(const char *device) {
     struct ifreq request = {0};
-    strcpy(request.ifr_name, device); /* shorter than IFNAMSIZ: find_ethernet() */
+    (void)snprintf(request.ifr_name, sizeof request.ifr_name, "%s", device);
     return request;
 }
 

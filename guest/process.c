@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <linux/close_range.h>
 #include <signal.h>
@@ -66,6 +67,13 @@ static void set_limits(const DinvProcessOptions *options) {
     }
 }
 
+static int become(const DinvAccount *account) {
+    return setgroups(account->group_count, account->groups) < 0 || setgid(account->gid) < 0 ||
+                   setuid(account->uid) < 0
+               ? -1
+               : 0;
+}
+
 /* In the child. Comes back only with what failed. */
 static int execute(const DinvProcessOptions *options) {
     reset_signals();
@@ -82,6 +90,9 @@ static int execute(const DinvProcessOptions *options) {
     /* Ours are close-on-exec already; this is for what process 1 itself may have been given. */
     (void)close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC);
     set_limits(options);
+    if (options->account != NULL && become(options->account) < 0) {
+        return -errno;
+    }
     if (chdir(options->directory != NULL ? options->directory : "/") < 0) {
         return -errno;
     }

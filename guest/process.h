@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "guest/account.h"
+
 #define DINV_DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 typedef struct {
@@ -16,10 +18,11 @@ typedef struct {
     int stdin_fd;             /* -1: /dev/null, for all three; the caller keeps them */
     int stdout_fd;
     int stderr_fd;
-    bool terminal;           /* stdin_fd is a terminal to become the controlling one */
-    const char *cgroup;      /* directory of the cgroup to start in; NULL: ours */
-    const char *oom_score;   /* for /proc/self/oom_score_adj; NULL: ours */
-    unsigned long max_files; /* hard limit of descriptors; 0: ours */
+    bool terminal;              /* stdin_fd is a terminal to become the controlling one */
+    const char *cgroup;         /* directory of the cgroup to start in; NULL: ours */
+    const char *oom_score;      /* for /proc/self/oom_score_adj; NULL: ours */
+    unsigned long max_files;    /* hard limit of descriptors; 0: ours */
+    const DinvAccount *account; /* to become; NULL: ours */
 } DinvProcessOptions;
 
 /* Starts it in a session of its own, all signals at their defaults and unblocked. Waits until the

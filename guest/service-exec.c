@@ -446,23 +446,40 @@ static int open_fds(Session *session, const DinvExecRequest *request, CommandFds
     return result;
 }
 
+/* Another user than root; the terminal becomes theirs, as after a login. */
+static int become_user(DinvExecRequest *request, DinvAccount *account, int terminal_fd) {
+    int result = dinv_account_find("/etc", request->user, account);
+    if (result == 0) {
+        result = dinv_exec_request_set_home(request, request->user, account->home);
+    }
+    if (result == 0 && request->terminal) {
+        (void)fchown(terminal_fd, account->uid, (gid_t)-1);
+    }
+    return result;
+}
+
 /* -errno if the session cannot be; 0 with *start_error if the command cannot. */
-static int start(Session *session, const DinvExecRequest *request, int *start_error) {
+static int start(Session *session, DinvExecRequest *request, int *start_error) {
     CommandFds command = {-1, -1, -1};
+    DinvAccount account;
     int result = open_fds(session, request, &command);
     if (result == 0) {
         DinvProcessOptions options = {
             .argv = request->argv,
             .environment = request->environment,
-            .directory = request->directory != NULL   ? request->directory
-                         : access("/root", X_OK) == 0 ? "/root"
-                                                      : "/",
+            .directory = request->directory,
             .stdin_fd = command.in,
             .stdout_fd = command.out,
             .stderr_fd = command.err,
             .terminal = request->terminal,
+            .account = request->user != NULL ? &account : NULL,
         };
-        *start_error = dinv_process_start(&options, &session->pid);
+        if (request->user != NULL) {
+            *start_error = become_user(request, &account, command.in);
+        }
+        if (*start_error == 0) {
+            *start_error = dinv_process_start(&options, &session->pid);
+        }
     }
     if (command.in >= 0) {
         close(command.in);

@@ -6,6 +6,10 @@
 
 enum {
     DEADLINE_LEAST_MS = 200,
+    /* Sixteenths of the time. Between the two dockerd writes down what became of its containers,
+     * after them the file systems are flushed; both take most of a second under emulation. */
+    CUT_AT = 8,
+    KILL_AT = 13,
     TERM_GRACE_MS = 500,    /* between SIGTERM and SIGKILL for what is not dockerd's */
     KILL_GRACE_MS = 2000,   /* for processes that even SIGKILL does not end */
     UNMOUNT_AGAIN_MS = 20,  /* mount namespaces go a moment after their last process */
@@ -60,9 +64,9 @@ static uint64_t until(uint64_t when) {
     return when > now ? when - now : 0;
 }
 
-/* The moment at `eighths` of the whole time. */
-static uint64_t moment(const DinvShutdown *shutdown, uint64_t eighths) {
-    return shutdown->start_ms + (shutdown->deadline_ms - shutdown->start_ms) * eighths / 8;
+/* The moment at `sixteenths` of the whole time. */
+static uint64_t moment(const DinvShutdown *shutdown, uint64_t sixteenths) {
+    return shutdown->start_ms + (shutdown->deadline_ms - shutdown->start_ms) * sixteenths / 16;
 }
 
 static void enter_farewell(DinvShutdown *shutdown, bool clean) {
@@ -101,14 +105,14 @@ static void enter_terminating(DinvShutdown *shutdown) {
         return;
     }
     shutdown->operations.signal_everything(shutdown->user, SIGTERM);
-    uint64_t left = until(moment(shutdown, 6));
+    uint64_t left = until(moment(shutdown, KILL_AT));
     dinv_timer_set(shutdown->timer, left < TERM_GRACE_MS ? left : TERM_GRACE_MS);
 }
 
 static void enter_cutting(DinvShutdown *shutdown) {
     (void)dinv_life_set(shutdown->life, DINV_LIFE_CUTTING);
     shutdown->operations.kill_containers(shutdown->user);
-    dinv_timer_set(shutdown->timer, until(moment(shutdown, 6)));
+    dinv_timer_set(shutdown->timer, until(moment(shutdown, KILL_AT)));
 }
 
 static void farewell(DinvShutdown *shutdown) {
@@ -157,9 +161,9 @@ void dinv_shutdown_begin(DinvShutdown *shutdown, uint64_t deadline_ms) {
         if (deadline < shutdown->deadline_ms) {
             shutdown->deadline_ms = deadline;
             if (shutdown->life->state == DINV_LIFE_STOPPING) {
-                dinv_timer_set(shutdown->timer, until(moment(shutdown, 5)));
+                dinv_timer_set(shutdown->timer, until(moment(shutdown, CUT_AT)));
             } else if (shutdown->life->state == DINV_LIFE_CUTTING) {
-                dinv_timer_set(shutdown->timer, until(moment(shutdown, 6)));
+                dinv_timer_set(shutdown->timer, until(moment(shutdown, KILL_AT)));
             }
         }
         return;
@@ -170,7 +174,7 @@ void dinv_shutdown_begin(DinvShutdown *shutdown, uint64_t deadline_ms) {
     if (shutdown->operations.engine_is_running(shutdown->user)) {
         (void)dinv_life_set(shutdown->life, DINV_LIFE_STOPPING);
         shutdown->operations.signal_engine(shutdown->user, SIGTERM);
-        dinv_timer_set(shutdown->timer, until(moment(shutdown, 5)));
+        dinv_timer_set(shutdown->timer, until(moment(shutdown, CUT_AT)));
     } else {
         enter_terminating(shutdown);
     }

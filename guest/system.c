@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -35,8 +36,8 @@ void dinv_system_set_sysctls(void) {
         {"kernel/panic", "-1"},
     };
     for (size_t index = 0; index < sizeof settings / sizeof settings[0]; index++) {
-        char path[128] = "/proc/sys/";
-        strcat(path, settings[index][0]);
+        char path[128];
+        (void)snprintf(path, sizeof path, "/proc/sys/%s", settings[index][0]);
         int result = dinv_file_write(path, settings[index][1]);
         if (result < 0 && result != -ENOENT) {
             dinv_log_warning("cannot set %s to %s: %s, ignoring", path, settings[index][1],

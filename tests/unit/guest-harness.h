@@ -59,7 +59,7 @@ static inline void harness_clear(Harness *harness) {
 
 /* Runs the loop until the condition holds; fails the test after the deadline. */
 static inline void harness_run_until(Harness *harness, bool (*condition)(void *user), void *user) {
-    gint64 deadline = g_get_monotonic_time() + HARNESS_DEADLINE_S * G_USEC_PER_SEC;
+    gint64 deadline = g_get_monotonic_time() + (gint64)HARNESS_DEADLINE_S * G_USEC_PER_SEC;
     while (!condition(user)) {
         g_assert_cmpint(g_get_monotonic_time(), <, deadline);
         g_assert_cmpint(dinv_loop_iterate(harness->loop, 100), ==, 0);

@@ -260,11 +260,14 @@ static void test_wrong_argument_is_refused(Fixture *fixture, gconstpointer data)
                                             "{",
                                             "{\"argv\": \"sh\"}",
                                             "{\"argv\": [1]}",
-                                            "{\"tty\": 1}",
-                                            "{\"rows\": 70000}",
+                                            "{}",
+                                            "{\"argv\": []}",
+                                            "{\"argv\": [\"a\"], \"user\": 1}",
+                                            "{\"argv\": [\"a\"], \"tty\": 1}",
+                                            "{\"argv\": [\"a\"], \"rows\": 70000}",
                                             "{\"argv\": [\"a\\u0000b\"]}",
-                                            "{\"env\": {\"A=B\": \"c\"}}",
-                                            "{\"cwd\": 3}"};
+                                            "{\"argv\": [\"a\"], \"env\": {\"A=B\": \"c\"}}",
+                                            "{\"argv\": [\"a\"], \"cwd\": 3}"};
     for (gsize i = 0; i < G_N_ELEMENTS(arguments); i++) {
         Client *client = client_new(fixture, arguments[i]);
         harness_run_until(&fixture->harness, client_is_over, client);
@@ -283,9 +286,29 @@ static void test_environment(Fixture *fixture, gconstpointer data) {
     client_free(client);
 }
 
+static void test_user(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    Client *client = client_new(fixture, "{\"argv\": [\"true\"], \"user\": \"no such user\"}");
+    harness_run_until(&fixture->harness, client_is_over, client);
+    check_exit(client, 2, ENOENT);
+    client_free(client);
+    client =
+        client_new(fixture, "{\"argv\": [\"sh\", \"-c\", \"id -un; echo $HOME; test -w /dev/tty "
+                            "&& echo tty\"], \"user\": \"daemon\", \"tty\": true}");
+    harness_run_until(&fixture->harness, client_is_over, client);
+    if (getuid() != 0) {
+        check_exit(client, 2, EPERM); /* only root can become somebody else */
+        client_free(client);
+        return;
+    }
+    check_exit(client, 0, 0);
+    g_assert_cmpstr(client->out->str, ==, "daemon\r\n/usr/sbin\r\ntty\r\n");
+    client_free(client);
+}
+
 static void test_cat_10_mb(Fixture *fixture, gconstpointer data) {
     (void)data;
-    gsize len = 10u * 1024 * 1024 + 7;
+    gsize len = 10485767;
     g_autofree guint8 *bytes = g_malloc(len);
     for (gsize i = 0; i < len; i++) {
         bytes[i] = (guint8)g_random_int();
@@ -306,7 +329,7 @@ static void test_cat_10_mb(Fixture *fixture, gconstpointer data) {
 /* A command that ends without reading must not keep the rest of its input, or hang on it. */
 static void test_input_not_read(Fixture *fixture, gconstpointer data) {
     (void)data;
-    gsize len = 4u * 1024 * 1024;
+    gsize len = 4194304;
     g_autofree guint8 *bytes = g_malloc0(len);
     Client *client = client_new(fixture, "{\"argv\": [\"sh\", \"-c\", \"exec <&-; echo done\"]}");
     client_queue(client, DINV_EXEC_STDIN, bytes, len);
@@ -433,7 +456,7 @@ static void test_slow_reader(Fixture *fixture, gconstpointer data) {
     DinvRelayStats stats;
     dinv_relay_host_get_stats(fixture->host, &stats);
     g_test_message("memory of the guest's mux with one stream that is not read: %zu", stats.memory);
-    g_assert_cmpuint(stats.memory, <, 2u * 1024 * 1024);
+    g_assert_cmpuint(stats.memory, <, 2000000);
     slow->paused = false;
     client_receive(slow);
     gsize before = slow->out->len;
@@ -495,6 +518,7 @@ int main(int argc, char **argv) {
         {"/guest/exec/cannot-start", test_cannot_start},
         {"/guest/exec/wrong-argument-is-refused", test_wrong_argument_is_refused},
         {"/guest/exec/environment", test_environment},
+        {"/guest/exec/user", test_user},
         {"/guest/exec/cat-10-mb", test_cat_10_mb},
         {"/guest/exec/input-not-read", test_input_not_read},
         {"/guest/exec/left-behind-process", test_left_behind_process},

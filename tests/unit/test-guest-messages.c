@@ -134,8 +134,8 @@ static void test_configure_example(void) {
 static void test_configure_least(void) {
     static const char *const texts[] = {
         "{\"protocol\": 1}",
-        "{\"protocol\": 1, \"network\": null, \"hostname\": null, \"time\": null, \"disks\": null,"
-        "\"dockerd\": null, \"environment\": null, \"entropy\": null}",
+        ("{\"protocol\": 1, \"network\": null, \"hostname\": null, \"time\": null, \"disks\": null,"
+         "\"dockerd\": null, \"environment\": null, \"entropy\": null}"),
         "{\"protocol\": 1, \"dockerd\": {}, \"environment\": {}, \"mounts\": []}",
     };
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
@@ -342,10 +342,11 @@ static void test_control_split_lines(Channel *channel, gconstpointer data) {
 
 static void test_control_huge_line(Channel *channel, gconstpointer data) {
     (void)data;
-    gsize len = DINV_MESSAGE_MAX + 100000;
+    gsize len = DINV_MESSAGE_MAX + (gsize)100000;
     g_autofree char *huge = g_malloc(len);
     memset(huge, ' ', len);
-    memcpy(huge, "{\"id\":1,\"verb\":\"huge\"}", 22);
+    static const char beginning[] = "{\"id\":1,\"verb\":\"huge\"}";
+    memcpy(huge, beginning, sizeof beginning - 1);
     channel_write(channel, huge, len);
     channel_write(channel, "\n{\"id\":2,\"verb\":\"after\"}\n", 25);
     channel->lines_wanted = 1;
@@ -381,8 +382,8 @@ static void test_control_reader_stalls(Channel *channel, gconstpointer data) {
         g_assert_cmpint(dinv_loop_iterate(channel->harness.loop, 100), ==, 0);
     }
     g_test_message("%zu bytes came through", channel->received->len);
-    g_assert_cmpuint(channel->received->len, <, 6u * 1024 * 1024);
-    g_assert_cmpuint(channel->received->len, >, 3u * 1024 * 1024);
+    g_assert_cmpuint(channel->received->len, <, 6000000);
+    g_assert_cmpuint(channel->received->len, >, 3000000);
 }
 
 int main(int argc, char **argv) {

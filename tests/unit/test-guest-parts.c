@@ -309,8 +309,9 @@ static void test_ping_reply(void) {
             }
         }
     }
-    g_autofree char *endless = g_strnfill(2 * DINV_PING_REPLY_MAX, 'x');
-    memcpy(endless, "HTTP/1.1 200 OK\r\n", 17);
+    g_autofree char *endless = g_strnfill((gsize)2 * DINV_PING_REPLY_MAX, 'x');
+    static const char beginning[] = "HTTP/1.1 200 OK\r\n";
+    memcpy(endless, beginning, sizeof beginning - 1);
     char version[DINV_PING_VERSION_MAX];
     g_assert_cmpint(ping_in_pieces(endless, 1000, version), ==, -EPROTO);
     g_autofree char *long_version =

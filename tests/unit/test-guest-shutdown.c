@@ -243,9 +243,9 @@ static void test_before_engine(End *end, gconstpointer data) {
 static void test_begun_again(End *end, gconstpointer data) {
     (void)data;
     end->processes = 1;
-    dinv_shutdown_begin(end->shutdown, 3600 * 1000);
+    dinv_shutdown_begin(end->shutdown, 3600000);
     dinv_shutdown_begin(end->shutdown, 400);
-    dinv_shutdown_begin(end->shutdown, 7200 * 1000);
+    dinv_shutdown_begin(end->shutdown, 7200000);
     harness_run_until(&end->harness, end_is_off, end);
     g_assert_cmpstr(end->events->str, ==, "engine:15 cut all:9 unmount exit:clean ");
 }

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/guest-config.h"
+
+#include <string.h>
+
+typedef struct {
+    DinvConfig config;
+    DinvNetworkPlan *network;
+} Fixture;
+
+static void set_up(Fixture *fixture, gconstpointer data) {
+    g_autoptr(GArray) outer = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
+    (void)data;
+    fixture->network = dinv_network_plan_new(outer);
+    fixture->config = (DinvConfig){
+        .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
+        .mounts = g_ptr_array_new(),
+        .dockerd_args = g_new0(char *, 1),
+        .boot_timeout_ms = 1234,
+    };
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    dinv_network_plan_free(fixture->network);
+    g_array_unref(fixture->config.ports);
+    g_ptr_array_unref(fixture->config.mounts);
+    g_strfreev(fixture->config.dockerd_args);
+}
+
+static struct json_object *make(Fixture *fixture, const char *resolv_conf) {
+    return dinv_guest_config_new(&fixture->config, fixture->network, "outer", resolv_conf);
+}
+
+static const char *to_text(struct json_object *object) {
+    return json_object_to_json_string_ext(object,
+                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+}
+
+/* The text of body[first][second]; `second` may be NULL. */
+static const char *text_of(struct json_object *body, const char *first, const char *second) {
+    struct json_object *value = json_object_object_get(body, first);
+    return to_text(second != NULL ? json_object_object_get(value, second) : value);
+}
+
+static void set_args(Fixture *fixture, const char *words) {
+    g_strfreev(fixture->config.dockerd_args);
+    fixture->config.dockerd_args = g_strsplit(words, " ", -1);
+}
+
+static void test_plain(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    struct json_object *body = make(fixture, NULL);
+    g_assert_cmpstr(text_of(body, "protocol", NULL), ==, "1");
+    g_assert_cmpstr(text_of(body, "hostname", NULL), ==, "\"outer\"");
+    g_assert_cmpstr(
+        text_of(body, "network", NULL), ==,
+        "{\"address\":\"10.0.2.15\",\"prefix\":24,\"gateway\":\"10.0.2.2\",\"mtu\":1500,"
+        "\"dns\":[\"10.0.2.3\"],\"search\":[],\"options\":[],"
+        "\"hosts\":[{\"name\":\"host.docker.internal\",\"address\":\"10.0.2.2\"}]}");
+    g_assert_cmpstr(text_of(body, "disks", NULL), ==,
+                    "[{\"serial\":\"dinv-data\",\"target\":\"/var/lib/docker\"}]");
+    g_assert_cmpstr(text_of(body, "mounts", NULL), ==, "[]");
+    g_assert_cmpstr(text_of(body, "dockerd", "deadline_ms"), ==, "1234");
+    g_assert_cmpstr(text_of(body, "environment", NULL), ==, "{}");
+    g_assert_nonnull(strstr(text_of(body, "dockerd", "args"), "\"--bip=172.17.0.1/16\""));
+    g_assert_nonnull(strstr(text_of(body, "dockerd", "args"),
+                            "\"--default-address-pool=base=172.18.0.0/16,size=16\""));
+    g_assert_nonnull(strstr(text_of(body, "dockerd", "args"),
+                            "\"--default-address-pool=base=192.168.0.0/16,size=20\""));
+    json_object_put(body);
+}
+
+/* A guest that is configured again gets another seed, and the time of now. */
+static void test_fresh(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    struct json_object *first = make(fixture, NULL);
+    struct json_object *second = make(fixture, NULL);
+    gsize length = 0;
+    g_autofree guchar *seed =
+        g_base64_decode(json_object_get_string(json_object_object_get(first, "entropy")), &length);
+    g_assert_cmpuint(length, ==, 64);
+    g_assert_cmpstr(text_of(first, "entropy", NULL), !=, text_of(second, "entropy", NULL));
+    struct json_object *time = json_object_object_get(second, "time");
+    gint64 sec = json_object_get_int64(json_object_object_get(time, "sec"));
+    gint64 nsec = json_object_get_int64(json_object_object_get(time, "nsec"));
+    gint64 now = g_get_real_time() / G_USEC_PER_SEC;
+    g_assert_cmpint(sec, <=, now);
+    g_assert_cmpint(sec, >, 1700000000);
+    g_assert_cmpint(nsec, >=, 0);
+    g_assert_cmpint(nsec, <, 1000000000);
+    json_object_put(first);
+    json_object_put(second);
+}
+
+static void test_mounts(Fixture *fixture, gconstpointer data) {
+    DinvMountSpec one = {(char *)"/a", (char *)"/inner \"x\"", FALSE};
+    DinvMountSpec two = {(char *)"/b", (char *)"/b", TRUE};
+    (void)data;
+    g_ptr_array_add(fixture->config.mounts, &one);
+    g_ptr_array_add(fixture->config.mounts, &two);
+    struct json_object *body = make(fixture, NULL);
+    g_assert_cmpstr(text_of(body, "mounts", NULL), ==,
+                    "[{\"driver\":\"9p\",\"tag\":\"dinv0\",\"target\":\"/inner \\\"x\\\"\","
+                    "\"options\":\"msize=512000,cache=mmap,access=any\",\"readonly\":false},"
+                    "{\"driver\":\"9p\",\"tag\":\"dinv1\",\"target\":\"/b\","
+                    "\"options\":\"msize=512000,cache=mmap,access=any\",\"readonly\":true}]");
+    json_object_put(body);
+}
+
+/* Addresses that the user gave dockerd are not given again; an option of a similar name is another.
+ */
+static void test_user_arguments(Fixture *fixture, gconstpointer data) {
+    static const struct {
+        const char *words;
+        gboolean bip;
+        gboolean pools;
+    } cases[] = {
+        {"--bip 10.9.0.1/24", FALSE, TRUE},
+        {"--bip=10.9.0.1/24", FALSE, TRUE},
+        {"--bip6=fd00::1/64", TRUE, TRUE},
+        {"--bridge none", FALSE, TRUE},
+        {"-b=br0", FALSE, TRUE},
+        {"--default-address-pool base=10.8.0.0/16,size=24", TRUE, FALSE},
+        {"--debug --mtu=1400", TRUE, TRUE},
+    };
+    (void)data;
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        set_args(fixture, cases[i].words);
+        struct json_object *body = make(fixture, NULL);
+        const char *args = text_of(body, "dockerd", "args");
+        g_test_message("%s: %s", cases[i].words, args);
+        g_assert_cmpint(strstr(args, "\"--bip=172.") != NULL, ==, cases[i].bip);
+        g_assert_cmpint(strstr(args, "pool=base=172.") != NULL, ==, cases[i].pools);
+        /* The user's words come last, as they are: what comes last wins. */
+        g_autofree char *last = g_strdup_printf("\"%s\"]", g_strrstr(cases[i].words, " ") != NULL
+                                                               ? g_strrstr(cases[i].words, " ") + 1
+                                                               : cases[i].words);
+        g_assert_true(g_str_has_suffix(args, last));
+        json_object_put(body);
+    }
+}
+
+static void test_resolv_conf(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    struct json_object *body =
+        make(fixture, "# search no.example\nsearch old.example\n  search  a.example\tb.example \n"
+                      "nameserver 127.0.0.11\noptions ndots:1\nsearching c.example\n"
+                      "options edns0  trust-ad");
+    g_assert_cmpstr(text_of(body, "network", "search"), ==, "[\"a.example\",\"b.example\"]");
+    g_assert_cmpstr(text_of(body, "network", "options"), ==,
+                    "[\"ndots:1\",\"edns0\",\"trust-ad\"]");
+    g_assert_cmpstr(text_of(body, "network", "dns"), ==, "[\"10.0.2.3\"]");
+    json_object_put(body);
+    body = make(fixture, "search\noptions\n\n\t\n");
+    g_assert_cmpstr(text_of(body, "network", "search"), ==, "[]");
+    g_assert_cmpstr(text_of(body, "network", "options"), ==, "[]");
+    json_object_put(body);
+}
+
+static void test_other_networks(Fixture *fixture, gconstpointer data) {
+    const DinvNetwork outer[] = {{(10u << 24) | (2 << 8), 24}, {(172u << 24) | (17 << 16), 16}};
+    g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
+    (void)data;
+    g_array_append_vals(taken, outer, G_N_ELEMENTS(outer));
+    dinv_network_plan_free(fixture->network);
+    fixture->network = dinv_network_plan_new(taken);
+    struct json_object *body = make(fixture, NULL);
+    g_assert_cmpstr(text_of(body, "network", "address"), ==, "\"10.191.2.15\"");
+    g_assert_nonnull(strstr(text_of(body, "dockerd", "args"), "\"--bip=172.18.0.1/16\""));
+    g_assert_null(strstr(text_of(body, "dockerd", "args"), "base=172.18."));
+    json_object_put(body);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, function)                                                                        \
+    g_test_add("/launcher/guest-config/" name, Fixture, NULL, set_up, function, tear_down)
+    ADD("plain", test_plain);
+    ADD("fresh", test_fresh);
+    ADD("mounts", test_mounts);
+    ADD("user-arguments", test_user_arguments);
+    ADD("resolv-conf", test_resolv_conf);
+    ADD("other-networks", test_other_networks);
+    return g_test_run();
+}
