@@ -2,6 +2,7 @@
 #include "launcher/admin.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib-unix.h>
 #include <poll.h>
 #include <string.h>
@@ -12,12 +13,13 @@
 #include "launcher/listener.h"
 #include "launcher/log.h"
 
-#define SOCKET_NAME        "launcher.sock"
-#define REQUEST_MAX_BYTES  65536u
-#define REQUEST_TIMEOUT_MS 5000u
-#define ANSWER_MAX_BYTES   (4u << 20)
-#define CALL_TIMEOUT_MS    10000
-#define CLIENTS_MAX        64u
+#define SOCKET_NAME       "launcher.sock"
+#define REQUEST_MAX_BYTES 65536u
+/* For the request to come, and again for the answer to be taken. */
+#define CLIENT_TIMEOUT_MS 5000u
+#define ANSWER_MAX_BYTES  (4u << 20)
+#define CALL_TIMEOUT_MS   10000
+#define CLIENTS_MAX       64u
 
 struct DinvAdmin {
     DinvVm *vm;
@@ -29,48 +31,94 @@ struct DinvAdmin {
 typedef struct {
     DinvAdmin *admin;
     int fd;
-    guint source;
+    guint source; /* reads the request, then writes the answer */
     guint timeout_source;
     GString *request;
+    GString *answer;
+    gsize answer_sent;
 } Client;
 
 static void client_end(Client *client) {
     g_hash_table_remove(client->admin->clients, client);
     g_clear_handle_id(&client->source, g_source_remove);
     g_clear_handle_id(&client->timeout_source, g_source_remove);
-    if (client->fd >= 0) {
-        (void)close(client->fd);
-    }
+    (void)close(client->fd);
     g_string_free(client->request, TRUE);
+    g_string_free(client->answer, TRUE);
     g_free(client);
 }
 
-/* Answers are small against the socket's buffer; a client that does not take one loses it. */
-static void send_line(int fd, struct json_object *answer) {
-    g_autofree char *line =
-        g_strconcat(json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN), "\n", NULL);
-    if (send(fd, line, strlen(line), MSG_NOSIGNAL) != (ssize_t)strlen(line)) {
-        g_debug("admin: a client did not take its answer");
-    }
+static gboolean on_timeout(gpointer user) {
+    Client *client = user;
+    client->timeout_source = 0;
+    client_end(client);
+    return G_SOURCE_REMOVE;
 }
 
-static void send_error(int fd, const char *text) {
+/* TRUE as long as there is more to send, to somebody who takes it. */
+static gboolean send_answer(Client *client) {
+    ssize_t sent = send(client->fd, client->answer->str + client->answer_sent,
+                        client->answer->len - client->answer_sent, MSG_NOSIGNAL);
+    if (sent < 0) {
+        return errno == EAGAIN || errno == EINTR;
+    }
+    client->answer_sent += (gsize)sent;
+    return client->answer_sent < client->answer->len;
+}
+
+static gboolean on_writable(int fd, GIOCondition condition, gpointer user) {
+    Client *client = user;
+    (void)fd;
+    (void)condition;
+    if (send_answer(client)) {
+        return G_SOURCE_CONTINUE;
+    }
+    client->source = 0;
+    client_end(client);
+    return G_SOURCE_REMOVE;
+}
+
+/* The last thing done with the client by the caller. */
+static void client_answer(Client *client, struct json_object *answer) {
+    g_string_assign(client->answer, json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN));
+    g_string_append_c(client->answer, '\n');
+    if (!send_answer(client)) {
+        client_end(client);
+        return;
+    }
+    client->source = g_unix_fd_add(client->fd, G_IO_OUT, on_writable, client);
+    client->timeout_source = g_timeout_add(CLIENT_TIMEOUT_MS, on_timeout, client);
+}
+
+static void client_refuse(Client *client, const char *text) {
     struct json_object *answer = json_object_new_object();
     json_object_object_add(answer, "error", json_object_new_string(text));
-    send_line(fd, answer);
+    client_answer(client, answer);
     json_object_put(answer);
 }
 
 static void on_status(struct json_object *status, gpointer user) {
-    Client *client = user;
-    send_line(client->fd, status);
-    client_end(client);
+    client_answer(user, status);
+}
+
+/* Joins the client's connection to a stream; our own descriptor of it is only for the answer, which
+ * goes out before the loop can move a byte of the stream. */
+static gboolean bridge(Client *client, DinvRelayHost *relay, const char *service, const char *text,
+                       GError **error) {
+    int fd = fcntl(client->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) {
+        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(errno),
+                    "no relay stream to the guest's service \"%s\": %s", service,
+                    g_strerror(errno));
+        return FALSE;
+    }
+    return dinv_relay_host_bridge(relay, service, text, strlen(text), fd, error);
 }
 
 static void serve_bridge(Client *client, const char *service, struct json_object *request) {
     DinvRelayHost *relay = dinv_vm_get_relay(client->admin->vm);
     if (relay == NULL) {
-        send_error(client->fd, "the engine is not ready yet (see \"dinv status\")");
+        client_refuse(client, "the engine is not ready yet (see \"dinv status\")");
         return;
     }
     struct json_object *argument = NULL;
@@ -78,22 +126,21 @@ static void serve_bridge(Client *client, const char *service, struct json_object
     const char *text =
         argument != NULL ? json_object_to_json_string_ext(argument, JSON_C_TO_STRING_PLAIN) : "{}";
     if (strlen(text) > DINV_RELAY_ARGUMENT_MAX) {
-        send_error(client->fd, "the command and its environment are too long (32 KiB at most)");
+        client_refuse(client, "the command and its environment are too long (32 KiB at most)");
+        return;
+    }
+    g_autoptr(GError) error = NULL;
+    if (!bridge(client, relay, service, text, &error)) {
+        client_refuse(client, error->message);
         return;
     }
     struct json_object *answer = json_object_new_object();
     json_object_object_add(answer, "ok", json_object_new_boolean(TRUE));
-    send_line(client->fd, answer);
+    client_answer(client, answer);
     json_object_put(answer);
-    g_autoptr(GError) error = NULL;
-    int fd = client->fd;
-    client->fd = -1;
-    if (!dinv_relay_host_bridge(relay, service, text, strlen(text), fd, &error)) {
-        dinv_log(DINV_LOG_WARNING, "%s", error->message);
-    }
 }
 
-/* Ends the client, unless the vm's status is still to come. */
+/* The request is whole; the client is answered now or, for the vm's status, later. */
 static void serve(Client *client) {
     struct json_object *request = json_tokener_parse(client->request->str);
     struct json_object *verb = NULL;
@@ -103,19 +150,13 @@ static void serve(Client *client) {
                            ? json_object_get_string(verb)
                            : "";
     if (strcmp(name, "status") == 0) {
-        g_clear_handle_id(&client->source, g_source_remove);
-        g_clear_handle_id(&client->timeout_source, g_source_remove);
-        json_object_put(request);
         dinv_vm_get_status(client->admin->vm, on_status, client);
-        return;
-    }
-    if (strcmp(name, "exec") == 0 || strcmp(name, "log") == 0) {
+    } else if (strcmp(name, "exec") == 0 || strcmp(name, "log") == 0) {
         serve_bridge(client, name, request);
     } else {
-        send_error(client->fd, "unknown verb");
+        client_refuse(client, "unknown verb");
     }
     json_object_put(request);
-    client_end(client);
 }
 
 static gboolean on_request(int fd, GIOCondition condition, gpointer user) {
@@ -126,27 +167,24 @@ static gboolean on_request(int fd, GIOCondition condition, gpointer user) {
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return G_SOURCE_CONTINUE;
     }
+    const char *newline = got > 0 ? memchr(chunk, '\n', (gsize)got) : NULL;
     if (got > 0) {
         g_string_append_len(client->request, chunk, got);
     }
-    gboolean complete =
-        client->request->len > 0 && client->request->str[client->request->len - 1] == '\n';
-    if (!complete && got > 0 && client->request->len <= REQUEST_MAX_BYTES) {
+    if (got > 0 && newline == NULL && client->request->len <= REQUEST_MAX_BYTES) {
         return G_SOURCE_CONTINUE;
     }
     client->source = 0;
-    if (complete) {
-        serve(client);
-    } else {
+    g_clear_handle_id(&client->timeout_source, g_source_remove);
+    if (got <= 0) {
         client_end(client);
+    } else if (client->request->len > REQUEST_MAX_BYTES) {
+        client_refuse(client, "the request is too long (64 KiB at most)");
+    } else if (newline != chunk + got - 1) {
+        client_refuse(client, "there is more behind the request; wait for its answer");
+    } else {
+        serve(client);
     }
-    return G_SOURCE_REMOVE;
-}
-
-static gboolean on_request_timeout(gpointer user) {
-    Client *client = user;
-    client->timeout_source = 0;
-    client_end(client);
     return G_SOURCE_REMOVE;
 }
 
@@ -160,8 +198,9 @@ static void on_client(int fd, gpointer user) {
     client->admin = admin;
     client->fd = fd;
     client->request = g_string_new(NULL);
+    client->answer = g_string_new(NULL);
     client->source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP, on_request, client);
-    client->timeout_source = g_timeout_add(REQUEST_TIMEOUT_MS, on_request_timeout, client);
+    client->timeout_source = g_timeout_add(CLIENT_TIMEOUT_MS, on_timeout, client);
     g_hash_table_add(admin->clients, client);
 }
 
@@ -194,20 +233,53 @@ void dinv_admin_free(DinvAdmin *admin) {
 
 /* --- The client's side --- */
 
-static int connect_to(const char *state_dir, GError **error) {
+gboolean dinv_admin_check(const char *state_dir, GError **error) {
+    const gsize longest = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+    gsize length = strlen(state_dir) + 1 + strlen(SOCKET_NAME);
+    if (length > longest) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FILENAME_TOO_LONG,
+                    "DINV_STATE_DIR: \"%s\" is %zu bytes long, at most %zu leave room for the "
+                    "socket \"" SOCKET_NAME "\" in it; choose a shorter one",
+                    state_dir, strlen(state_dir), longest - 1 - strlen(SOCKET_NAME));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* -1 with errno set. Waits no longer than CALL_TIMEOUT_MS, also when the launcher's queue is full;
+ * the limit is of the socket, and so of the sends that follow. */
+static int connect_socket(const char *state_dir) {
+    const struct timeval limit = {.tv_sec = CALL_TIMEOUT_MS / 1000};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     g_autofree char *path = g_build_filename(state_dir, SOCKET_NAME, NULL);
-    int fd = -1;
-    int code = ENAMETOOLONG;
-    if (g_strlcpy(address.sun_path, path, sizeof address.sun_path) < sizeof address.sun_path) {
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        code = fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? errno : 0;
+    if (g_strlcpy(address.sun_path, path, sizeof address.sun_path) >= sizeof address.sun_path) {
+        errno = ENOENT; /* nobody can listen there */
+        return -1;
     }
-    if (code == 0) {
-        return fd;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
+                    connect(fd, (struct sockaddr *)&address, sizeof address) < 0)) {
+        int code = errno;
+        (void)close(fd);
+        errno = code;
+        return -1;
     }
+    return fd;
+}
+
+gboolean dinv_admin_is_running(const char *state_dir) {
+    int fd = connect_socket(state_dir);
     if (fd >= 0) {
         (void)close(fd);
+    }
+    return fd >= 0;
+}
+
+static int connect_to(const char *state_dir, GError **error) {
+    int fd = connect_socket(state_dir);
+    int code = errno;
+    if (fd >= 0) {
+        return fd;
     }
     if (code == ENOENT || code == ECONNREFUSED) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
@@ -216,23 +288,23 @@ static int connect_to(const char *state_dir, GError **error) {
                     state_dir);
     } else {
         g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(code),
-                    "cannot connect to \"%s\": %s", path, g_strerror(code));
+                    "cannot reach the dinv that runs on the state directory \"%s\": %s", state_dir,
+                    g_strerror(code));
     }
     return -1;
 }
 
-static gboolean send_request(int fd, struct json_object *request) {
+static void send_request(int fd, struct json_object *request) {
     g_autofree char *line =
         g_strconcat(json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN), "\n", NULL);
     gsize length = strlen(line);
     for (gsize sent = 0; sent < length;) {
         ssize_t result = send(fd, line + sent, length - sent, MSG_NOSIGNAL);
         if (result < 0 && errno != EINTR) {
-            return FALSE;
+            return;
         }
         sent += result > 0 ? (gsize)result : 0;
     }
-    return TRUE;
 }
 
 /* Byte by byte: what follows the line belongs to the caller. NULL at the end or after the deadline.
@@ -269,7 +341,9 @@ int dinv_admin_call(const char *state_dir, struct json_object *request, struct j
         json_object_put(request);
         return -1;
     }
-    g_autofree char *line = send_request(fd, request) ? read_line(fd) : NULL;
+    /* Who is refused in the middle of the request can still read why. */
+    send_request(fd, request);
+    g_autofree char *line = read_line(fd);
     json_object_put(request);
     struct json_object *parsed = line != NULL ? json_tokener_parse(line) : NULL;
     struct json_object *text = NULL;
@@ -277,7 +351,9 @@ int dinv_admin_call(const char *state_dir, struct json_object *request, struct j
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED,
                             "the running dinv did not answer; is it being stopped?");
     } else if (json_object_object_get_ex(parsed, "error", &text)) {
-        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED, json_object_get_string(text));
+        g_autofree char *printable =
+            dinv_log_printable_line(text != NULL ? json_object_get_string(text) : "an error");
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED, printable);
     } else {
         *answer = parsed;
         return fd;

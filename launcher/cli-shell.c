@@ -5,8 +5,12 @@
  * With a terminal on both stdin and stdout the command gets a pty and our terminal goes raw; window
  * changes are passed on. Otherwise stdin, stdout and stderr are three plain streams. One poll loop:
  * stdin -> records -> socket, socket -> records -> stdout and stderr. Stdin is read only when all
- * of the last record was sent, so a slow command slows its feeder. SIGTERM and SIGHUP (and SIGINT
- * without a pty) go to the command.
+ * of the last record was sent, so a slow command slows its feeder.
+ *
+ * Signals that stop us go to the command, which is to end by them. They wait behind the record that
+ * is being sent; one that comes again while it waits ends the session, as does the hang-up of our
+ * terminal: the guest then tells the command (docs/relay-protocol.md, "The exec service"). So no
+ * signal ends us before the terminal is put back.
  */
 #include <errno.h>
 #include <poll.h>
@@ -27,31 +31,36 @@
 #define CHUNK_BYTES    16384u
 #define STATUS_UNKNOWN (-1)
 
+static const char *const default_command[] = {"/bin/sh", "-l"};
+
 typedef struct {
     int fd;
     gboolean terminal;
     struct termios before; /* of the terminal, to be put back */
     gboolean stdin_open;
-    guint8 pending[DINV_EXEC_HEADER + CHUNK_BYTES + 64]; /* records not yet sent */
+    const char *command;                            /* for messages */
+    guint8 pending[DINV_EXEC_HEADER + CHUNK_BYTES]; /* a record not yet sent */
     gsize pending_start;
     gsize pending_end;
+    gboolean resize_due;
+    guint64 signals_due; /* as bits, to become records */
     DinvExecParser parser;
-    gboolean output_failed;
+    int output_error; /* errno of a failed write of the command's output */
     int status;
 } Session;
 
+static gboolean is_idle(const Session *session) {
+    return session->pending_start == session->pending_end;
+}
+
+/* Only when idle. */
 static void queue_record(Session *session, DinvExecType type, const void *bytes, gsize length) {
-    if (session->pending_start == session->pending_end) {
-        session->pending_start = session->pending_end = 0;
-    }
-    if (session->pending_end + DINV_EXEC_HEADER + length > sizeof session->pending) {
-        return; /* only a storm of window changes behind a stuck guest gets here */
-    }
-    dinv_exec_header(session->pending + session->pending_end, type, (guint32)length);
+    dinv_exec_header(session->pending, type, (guint32)length);
     if (length > 0) {
-        memcpy(session->pending + session->pending_end + DINV_EXEC_HEADER, bytes, length);
+        memcpy(session->pending + DINV_EXEC_HEADER, bytes, length);
     }
-    session->pending_end += DINV_EXEC_HEADER + length;
+    session->pending_start = 0;
+    session->pending_end = DINV_EXEC_HEADER + length;
 }
 
 static void queue_resize(Session *session) {
@@ -60,6 +69,22 @@ static void queue_resize(Session *session) {
         guint8 payload[4] = {(guint8)(size.ws_row >> 8), (guint8)size.ws_row,
                              (guint8)(size.ws_col >> 8), (guint8)size.ws_col};
         queue_record(session, DINV_EXEC_RESIZE, payload, sizeof payload);
+    }
+}
+
+/* When idle: the next signal or window change that is due. */
+static void queue_due(Session *session) {
+    for (guint8 number = 1; session->signals_due != 0 && number < 64; number++) {
+        guint64 bit = (guint64)1 << number;
+        if ((session->signals_due & bit) != 0) {
+            session->signals_due &= ~bit;
+            queue_record(session, DINV_EXEC_SIGNAL, &number, 1);
+            return;
+        }
+    }
+    if (session->resize_due) {
+        session->resize_due = FALSE;
+        queue_resize(session);
     }
 }
 
@@ -72,7 +97,7 @@ static void write_out(Session *session, int fd, const guint8 *bytes, size_t leng
             continue;
         }
         if (written < 0 && errno != EINTR) {
-            session->output_failed = TRUE;
+            session->output_error = errno;
             return;
         }
         bytes += written > 0 ? written : 0;
@@ -97,7 +122,7 @@ static void on_control(void *user, DinvExecType type, const uint8_t *bytes, size
         session->status = 128 + (value & 127);
     } else {
         session->status = value == ENOENT ? DINV_EXIT_NOT_FOUND : DINV_EXIT_NOT_EXECUTABLE;
-        (void)fprintf(stderr, "dinv: cannot run the command in the microVM: %s\r\n",
+        (void)fprintf(stderr, "dinv: cannot run \"%s\" in the microVM: %s\r\n", session->command,
                       g_strerror(value));
     }
 }
@@ -112,7 +137,7 @@ static gboolean receive(Session *session) {
     }
     return got > 0 &&
            dinv_exec_parse(&session->parser, chunk, (size_t)got, &callbacks, session) == 0 &&
-           session->status == STATUS_UNKNOWN && !session->output_failed;
+           session->status == STATUS_UNKNOWN && session->output_error == 0;
 }
 
 static void read_stdin(Session *session) {
@@ -133,23 +158,32 @@ static void send_pending(Session *session) {
     }
 }
 
-static void read_signal(Session *session, int signal_fd) {
+/* FALSE when the session is to end by the signal. */
+static gboolean read_signal(Session *session, int signal_fd) {
     struct signalfd_siginfo info;
     if (read(signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
-        return;
+        return TRUE;
     }
     if (info.ssi_signo == SIGWINCH) {
-        queue_resize(session);
-    } else {
-        guint8 number = (guint8)info.ssi_signo;
-        queue_record(session, DINV_EXEC_SIGNAL, &number, 1);
+        session->resize_due = TRUE;
+        return TRUE;
     }
+    guint64 bit = (guint64)1 << info.ssi_signo;
+    if ((session->signals_due & bit) != 0 || (info.ssi_signo == SIGHUP && session->terminal)) {
+        session->status = 128 + (int)info.ssi_signo;
+        return FALSE;
+    }
+    session->signals_due |= bit;
+    return TRUE;
 }
 
 static void run_session(Session *session, int signal_fd) {
     gboolean alive = TRUE;
     while (alive) {
-        gboolean idle = session->pending_start == session->pending_end;
+        if (is_idle(session)) {
+            queue_due(session);
+        }
+        gboolean idle = is_idle(session);
         struct pollfd fds[] = {
             {.fd = session->fd, .events = (short)(idle ? POLLIN : POLLIN | POLLOUT)},
             {.fd = signal_fd, .events = POLLIN},
@@ -158,8 +192,8 @@ static void run_session(Session *session, int signal_fd) {
         if (poll(fds, G_N_ELEMENTS(fds), -1) < 0) {
             continue;
         }
-        if (fds[1].revents != 0) {
-            read_signal(session, signal_fd);
+        if (fds[1].revents != 0 && !read_signal(session, signal_fd)) {
+            return;
         }
         if (fds[2].revents != 0) {
             read_stdin(session);
@@ -178,9 +212,8 @@ static struct json_object *make_request(int argc, char **argv, gboolean terminal
     for (int i = 0; i < argc; i++) {
         json_object_array_add(words, json_object_new_string(argv[i]));
     }
-    if (argc == 0) {
-        json_object_array_add(words, json_object_new_string("/bin/sh"));
-        json_object_array_add(words, json_object_new_string("-l"));
+    for (guint i = 0; argc == 0 && i < G_N_ELEMENTS(default_command); i++) {
+        json_object_array_add(words, json_object_new_string(default_command[i]));
     }
     struct json_object *argument = json_object_new_object();
     json_object_object_add(argument, "argv", words);
@@ -202,22 +235,26 @@ static struct json_object *make_request(int argc, char **argv, gboolean terminal
     return request;
 }
 
-static int open_signals(gboolean terminal) {
+/* What is ignored (by nohup) stays so. */
+static int open_signals(void) {
+    static const int numbers[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGWINCH};
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGWINCH);
-    if (!terminal) {
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGQUIT);
+    for (guint i = 0; i < G_N_ELEMENTS(numbers); i++) {
+        struct sigaction action;
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
+            sigaddset(&set, numbers[i]);
+        }
     }
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 int dinv_cli_shell(const DinvConfig *config, int argc, char **argv) {
-    Session session = {.status = STATUS_UNKNOWN, .stdin_open = TRUE};
+    Session session = {.status = STATUS_UNKNOWN,
+                       .stdin_open = TRUE,
+                       .command = argc > 0 ? argv[0] : default_command[0]};
     session.terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
     g_autoptr(GError) error = NULL;
     struct json_object *answer = NULL;
@@ -229,7 +266,7 @@ int dinv_cli_shell(const DinvConfig *config, int argc, char **argv) {
     }
     json_object_put(answer);
     /* Before the terminal is changed, so that no signal ends us in between. */
-    int signal_fd = open_signals(session.terminal);
+    int signal_fd = open_signals();
     gboolean raw = session.terminal && tcgetattr(STDIN_FILENO, &session.before) == 0;
     if (raw) {
         struct termios mode = session.before;
@@ -242,9 +279,17 @@ int dinv_cli_shell(const DinvConfig *config, int argc, char **argv) {
     }
     (void)close(signal_fd);
     (void)close(session.fd);
-    if (session.status == STATUS_UNKNOWN) {
-        dinv_cli_complain("the microVM ended the session without an exit status");
-        return DINV_EXIT_FAILED;
+    if (session.status != STATUS_UNKNOWN) {
+        return session.status;
     }
-    return session.status;
+    if (session.output_error == EPIPE) {
+        return 128 + SIGPIPE; /* as any program whose reader went away: "dinv shell … | head" */
+    }
+    if (session.output_error != 0) {
+        dinv_cli_complain("cannot write the output of \"%s\": %s", session.command,
+                          g_strerror(session.output_error));
+    } else {
+        dinv_cli_complain("the microVM ended the session without an exit status");
+    }
+    return DINV_EXIT_FAILED;
 }

@@ -51,9 +51,12 @@ static struct json_object *fetch_status(const DinvConfig *config) {
     return status;
 }
 
-static void print_size(const char *label, gint64 used, gint64 total) {
-    g_autofree char *used_text = g_format_size_full((guint64)used, G_FORMAT_SIZE_IEC_UNITS);
-    g_autofree char *total_text = g_format_size_full((guint64)total, G_FORMAT_SIZE_IEC_UNITS);
+/* The figures are the guest's: they need not make sense. */
+static void print_size(const char *label, gint64 free_bytes, gint64 total) {
+    guint64 most = (guint64)MAX(total, 0);
+    guint64 used = most - MIN((guint64)MAX(free_bytes, 0), most);
+    g_autofree char *used_text = g_format_size_full(used, G_FORMAT_SIZE_IEC_UNITS);
+    g_autofree char *total_text = g_format_size_full(most, G_FORMAT_SIZE_IEC_UNITS);
     printf("%-10s %s of %s used\n", label, used_text, total_text);
 }
 
@@ -78,18 +81,16 @@ static void print_mounts(struct json_object *mounts) {
 static void print_status(struct json_object *status) {
     struct json_object *guest = get(status, "guest");
     struct json_object *network = get(status, "network");
-    printf("%-10s %s for %.0f s (dinv %s, pid %" G_GINT64_FORMAT ")\n", "State",
-           text_of(status, "state"), json_object_get_double(get(status, "uptime_s")),
-           text_of(status, "version"), int_of(status, "pid"));
+    printf("%-10s %s (dinv %s, pid %" G_GINT64_FORMAT ", started %.0f s ago)\n", "State",
+           text_of(status, "state"), text_of(status, "version"), int_of(status, "pid"),
+           json_object_get_double(get(status, "uptime_s")));
     printf("%-10s Docker %s on %s\n", "Engine", text_of(status, "engine"),
            text_of(status, "socket"));
     printf("%-10s %s, %" G_GINT64_FORMAT " CPUs, Linux %s\n", "Machine", text_of(status, "accel"),
            int_of(status, "cpus"), text_of(status, "guest_kernel"));
     if (guest != NULL) {
-        gint64 total = int_of(guest, "memory_total");
-        print_size("Memory", total - int_of(guest, "memory_available"), total);
-        gint64 disk = int_of(guest, "disk_total");
-        print_size("Disk", disk - int_of(guest, "disk_free"), disk);
+        print_size("Memory", int_of(guest, "memory_available"), int_of(guest, "memory_total"));
+        print_size("Disk", int_of(guest, "disk_free"), int_of(guest, "disk_total"));
     }
     if (network != NULL) {
         printf("%-10s guest %s, docker0 %s\n", "Network", text_of(network, "slirp"),
@@ -115,6 +116,10 @@ int dinv_cli_status(const DinvConfig *config, int argc, char **argv) {
         print_status(status);
     }
     json_object_put(status);
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        dinv_cli_complain("cannot write the status: %s", g_strerror(errno));
+        return EXIT_FAILURE;
+    }
     return EXIT_SUCCESS;
 }
 
@@ -130,6 +135,7 @@ static gboolean ping(const char *path) {
     struct timeval limit = {.tv_sec = PING_TIMEOUT_MS / 1000};
     char answer[64] = "";
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0 &&
         connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
         send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1 &&
         recv(fd, answer, 12, MSG_WAITALL) == 12) {

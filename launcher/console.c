@@ -12,8 +12,10 @@
 
 /* A guest that floods its console fills neither the state volume nor our memory. */
 #define FILE_MAX_BYTES (4u << 20)
-#define TAIL_BYTES     8192u
+#define TAIL_BYTES     ((gsize)8192)
 #define READ_CHUNK     8192u
+/* A guest that writes while we drain does not keep us. */
+#define DRAIN_MAX_BYTES (1u << 20)
 
 struct DinvConsole {
     int fd;
@@ -29,16 +31,27 @@ static int open_file(const char *path) {
     return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+/* A new file at `path`; the one before it is kept beside it. */
+static int rotate_file(const char *path) {
+    g_autofree char *previous = g_strconcat(path, ".1", NULL);
+    (void)rename(path, previous);
+    return open_file(path);
+}
+
 static void rotate(DinvConsole *console) {
-    g_autofree char *previous = g_strconcat(console->path, ".1", NULL);
     (void)close(console->file);
-    (void)rename(console->path, previous);
-    console->file = open_file(console->path);
+    console->file = rotate_file(console->path);
     console->file_bytes = 0;
 }
 
 static void store(DinvConsole *console, const guint8 *bytes, gsize length) {
+    gsize before = console->tail->len;
     g_string_append_len(console->tail, (const char *)bytes, (gssize)length);
+    for (char *p = console->tail->str + before; before < console->tail->len; before++, p++) {
+        if (*p == '\0') { /* the tail is text, and a NUL would end it */
+            *p = ' ';
+        }
+    }
     if (console->tail->len > 2 * TAIL_BYTES) {
         g_string_erase(console->tail, 0, (gssize)(console->tail->len - TAIL_BYTES));
     }
@@ -54,24 +67,22 @@ static void store(DinvConsole *console, const guint8 *bytes, gsize length) {
     console->file_bytes += length;
 }
 
-/* FALSE at the end of the channel. */
-static gboolean read_some(DinvConsole *console, gboolean *got_bytes) {
+/* How many bytes came, 0 for none now, -1 for never again. */
+static ssize_t read_some(DinvConsole *console) {
     guint8 chunk[READ_CHUNK];
     ssize_t got = read(console->fd, chunk, sizeof chunk);
-    *got_bytes = got > 0;
     if (got > 0) {
         store(console, chunk, (gsize)got);
-        return TRUE;
+        return got;
     }
-    return got < 0 && (errno == EAGAIN || errno == EINTR);
+    return got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }
 
 static gboolean on_readable(int fd, GIOCondition condition, gpointer user) {
     DinvConsole *console = user;
-    gboolean got_bytes = FALSE;
     (void)fd;
     (void)condition;
-    if (read_some(console, &got_bytes)) {
+    if (read_some(console) >= 0) {
         return G_SOURCE_CONTINUE;
     }
     console->source = 0;
@@ -79,8 +90,9 @@ static gboolean on_readable(int fd, GIOCondition condition, gpointer user) {
 }
 
 void dinv_console_drain(DinvConsole *console) {
-    gboolean got_bytes = TRUE;
-    while (got_bytes && read_some(console, &got_bytes)) {
+    ssize_t got = 1;
+    for (gsize drained = 0; got > 0 && drained < DRAIN_MAX_BYTES; drained += (gsize)got) {
+        got = MAX(read_some(console), 0);
     }
 }
 
@@ -98,7 +110,7 @@ char *dinv_console_get_tail(DinvConsole *console, guint lines) {
 }
 
 DinvConsole *dinv_console_new(int fd, const char *path, GError **error) {
-    int file = open_file(path);
+    int file = rotate_file(path);
     if (file < 0) {
         int code = errno;
         g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(code),

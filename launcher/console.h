@@ -9,9 +9,11 @@
 
 typedef struct DinvConsole DinvConsole;
 
-/* Takes `fd`, a nonblocking stream socket; the file at `path` is made anew. */
+/* Takes `fd`, a nonblocking stream socket; the file at `path` is made anew, one that is there (of a
+ * VM before, perhaps of one that died) becomes PATH.1. */
 DinvConsole *dinv_console_new(int fd, const char *path, GError **error);
-/* Reads what still waits in the channel, without blocking. */
+/* Reads what still waits in the channel, without blocking (a bounded part of it if the guest goes
+ * on writing). */
 void dinv_console_drain(DinvConsole *console);
 /* The last `lines` lines, printable (dinv_log_printable). Transfer full. */
 char *dinv_console_get_tail(DinvConsole *console, guint lines);

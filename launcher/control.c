@@ -12,6 +12,10 @@
 #define LINE_MAX_BYTES (1u << 20)
 #define READ_CHUNK     16384u
 #define JSON_DEPTH     16
+/* What may wait for a guest that does not read. */
+#define OUTPUT_MAX_BYTES (4u << 20)
+/* What a channel that has ended may still hold: more than any socket buffer. */
+#define DRAIN_MAX_BYTES (4u << 20)
 
 typedef struct {
     DinvControl *control;
@@ -29,6 +33,7 @@ struct DinvControl {
     gpointer user;
     GByteArray *input;
     gboolean skipping_line; /* the rest of a line that was too long */
+    gboolean complained;    /* about a line that breaks the protocol: said once */
     GByteArray *output;
     GHashTable *requests; /* gint64* -> Request*, owned */
     gint64 last_id;
@@ -151,14 +156,21 @@ static void handle_reply(DinvControl *control, struct json_object *message) {
     }
 }
 
+static void complain(DinvControl *control, const char *text) {
+    if (!control->complained) {
+        control->complained = TRUE;
+        dinv_log(DINV_LOG_WARNING, "the guest sent a control line %s, ignoring all such lines",
+                 text);
+    }
+}
+
 static void handle_line(DinvControl *control, const char *line, gsize length) {
     struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
     struct json_object *message = json_tokener_parse_ex(tokener, line, (int)length);
     enum json_tokener_error result = json_tokener_get_error(tokener);
     json_tokener_free(tokener);
     if (result != json_tokener_success || !json_object_is_type(message, json_type_object)) {
-        dinv_log(DINV_LOG_WARNING, "the guest sent a control line that is not a JSON object, "
-                                   "ignoring");
+        complain(control, "that is not a JSON object");
         json_object_put(message);
         return;
     }
@@ -190,28 +202,46 @@ static void handle_input(DinvControl *control) {
         }
     }
     if (control->input->len > LINE_MAX_BYTES) {
-        dinv_log(DINV_LOG_WARNING, "the guest sent a control line over 1 MiB, ignoring");
+        complain(control, "over 1 MiB");
         control->skipping_line = TRUE;
         g_byte_array_set_size(control->input, 0);
     }
 }
 
+/* How many bytes came, 0 for none now, -1 for never again. */
+static ssize_t read_some(DinvControl *control) {
+    guint8 chunk[READ_CHUNK];
+    ssize_t got = read(control->fd, chunk, sizeof chunk);
+    if (got > 0) {
+        g_byte_array_append(control->input, chunk, (guint)got);
+        handle_input(control);
+        return got;
+    }
+    return got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
 static gboolean on_readable(int fd, GIOCondition condition, gpointer user) {
     DinvControl *control = user;
-    guint8 chunk[READ_CHUNK];
-    ssize_t got = read(fd, chunk, sizeof chunk);
+    (void)fd;
     (void)condition;
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+    if (read_some(control) >= 0) {
         return G_SOURCE_CONTINUE;
     }
-    if (got <= 0) {
-        control->read_source = 0;
-        close_channel(control);
-        return G_SOURCE_REMOVE;
+    control->read_source = 0;
+    close_channel(control);
+    return G_SOURCE_REMOVE;
+}
+
+void dinv_control_drain(DinvControl *control) {
+    gsize drained = 0;
+    ssize_t got = 1;
+    while (control->fd >= 0 && got > 0 && drained < DRAIN_MAX_BYTES) {
+        got = read_some(control);
+        drained += got > 0 ? (gsize)got : 0;
     }
-    g_byte_array_append(control->input, chunk, (guint)got);
-    handle_input(control);
-    return G_SOURCE_CONTINUE;
+    if (got < 0) {
+        close_channel(control);
+    }
 }
 
 static gboolean on_writable(int fd, GIOCondition condition, gpointer user) {
@@ -240,7 +270,8 @@ static gboolean on_timeout(gpointer user) {
     return G_SOURCE_REMOVE;
 }
 
-/* A request on a channel that has ended fails from the loop, as all others do. */
+/* A request on a channel that has ended, or that the guest does not read, fails from the loop, as
+ * all others do. */
 static gboolean on_request_without_channel(gpointer user) {
     Request *request = user;
     request->timeout_source = 0;
@@ -259,7 +290,7 @@ void dinv_control_request(DinvControl *control, const char *verb, struct json_ob
     request->callback = callback;
     request->user = user;
     g_hash_table_insert(control->requests, &request->id, request);
-    if (control->fd < 0) {
+    if (control->fd < 0 || control->output->len > OUTPUT_MAX_BYTES) {
         request->timeout_source = g_idle_add(on_request_without_channel, request);
         json_object_put(message);
         return;
@@ -296,6 +327,7 @@ void dinv_control_free(DinvControl *control) {
     g_clear_handle_id(&control->write_source, g_source_remove);
     if (control->fd >= 0) {
         (void)close(control->fd);
+        control->fd = -1; /* for requests that a callback makes now */
     }
     fail_all(control);
     g_hash_table_unref(control->requests);

@@ -42,6 +42,9 @@ typedef void (*DinvControlReply)(struct json_object *reply, const GError *error,
 
 /* Takes `fd`, a nonblocking stream socket. Runs in the default GMainContext. */
 DinvControl *dinv_control_new(int fd, const DinvControlCallbacks *callbacks, gpointer user);
+/* Reads what still waits in the channel of a guest that is gone, without blocking. Runs callbacks,
+ * `closed` among them. Not from within one of its callbacks. */
+void dinv_control_drain(DinvControl *control);
 /* Must not be called from within one of its callbacks. Pending requests fail with
  * ERROR_CLOSED. */
 void dinv_control_free(DinvControl *control);

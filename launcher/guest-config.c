@@ -33,8 +33,10 @@ static void add_entropy(struct json_object *object) {
     }
 }
 
-/* Words after `keyword` in a resolv.conf, the last such line counting, as resolv.conf(5) has it. */
-static struct json_object *resolv_words(const char *resolv_conf, const char *keyword) {
+/* Words after `keyword` in a resolv.conf. As resolv.conf(5) has it, of several lines with search
+ * domains the last one counts, and options add up. */
+static struct json_object *resolv_words(const char *resolv_conf, const char *keyword,
+                                        gboolean adds_up) {
     struct json_object *words = json_object_new_array();
     g_auto(GStrv) lines = g_strsplit(resolv_conf != NULL ? resolv_conf : "", "\n", -1);
     for (guint i = 0; lines[i] != NULL; i++) {
@@ -42,8 +44,10 @@ static struct json_object *resolv_words(const char *resolv_conf, const char *key
         if (fields[0] == NULL || strcmp(fields[0], keyword) != 0) {
             continue;
         }
-        json_object_put(words);
-        words = json_object_new_array();
+        if (!adds_up) {
+            json_object_put(words);
+            words = json_object_new_array();
+        }
         for (guint j = 1; fields[j] != NULL; j++) {
             if (fields[j][0] != '\0') {
                 json_object_array_add(words, json_object_new_string(fields[j]));
@@ -65,8 +69,8 @@ static struct json_object *make_network(const DinvNetworkPlan *plan, const char 
     struct json_object *dns = json_object_new_array();
     json_object_array_add(dns, json_object_new_string(resolver));
     json_object_object_add(network, "dns", dns);
-    json_object_object_add(network, "search", resolv_words(resolv_conf, "search"));
-    json_object_object_add(network, "options", resolv_words(resolv_conf, "options"));
+    json_object_object_add(network, "search", resolv_words(resolv_conf, "search", FALSE));
+    json_object_object_add(network, "options", resolv_words(resolv_conf, "options", TRUE));
     struct json_object *host = json_object_new_object();
     add_string(host, "name", "host.docker.internal");
     add_string(host, "address", gateway);

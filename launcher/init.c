@@ -7,6 +7,7 @@
 #include "launcher/init.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,16 @@ static _Noreturn void supervise(pid_t child, int signal_fd) {
         } else if (info.ssi_code != SI_KERNEL) {
             (void)kill(child, (int)info.ssi_signo);
         }
+    }
+}
+
+void dinv_init_descriptors(void) {
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO) {
+        fd = open("/dev/null", O_RDWR);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
     }
 }
 

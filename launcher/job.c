@@ -25,20 +25,44 @@ static void on_child(GPid pid, gint wait_status, gpointer user) {
                job->user);
 }
 
+/* Between fork and exec. We block the signals that we read from a descriptor, and ignore SIGPIPE;
+ * the command is to find what it would find without us. */
+static void unblock_signals(gpointer user) {
+    sigset_t none;
+    (void)user;
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
+}
+
+/* What would send the docker client elsewhere than DOCKER_HOST says, or with TLS, goes. */
+static char **make_environment(const char *socket_path) {
+    static const char *const others[] = {"DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY"};
+    g_autofree char *host = g_strconcat("unix://", socket_path, NULL);
+    char **environment = g_environ_setenv(g_get_environ(), "DOCKER_HOST", host, TRUE);
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+        environment = g_environ_unsetenv(environment, others[i]);
+    }
+    return environment;
+}
+
 DinvJob *dinv_job_start(char **command, const char *socket_path,
                         void (*ended)(int status, gpointer user), gpointer user, int *status) {
-    g_autofree char *host = g_strconcat("unix://", socket_path, NULL);
-    g_auto(GStrv) environment = g_environ_setenv(g_get_environ(), "DOCKER_HOST", host, TRUE);
+    g_auto(GStrv) environment = make_environment(socket_path);
     g_autoptr(GError) error = NULL;
     GPid pid = 0;
     if (!g_spawn_async(NULL, command, environment,
                        G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_CHILD_INHERITS_STDIN |
                            G_SPAWN_SEARCH_PATH,
-                       NULL, NULL, &pid, &error)) {
+                       unblock_signals, NULL, &pid, &error)) {
         *status = g_error_matches(error, G_SPAWN_ERROR, G_SPAWN_ERROR_NOENT)
                       ? DINV_EXIT_NOT_FOUND
                       : DINV_EXIT_NOT_EXECUTABLE;
-        dinv_log(DINV_LOG_ERROR, "cannot run \"%s\": %s", command[0], error->message);
+        if (*status == DINV_EXIT_NOT_FOUND) {
+            dinv_log(DINV_LOG_ERROR, "cannot run \"%s\": there is no such program", command[0]);
+        } else {
+            dinv_log(DINV_LOG_ERROR, "cannot run \"%s\": %s", command[0], error->message);
+        }
         return NULL;
     }
     DinvJob *job = g_new0(DinvJob, 1);
@@ -50,8 +74,7 @@ DinvJob *dinv_job_start(char **command, const char *socket_path,
 }
 
 void dinv_job_signal(DinvJob *job, int signal_number) {
-    gboolean from_terminal = signal_number == SIGINT && tcgetpgrp(STDIN_FILENO) == getpgrp();
-    if (job->pid != 0 && !from_terminal) {
+    if (job->pid != 0) {
         (void)kill(job->pid, signal_number);
     }
 }
@@ -62,8 +85,11 @@ void dinv_job_free(DinvJob *job) {
     }
     if (job->pid != 0) {
         g_clear_handle_id(&job->watch, g_source_remove);
-        (void)kill(job->pid, SIGKILL);
-        while (waitpid(job->pid, NULL, 0) < 0 && errno == EINTR) {
+        /* GLib may have reaped it just now: then the pid may be another's already. */
+        if (waitpid(job->pid, NULL, WNOHANG) == 0) {
+            (void)kill(job->pid, SIGKILL);
+            while (waitpid(job->pid, NULL, 0) < 0 && errno == EINTR) {
+            }
         }
     }
     g_free(job);

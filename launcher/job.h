@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Job mode: the user's command, run in the outer container with DOCKER_HOST set. It has our stdin,
- * stdout and stderr, and our process group, so that a terminal works for it.
+ * stdout and stderr and no other descriptor, and our process group, so that a terminal works for
+ * it.
  */
 #pragma once
 
@@ -15,7 +16,8 @@ typedef struct DinvJob DinvJob;
 DinvJob *dinv_job_start(char **command, const char *socket_path,
                         void (*ended)(int status, gpointer user), gpointer user, int *status);
 
-/* Passes a signal on, unless the terminal gave it to the command already. */
+/* Passes a signal on. */
 void dinv_job_signal(DinvJob *job, int signal_number);
 
+/* Kills the command if it still runs. */
 void dinv_job_free(DinvJob *job);

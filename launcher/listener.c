@@ -22,6 +22,7 @@ struct DinvListener {
     struct stat identity; /* of our socket, so that we remove no other's */
     int fd;
     guint source;
+    gboolean complained; /* about a failed accept, since the last one that worked */
     void (*accepted)(int fd, gpointer user);
     gpointer user;
 };
@@ -72,6 +73,16 @@ static gboolean check_free(const char *path, const struct sockaddr_un *address, 
     return FALSE;
 }
 
+/* Removes what a process left that was killed here and had our pid (in a container that is always
+ * the same). */
+static gboolean clear_way(const char *temporary, GError **error) {
+    struct sockaddr_un address;
+    if (!set_address(&address, temporary, error) || !check_free(temporary, &address, error)) {
+        return FALSE;
+    }
+    return unlink(temporary) == 0 || errno == ENOENT || set_errno_error(error, "remove", temporary);
+}
+
 static gboolean bind_and_own(int fd, const char *path, mode_t mode, uid_t uid, gid_t gid,
                              GError **error) {
     struct sockaddr_un address;
@@ -109,7 +120,8 @@ DinvListener *dinv_listener_new(const char *path, mode_t mode, uid_t uid, gid_t 
     /* The temporary name is no longer than the last one may be. */
     g_autofree char *directory = g_path_get_dirname(path);
     g_autofree char *temporary = g_strdup_printf("%s/.%x", directory, (unsigned)getpid());
-    if (!bind_and_own(fd, temporary, mode, uid, gid, error)) {
+    (void)g_mkdir_with_parents(directory, 0755); /* without it, bind() says what is wrong */
+    if (!clear_way(temporary, error) || !bind_and_own(fd, temporary, mode, uid, gid, error)) {
         (void)close(fd);
         return NULL;
     }
@@ -139,14 +151,18 @@ static gboolean on_connection(int fd, GIOCondition condition, gpointer user) {
     (void)condition;
     int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (client >= 0) {
+        listener->complained = FALSE;
         listener->accepted(client, listener->user);
         return G_SOURCE_CONTINUE;
     }
     if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
         return G_SOURCE_CONTINUE;
     }
-    dinv_log(DINV_LOG_WARNING, "cannot accept a connection on \"%s\": %s, trying again",
-             listener->path, g_strerror(errno));
+    if (!listener->complained) {
+        listener->complained = TRUE;
+        dinv_log(DINV_LOG_WARNING, "cannot accept a connection on \"%s\": %s, trying again",
+                 listener->path, g_strerror(errno));
+    }
     listener->source = g_timeout_add(RETRY_MS, on_retry, listener);
     return G_SOURCE_REMOVE;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A listening unix socket that is never seen half made: bound under a temporary name in the same
- * directory, given its mode and owner, then renamed to its path. A dead socket that is in the way
- * is replaced, a live one is an error. Removed again by dinv_listener_free().
+ * directory (made if it is missing), given its mode and owner, then renamed to its path. A dead
+ * socket that is in the way is replaced, a live one is an error. Removed again by
+ * dinv_listener_free().
  */
 #pragma once
 

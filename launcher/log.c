@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #define SPINNER_INTERVAL_MS 120u
+#define LINE_MAX_BYTES      1024u
 
 static struct {
     DinvLogLevel level;
@@ -72,16 +73,30 @@ void dinv_log_waiting_for(const char *what) {
     }
 }
 
+/* Control characters, marks that turn the direction of writing, other ends of lines. */
+static gboolean is_invisible(gunichar c) {
+    GUnicodeType type = g_unichar_type(c);
+    return type == G_UNICODE_CONTROL || type == G_UNICODE_FORMAT ||
+           type == G_UNICODE_LINE_SEPARATOR || type == G_UNICODE_PARAGRAPH_SEPARATOR;
+}
+
 char *dinv_log_printable(const char *text) {
     g_autofree char *valid = g_utf8_make_valid(text, -1);
     GString *out = g_string_new(NULL);
     for (const char *p = valid; *p != '\0'; p = g_utf8_next_char(p)) {
         gunichar c = g_utf8_get_char(p);
-        if (c == '\n' || c == '\t' || !g_unichar_iscntrl(c)) {
+        if (c == '\n' || c == '\t' || !is_invisible(c)) {
             g_string_append_unichar(out, c);
         } else if (c != '\r') {
-            g_string_append_printf(out, "\\x%02x", c);
+            g_string_append_printf(out, c < 256 ? "\\x%02x" : "\\u{%04x}", c);
         }
     }
     return g_string_free(out, FALSE);
+}
+
+char *dinv_log_printable_line(const char *text) {
+    g_autofree char *beginning = g_strndup(text, LINE_MAX_BYTES);
+    char *line = dinv_log_printable(beginning);
+    g_strdelimit(line, "\n", ' ');
+    return g_strchomp(line);
 }

@@ -22,6 +22,11 @@ void dinv_log(DinvLogLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
  * of the default GMainContext when stderr is a terminal. */
 void dinv_log_waiting_for(const char *what);
 
-/* A copy of untrusted text that is safe on a terminal: control characters but tab and newline
- * become \xNN, invalid UTF-8 is replaced. Transfer full. */
+/* A copy of untrusted text that is safe on a terminal: control characters but tab and newline, and
+ * characters that show nothing but change how others are shown, become \xNN or \u{NNNN}; carriage
+ * returns go, invalid UTF-8 is replaced. Transfer full. */
 char *dinv_log_printable(const char *text);
+
+/* The same as one line of bounded length: a newline would let the text pass for a message of ours.
+ * Transfer full. */
+char *dinv_log_printable_line(const char *text);

@@ -52,6 +52,7 @@ static int run_verb(const char *verb, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    dinv_init_descriptors();
     dinv_init_split();
     if (argc < 2 || is_help(argv[1]) || strcmp(argv[1], "help") == 0) {
         int status = print(dinv_help_text());

@@ -13,24 +13,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "launcher/log.h"
 #include "relay/pump.h"
 
 /* Virtio-serial is fastest with large writes. */
-#define OUTPUT_BYTES (128u * 1024)
-#define INPUT_BYTES  (128u * 1024)
+#define OUTPUT_BYTES ((gsize)128 * 1024)
+#define INPUT_BYTES  ((gsize)128 * 1024)
 
 struct DinvRelayHost {
     DinvRelayMux *mux;
     int fd;
     GSource *watch;
-    void (*closed)(const char *reason, gpointer user);
+    void (*closed)(gpointer user);
     gpointer user;
     GHashTable *bridges; /* DinvRelayPump* -> its GSource* or NULL */
     guint8 *input;
     guint8 *output;
     gsize output_start; /* the part of `output` not yet written */
     gsize output_end;
-    gboolean in_mux; /* within feed or pull: no pull now */
+    gboolean in_mux;     /* within feed, pull or restart: no pull now */
+    gboolean complained; /* about a peer that breaks the protocol */
 };
 
 /* --- A descriptor's source --- */
@@ -84,20 +86,41 @@ static void fd_watch_free(GSource *source) {
 /* GIO_Condition has the values of poll(2). */
 G_STATIC_ASSERT((int)G_IO_IN == POLLIN && (int)G_IO_OUT == POLLOUT && (int)G_IO_HUP == POLLHUP);
 
-static void break_channel(DinvRelayHost *host, const char *reason) {
-    if (host->fd < 0) {
-        return;
+/* Never seen before, so that bytes left over in the transport are no answer to it. */
+static guint64 make_epoch(void) {
+    guint64 epoch = (guint64)g_get_real_time();
+    if (getrandom(&epoch, sizeof epoch, 0) != (ssize_t)sizeof epoch) {
+        g_debug("relay: no random epoch, the time has to do");
     }
+    return epoch;
+}
+
+/* Every stream is reset; the pumps close their clients. Half frames in either direction are void.
+ */
+static void start_anew(DinvRelayHost *host) {
+    host->output_start = host->output_end = 0;
+    host->in_mux = TRUE;
+    dinv_relay_mux_restart(host->mux, make_epoch());
+    host->in_mux = FALSE;
+}
+
+static void end_channel(DinvRelayHost *host) {
     g_clear_pointer(&host->watch, fd_watch_free);
     (void)close(host->fd);
     host->fd = -1;
-    /* Every stream is reset; the pumps close their clients. */
-    host->in_mux = TRUE;
-    dinv_relay_mux_restart(host->mux, 0);
-    host->in_mux = FALSE;
+    start_anew(host);
     if (host->closed != NULL) {
-        host->closed(reason, host->user);
+        host->closed(host->user);
     }
+}
+
+static void on_protocol_error(DinvRelayHost *host) {
+    if (!host->complained) {
+        host->complained = TRUE;
+        dinv_log(DINV_LOG_ERROR, "the guest broke the relay protocol: all connections through "
+                                 "docker.sock were reset, new ones can be made");
+    }
+    start_anew(host);
 }
 
 /* Writes what the mux has until the channel is full, and asks for G_IO_OUT if it is. */
@@ -121,7 +144,8 @@ static void flush_output(DinvRelayHost *host) {
                             host->output_end - host->output_start, MSG_NOSIGNAL);
         if (sent < 0) {
             /* EPIPE and its kind: the read side reports the end, with POLLHUP or EOF. */
-            fd_watch_set(host->watch, errno == EAGAIN ? G_IO_IN | G_IO_OUT : G_IO_IN);
+            gboolean full = errno == EAGAIN || errno == EINTR;
+            fd_watch_set(host->watch, full ? G_IO_IN | G_IO_OUT : G_IO_IN);
             return;
         }
         host->output_start += (gsize)sent;
@@ -133,7 +157,7 @@ static void on_channel(short revents, gpointer user) {
     if ((revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
         ssize_t got = read(host->fd, host->input, INPUT_BYTES);
         if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
-            break_channel(host, "the relay channel was closed");
+            end_channel(host);
             return;
         }
         if (got > 0) {
@@ -141,8 +165,7 @@ static void on_channel(short revents, gpointer user) {
             int result = dinv_relay_mux_feed(host->mux, host->input, (size_t)got);
             host->in_mux = FALSE;
             if (result < 0) {
-                break_channel(host, "the guest broke the relay protocol");
-                return;
+                on_protocol_error(host);
             }
         }
     }
@@ -236,8 +259,7 @@ void dinv_relay_host_get_stats(const DinvRelayHost *host, DinvRelayStats *stats)
     dinv_relay_mux_get_stats(host->mux, stats);
 }
 
-DinvRelayHost *dinv_relay_host_new(int fd, void (*closed)(const char *reason, gpointer user),
-                                   gpointer user) {
+DinvRelayHost *dinv_relay_host_new(int fd, void (*closed)(gpointer user), gpointer user) {
     /* The launcher offers no services: without `incoming` the mux refuses. */
     static const DinvRelayCallbacks callbacks = {
         .refused = on_stream_broken,
@@ -246,12 +268,7 @@ DinvRelayHost *dinv_relay_host_new(int fd, void (*closed)(const char *reason, gp
         .reset = on_stream_broken,
     };
     DinvRelayHost *host = g_new0(DinvRelayHost, 1);
-    /* Never seen before, so that bytes left over in the transport are no answer to it. */
-    guint64 epoch = (guint64)g_get_real_time();
-    if (getrandom(&epoch, sizeof epoch, 0) != (ssize_t)sizeof epoch) {
-        g_debug("relay: no random epoch, the time has to do");
-    }
-    host->mux = dinv_relay_mux_new(DINV_RELAY_LAUNCHER, epoch, NULL, &callbacks, host);
+    host->mux = dinv_relay_mux_new(DINV_RELAY_LAUNCHER, make_epoch(), NULL, &callbacks, host);
     g_assert(host->mux != NULL);
     host->fd = fd;
     host->closed = closed;

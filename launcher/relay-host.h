@@ -12,14 +12,16 @@
 typedef struct DinvRelayHost DinvRelayHost;
 
 /* Takes `fd`, a nonblocking stream socket. `closed` (may be NULL) runs once, from the loop, when
- * the channel ends or the peer breaks the protocol; all bridges were broken off before. */
-DinvRelayHost *dinv_relay_host_new(int fd, void (*closed)(const char *reason, gpointer user),
-                                   gpointer user);
+ * the channel ends; all bridges were broken off before. A peer that breaks the protocol loses all
+ * bridges too, and the session starts anew (docs/relay-protocol.md, "Protocol errors"). Must not be
+ * freed from within `closed`. */
+DinvRelayHost *dinv_relay_host_new(int fd, void (*closed)(gpointer user), gpointer user);
 void dinv_relay_host_free(DinvRelayHost *host);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvRelayHost, dinv_relay_host_free)
 
 /* Joins `client_fd` (a stream socket, taken in every case) to a new stream to `service` of the
- * guest until both directions are over. FALSE when no stream can be opened (too many). */
+ * guest until both directions are over. FALSE when no stream can be opened (too many, or the
+ * channel has ended). Neither reads nor writes the client from within the call. */
 gboolean dinv_relay_host_bridge(DinvRelayHost *host, const char *service, const void *argument,
                                 gsize argument_length, int client_fd, GError **error);
 

@@ -4,11 +4,15 @@
  *
  * A signal to stop goes to the user's command first, if one runs, and to the VM when it has ended;
  * without a command it goes to the VM at once. What ends first decides the exit status: the
- * command's own, or 125 when the VM failed under it.
+ * command's own, or 125 when the VM failed under it. Both ends together keep within
+ * DINV_SHUTDOWN_TIMEOUT, after which the outer container is killed.
  */
+#include <errno.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "launcher/admin.h"
 #include "launcher/cli.h"
@@ -18,6 +22,9 @@
 #include "launcher/preflight.h"
 #include "launcher/vm.h"
 
+/* What the guest gets at least, however long the command took to end. */
+#define STOP_MIN_MS 1000u
+
 typedef struct {
     const DinvConfig *config;
     char **command;
@@ -25,8 +32,43 @@ typedef struct {
     DinvVm *vm;
     DinvJob *job;
     guint kill_job_source;
+    gint64 stop_by_us; /* monotonic: DINV_SHUTDOWN_TIMEOUT after the first SIGTERM; 0: none yet */
     int status;
 } Run;
+
+/* --- Signals --- */
+
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+static volatile sig_atomic_t runs_command;
+
+static void on_early_signal(int signal_number) {
+    _exit(runs_command ? 128 + signal_number : EXIT_SUCCESS);
+}
+
+/* The signals that stop us; what was ignored at our start (nohup) stays so. */
+static void get_stop_signals(sigset_t *set) {
+    sigemptyset(set);
+    for (guint i = 0; i < G_N_ELEMENTS(stop_signals); i++) {
+        struct sigaction action;
+        if (sigaction(stop_signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
+            sigaddset(set, stop_signals[i]);
+        }
+    }
+}
+
+/* As long as nothing was made, a signal ends us on the spot: there is nothing to put in order. */
+static void catch_early_signals(const sigset_t *set, gboolean has_command) {
+    struct sigaction action = {.sa_handler = on_early_signal};
+    runs_command = has_command;
+    for (guint i = 0; i < G_N_ELEMENTS(stop_signals); i++) {
+        if (sigismember(set, stop_signals[i]) == 1) {
+            (void)sigaction(stop_signals[i], &action, NULL);
+        }
+    }
+    /* Whoever reads our log may go: that is no reason to pull the plug on the guest. */
+    (void)signal(SIGPIPE, SIG_IGN);
+}
 
 static gboolean on_job_deadline(gpointer user) {
     Run *run = user;
@@ -36,34 +78,45 @@ static gboolean on_job_deadline(gpointer user) {
     return G_SOURCE_REMOVE;
 }
 
-static gboolean on_signal(Run *run, int signal_number) {
-    if (run->job != NULL) {
-        dinv_job_signal(run->job, signal_number);
-        /* Half of the time is for the command, so that the engine can still stop in order. */
-        if (signal_number == SIGTERM && run->kill_job_source == 0) {
-            run->kill_job_source =
-                g_timeout_add(run->config->shutdown_timeout_ms / 2, on_job_deadline, run);
+/* What is left of DINV_SHUTDOWN_TIMEOUT: a command that was asked to end has had its part. */
+static void stop_vm(Run *run) {
+    gint64 left_ms = run->config->shutdown_timeout_ms;
+    if (run->stop_by_us != 0) {
+        left_ms = (run->stop_by_us - g_get_monotonic_time()) / 1000;
+    }
+    dinv_vm_stop(run->vm, (guint)MAX(left_ms, STOP_MIN_MS));
+}
+
+static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
+    if (run->job == NULL) {
+        if (run->command[0] != NULL && dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
+            run->status = 128 + signal_number;
         }
-        return G_SOURCE_CONTINUE;
+        stop_vm(run);
+        return;
     }
-    if (run->command[0] != NULL && dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
-        run->status = 128 + signal_number;
+    /* What the terminal sends, it sends to the whole foreground: the command has it already. */
+    if (!from_terminal) {
+        dinv_job_signal(run->job, signal_number);
     }
-    dinv_vm_stop(run->vm);
+    /* Half of the time is for the command, so that the engine can still stop in order. */
+    if (signal_number == SIGTERM && run->stop_by_us == 0) {
+        guint timeout_ms = run->config->shutdown_timeout_ms;
+        run->stop_by_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+        run->kill_job_source = g_timeout_add(timeout_ms / 2, on_job_deadline, run);
+    }
+}
+
+static gboolean on_signal_fd(int fd, GIOCondition condition, gpointer user) {
+    struct signalfd_siginfo info;
+    (void)condition;
+    if (read(fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        on_signal(user, (int)info.ssi_signo, info.ssi_code == SI_KERNEL);
+    }
     return G_SOURCE_CONTINUE;
 }
 
-static gboolean on_sigterm(gpointer user) {
-    return on_signal(user, SIGTERM);
-}
-
-static gboolean on_sigint(gpointer user) {
-    return on_signal(user, SIGINT);
-}
-
-static gboolean on_sighup(gpointer user) {
-    return on_signal(user, SIGHUP);
-}
+/* --- The command --- */
 
 static void end_job(Run *run) {
     g_clear_handle_id(&run->kill_job_source, g_source_remove);
@@ -74,18 +127,19 @@ static void on_job_ended(int status, gpointer user) {
     Run *run = user;
     run->status = status;
     end_job(run);
-    dinv_vm_stop(run->vm);
+    stop_vm(run);
 }
 
 static void on_ready(DinvVm *vm, gpointer user) {
     Run *run = user;
+    (void)vm;
     if (run->command[0] == NULL) {
         return;
     }
     run->job =
         dinv_job_start(run->command, run->config->socket_path, on_job_ended, run, &run->status);
     if (run->job == NULL) {
-        dinv_vm_stop(vm);
+        stop_vm(run);
     }
 }
 
@@ -98,8 +152,11 @@ static void on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
     g_main_loop_quit(run->loop);
 }
 
+/* --- The whole --- */
+
 /* Runs the machine of `plan` to its end. */
-static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, char **command) {
+static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, int signal_fd,
+                 char **command) {
     static const DinvVmCallbacks callbacks = {.ready = on_ready, .stopped = on_stopped};
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
@@ -108,10 +165,8 @@ static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, ch
     g_autoptr(DinvAdmin) admin = NULL;
     g_autoptr(DinvVm) vm = dinv_vm_new(plan, network, &callbacks, &run);
     run.vm = vm;
+    guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, on_signal_fd, &run);
     admin = dinv_admin_new(plan->config->state_dir, vm, &error);
-    guint sources[] = {g_unix_signal_add(SIGTERM, on_sigterm, &run),
-                       g_unix_signal_add(SIGINT, on_sigint, &run),
-                       g_unix_signal_add(SIGHUP, on_sighup, &run)};
     if (admin == NULL || !dinv_vm_start(vm, &error)) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         run.status = DINV_EXIT_FAILED;
@@ -119,9 +174,7 @@ static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, ch
         g_main_loop_run(loop);
     }
     end_job(&run);
-    for (guint i = 0; i < G_N_ELEMENTS(sources); i++) {
-        g_source_remove(sources[i]);
-    }
+    g_source_remove(signal_source);
     return run.status;
 }
 
@@ -143,37 +196,58 @@ static void log_doubts(const DinvPreflight *preflight) {
     }
 }
 
-int dinv_cli_run(const DinvConfig *config, char **command) {
+/* All that is only looked at. */
+static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan) {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    dinv_log_start(config->log_level);
     DinvPreflight preflight = {0};
-    gboolean can_start = dinv_preflight(config, &preflight, &error);
-    log_doubts(&preflight);
-    gboolean use_kvm = preflight.use_kvm;
-    guint tsc_khz = preflight.tsc_khz;
+    gboolean can_start =
+        dinv_admin_check(config->state_dir, &error) && dinv_preflight(config, &preflight, &error);
+    if (preflight.checks != NULL) {
+        log_doubts(&preflight);
+    }
+    plan->use_kvm = preflight.use_kvm;
+    plan->tsc_khz = preflight.tsc_khz;
     dinv_preflight_clear(&preflight);
     if (!can_start) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
+    }
+    return can_start;
+}
+
+/* From here on things are made, and signals wait for the loop. */
+static int make_and_serve(DinvMachinePlan *plan, const sigset_t *signals, char **command) {
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    (void)sigprocmask(SIG_BLOCK, signals, NULL);
+    int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signal_fd < 0) {
+        dinv_log(DINV_LOG_ERROR, "cannot wait for signals: %s", g_strerror(errno));
         return DINV_EXIT_FAILED;
     }
-    g_autoptr(DinvDisk) disk = dinv_disk_open(config, warnings, &error);
+    int status = DINV_EXIT_FAILED;
+    g_autoptr(DinvDisk) disk = dinv_disk_open(plan->config, warnings, &error);
     log_warnings(warnings);
     if (disk == NULL) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
-        return DINV_EXIT_FAILED;
+    } else {
+        g_autofree char *routes = NULL;
+        (void)g_file_get_contents("/proc/net/route", &routes, NULL, NULL);
+        g_autoptr(GArray) outer = dinv_network_list_outer(routes);
+        g_autoptr(DinvNetworkPlan) network = dinv_network_plan_new(outer);
+        g_autofree char *slirp = dinv_network_to_string(&network->slirp);
+        plan->data_image = dinv_disk_get_data_image(disk);
+        plan->slirp_net = slirp;
+        status = serve(plan, network, signal_fd, command);
     }
-    g_autofree char *routes = NULL;
-    (void)g_file_get_contents("/proc/net/route", &routes, NULL, NULL);
-    g_autoptr(GArray) outer = dinv_network_list_outer(routes);
-    g_autoptr(DinvNetworkPlan) network = dinv_network_plan_new(outer);
-    g_autofree char *slirp = dinv_network_to_string(&network->slirp);
-    DinvMachinePlan plan = {
-        .config = config,
-        .use_kvm = use_kvm,
-        .data_image = dinv_disk_get_data_image(disk),
-        .tsc_khz = tsc_khz,
-        .slirp_net = slirp,
-    };
-    return serve(&plan, network, command);
+    (void)close(signal_fd);
+    return status;
+}
+
+int dinv_cli_run(const DinvConfig *config, char **command) {
+    DinvMachinePlan plan = {.config = config};
+    sigset_t signals;
+    dinv_log_start(config->log_level);
+    get_stop_signals(&signals);
+    catch_early_signals(&signals, command[0] != NULL);
+    return look_before(config, &plan) ? make_and_serve(&plan, &signals, command) : DINV_EXIT_FAILED;
 }

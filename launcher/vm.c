@@ -1,49 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-#include "launcher/vm.h"
+#include "launcher/vm-internal.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launcher/console.h"
-#include "launcher/control.h"
 #include "launcher/guest-config.h"
-#include "launcher/listener.h"
 #include "launcher/log.h"
 
 #define CONFIGURE_TIMEOUT_MS 60000u
-#define STATS_TIMEOUT_MS     2000u
 #define CONSOLE_TAIL_LINES   15u
+#define PHASES_MAX           64u
+/* Lines of the guest that reach the log in one window of time. */
+#define GUEST_LOG_LINES     100u
+#define GUEST_LOG_WINDOW_US (60 * (gint64)G_USEC_PER_SEC)
 
-typedef struct {
-    char *name;
-    double seconds; /* since the launcher's start */
-} Phase;
-
-struct DinvVm {
-    const DinvMachinePlan *plan;
-    const DinvNetworkPlan *network;
-    DinvVmCallbacks callbacks;
-    gpointer user;
-    DinvVmState state;
-    gboolean failed;
-    gboolean quitting;    /* the machine was told to end without the guest */
-    gboolean guest_clean; /* the guest said that its file systems are */
-    guint deadline_source;
-    DinvMachine *machine;
-    DinvConsole *console;
-    DinvControl *control;
-    DinvRelayHost *relay;
-    DinvListener *listener;
-    GArray *phases;
-    char *guest_version;
-    char *guest_kernel;
-    char *engine_version;
-    gint64 guest_hello_us; /* the guest's own clock when its PID 1 began */
-};
-
-static const char *const state_names[] = {
+const char *const dinv_vm_state_names[] = {
     "starting", "booting", "configuring", "engine-starting", "ready", "stopping", "stopped",
 };
 
@@ -60,21 +33,22 @@ static const guint transitions[] = {
 
 static void set_state(DinvVm *vm, DinvVmState state) {
     g_assert((transitions[vm->state] & (1u << state)) != 0);
-    dinv_log(DINV_LOG_DEBUG, "vm: %s -> %s", state_names[vm->state], state_names[state]);
+    dinv_log(DINV_LOG_DEBUG, "vm: %s -> %s", dinv_vm_state_names[vm->state],
+             dinv_vm_state_names[state]);
     vm->state = state;
 }
 
 static void add_phase(DinvVm *vm, const char *name) {
     /* A guest that sends phases without end must not grow us. */
-    if (vm->phases->len < 64) {
-        Phase phase = {dinv_log_printable(name), dinv_log_elapsed()};
+    if (vm->phases->len < PHASES_MAX) {
+        DinvVmPhase phase = {dinv_log_printable_line(name), dinv_log_elapsed()};
         g_array_append_val(vm->phases, phase);
         dinv_log(DINV_LOG_DEBUG, "phase: %s", phase.name);
     }
 }
 
 static void free_phase(gpointer data) {
-    g_free(((Phase *)data)->name);
+    g_free(((DinvVmPhase *)data)->name);
 }
 
 /* --- Failing and stopping --- */
@@ -91,26 +65,63 @@ static void log_console_tail(DinvVm *vm) {
     }
 }
 
+/* Ends the machine without the guest. */
+static void quit_machine(DinvVm *vm) {
+    g_clear_handle_id(&vm->deadline_source, g_source_remove);
+    vm->quitting = TRUE;
+    dinv_machine_quit(vm->machine);
+}
+
 static gboolean on_stop_deadline(gpointer user) {
     DinvVm *vm = user;
     vm->deadline_source = 0;
     dinv_log(DINV_LOG_WARNING,
-             "the guest did not power off within DINV_SHUTDOWN_TIMEOUT (%.1f s), ending it now",
-             vm->plan->config->shutdown_timeout_ms / 1000.0);
-    vm->quitting = TRUE;
-    dinv_machine_quit(vm->machine);
+             "the guest did not power off within %g s (DINV_SHUTDOWN_TIMEOUT is %g s), ending it "
+             "now",
+             vm->stop_timeout_ms / 1000.0, vm->plan->config->shutdown_timeout_ms / 1000.0);
+    quit_machine(vm);
     return G_SOURCE_REMOVE;
 }
 
-static void begin_stopping(DinvVm *vm, gboolean ask_guest) {
-    guint timeout_ms = vm->plan->config->shutdown_timeout_ms;
+/* To STOPPING; the guest has that long to power off, 0 if it is not going to. */
+static void begin_stopping(DinvVm *vm, guint timeout_ms) {
     set_state(vm, DINV_VM_STOPPING);
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
     g_clear_pointer(&vm->listener, dinv_listener_free);
     dinv_log_waiting_for("the guest to stop its containers and power off");
-    if (!ask_guest) {
-        vm->quitting = TRUE;
-        dinv_machine_quit(vm->machine);
+    if (timeout_ms > 0) {
+        vm->stop_timeout_ms = timeout_ms;
+        vm->deadline_source = g_timeout_add(timeout_ms, on_stop_deadline, vm);
+    } else {
+        quit_machine(vm);
+    }
+}
+
+/* The VM is of no use any more; the cause was logged. */
+static void fail(DinvVm *vm) {
+    if (vm->state < DINV_VM_STOPPING) {
+        vm->failed = TRUE;
+        begin_stopping(vm, 0);
+    }
+}
+
+void dinv_vm_stop(DinvVm *vm, guint timeout_ms) {
+    if (vm->state == DINV_VM_STOPPED || vm->state == DINV_VM_STARTING || vm->quitting) {
+        return;
+    }
+    gboolean again = vm->stop_asked;
+    vm->stop_asked = TRUE;
+    if (again) {
+        dinv_log(DINV_LOG_WARNING, "asked to stop again: ending the guest at once");
+        quit_machine(vm);
+        return;
+    }
+    if (vm->state == DINV_VM_STOPPING) {
+        return;
+    }
+    dinv_log(DINV_LOG_INFO, "stopping");
+    if (vm->state < DINV_VM_CONFIGURING) {
+        begin_stopping(vm, 0);
         return;
     }
     /* The guest gets a little less, so that it can still sync and unmount after its deadline. */
@@ -118,31 +129,7 @@ static void begin_stopping(DinvVm *vm, gboolean ask_guest) {
     json_object_object_add(fields, "deadline_ms",
                            json_object_new_int64((gint64)(timeout_ms - timeout_ms / 4)));
     dinv_control_request(vm->control, "shutdown", fields, timeout_ms, NULL, NULL);
-    vm->deadline_source = g_timeout_add(timeout_ms, on_stop_deadline, vm);
-}
-
-/* The VM is of no use any more; the cause was logged. */
-static void fail(DinvVm *vm) {
-    if (vm->state >= DINV_VM_STOPPING) {
-        return;
-    }
-    vm->failed = TRUE;
-    begin_stopping(vm, FALSE);
-}
-
-void dinv_vm_stop(DinvVm *vm) {
-    if (vm->state == DINV_VM_STOPPED || vm->state == DINV_VM_STARTING || vm->quitting) {
-        return;
-    }
-    if (vm->state == DINV_VM_STOPPING) {
-        dinv_log(DINV_LOG_WARNING, "asked to stop again: ending the guest at once");
-        g_clear_handle_id(&vm->deadline_source, g_source_remove);
-        vm->quitting = TRUE;
-        dinv_machine_quit(vm->machine);
-        return;
-    }
-    dinv_log(DINV_LOG_INFO, "stopping");
-    begin_stopping(vm, vm->state >= DINV_VM_CONFIGURING);
+    begin_stopping(vm, MAX(timeout_ms, 1));
 }
 
 static gboolean on_boot_deadline(gpointer user) {
@@ -153,8 +140,8 @@ static gboolean on_boot_deadline(gpointer user) {
     };
     DinvVm *vm = user;
     vm->deadline_source = 0;
-    dinv_log(DINV_LOG_ERROR, "%s within %u s (DINV_BOOT_TIMEOUT), giving up", missing[vm->state],
-             vm->plan->config->boot_timeout_ms / 1000);
+    dinv_log(DINV_LOG_ERROR, "%s within %g s (DINV_BOOT_TIMEOUT), giving up", missing[vm->state],
+             vm->plan->config->boot_timeout_ms / 1000.0);
     log_console_tail(vm);
     fail(vm);
     return G_SOURCE_REMOVE;
@@ -162,41 +149,60 @@ static gboolean on_boot_deadline(gpointer user) {
 
 /* --- The machine --- */
 
-static void log_unexpected_exit(DinvVm *vm, const DinvMachineExit *exit) {
+/* How the machine ended, without being asked to; then the console's last lines. */
+static void log_exit(DinvVm *vm, const DinvMachineExit *exit, DinvLogLevel level) {
     const char *qemu = vm->plan->config->qemu;
     g_autofree char *message = dinv_log_printable(exit->message);
     g_strchomp(message);
     const char *separator = message[0] != '\0' ? ": " : "";
     if (exit->kind == DINV_MACHINE_EXIT_POWEROFF) {
-        dinv_log(DINV_LOG_ERROR, "the guest powered off by itself");
+        dinv_log(level, "the guest powered off by itself");
     } else if (exit->kind == DINV_MACHINE_EXIT_RESET) {
-        dinv_log(DINV_LOG_ERROR, "the guest's kernel panicked or rebooted");
+        dinv_log(level, "the guest's kernel panicked or rebooted");
     } else if (WIFSIGNALED(exit->wait_status)) {
         int signal_number = WTERMSIG(exit->wait_status);
-        dinv_log(DINV_LOG_ERROR, "%s was killed by signal %d (%s)%s%s%s", qemu, signal_number,
+        dinv_log(level, "%s was killed by signal %d (%s)%s%s%s", qemu, signal_number,
                  strsignal(signal_number),
                  signal_number == SIGKILL ? "; was the container out of memory?" : "", separator,
                  message);
     } else {
-        dinv_log(DINV_LOG_ERROR, "%s ended with status %d%s%s", qemu,
-                 WEXITSTATUS(exit->wait_status), separator, message);
+        dinv_log(level, "%s ended with status %d%s%s", qemu, WEXITSTATUS(exit->wait_status),
+                 separator, message);
     }
     log_console_tail(vm);
+}
+
+/* The end that was asked for. An accident on the way is told, but is no failure: what the vm was
+ * for is done, and the status of a command that has ended stands. */
+static void log_stopped(DinvVm *vm, const DinvMachineExit *exit) {
+    gboolean accident =
+        exit->kind == DINV_MACHINE_EXIT_RESET || exit->kind == DINV_MACHINE_EXIT_DIED;
+    if (accident && !vm->quitting) {
+        log_exit(vm, exit, DINV_LOG_WARNING);
+    }
+    if (vm->guest_version == NULL) {
+        dinv_log(DINV_LOG_INFO, "stopped"); /* no hello, so the disk was not even mounted */
+    } else if (exit->kind == DINV_MACHINE_EXIT_POWEROFF && vm->guest_clean) {
+        dinv_log(DINV_LOG_INFO, "stopped; the data disk is clean");
+    } else {
+        dinv_log(DINV_LOG_INFO, "stopped; the data disk's journal is replayed at the next start");
+    }
 }
 
 static void on_machine_exited(DinvMachine *machine, const DinvMachineExit *exit, gpointer user) {
     DinvVm *vm = user;
     (void)machine;
+    /* The guest's last words, a cause perhaps, may still lie in the channels. */
+    vm->exited = TRUE;
+    dinv_control_drain(vm->control);
+    dinv_console_drain(vm->console);
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
     dinv_log_waiting_for(NULL);
     if (vm->state != DINV_VM_STOPPING) {
-        log_unexpected_exit(vm, exit);
+        log_exit(vm, exit, DINV_LOG_ERROR);
         vm->failed = TRUE;
     } else if (!vm->failed) {
-        gboolean orderly = exit->kind == DINV_MACHINE_EXIT_POWEROFF && vm->guest_clean;
-        dinv_log(DINV_LOG_INFO,
-                 orderly ? "stopped; the data disk is clean"
-                         : "stopped; the data disk's journal is replayed at the next start");
+        log_stopped(vm, exit);
     }
     set_state(vm, DINV_VM_STOPPED);
     g_clear_pointer(&vm->listener, dinv_listener_free);
@@ -208,7 +214,8 @@ static void on_machine_paused(DinvMachine *machine, gboolean paused, const char 
     (void)machine;
     (void)user;
     if (paused) {
-        dinv_log(DINV_LOG_ERROR, "the guest is paused: %s", reason);
+        g_autofree char *printable = dinv_log_printable_line(reason);
+        dinv_log(DINV_LOG_ERROR, "the guest is paused: %s", printable);
     } else {
         dinv_log(DINV_LOG_INFO, "the guest goes on");
     }
@@ -219,7 +226,9 @@ static void on_machine_paused(DinvMachine *machine, gboolean paused, const char 
 static void on_configured(struct json_object *reply, const GError *error, gpointer user) {
     DinvVm *vm = user;
     (void)reply;
-    if (vm->state != DINV_VM_CONFIGURING) {
+    /* The end of the channel is that of the machine, which is told with its cause. */
+    if (vm->state != DINV_VM_CONFIGURING ||
+        g_error_matches(error, DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_CLOSED)) {
         return;
     }
     if (error != NULL) {
@@ -235,7 +244,7 @@ static void on_configured(struct json_object *reply, const GError *error, gpoint
 static void on_hello(gint64 protocol, const char *version, const char *kernel, gint64 uptime_us,
                      gpointer user) {
     DinvVm *vm = user;
-    if (vm->state != DINV_VM_BOOTING) {
+    if (vm->state != DINV_VM_BOOTING || vm->exited) {
         return;
     }
     if (protocol != DINV_CONTROL_PROTOCOL) {
@@ -246,8 +255,8 @@ static void on_hello(gint64 protocol, const char *version, const char *kernel, g
         fail(vm);
         return;
     }
-    vm->guest_version = dinv_log_printable(version);
-    vm->guest_kernel = dinv_log_printable(kernel);
+    vm->guest_version = dinv_log_printable_line(version);
+    vm->guest_kernel = dinv_log_printable_line(kernel);
     vm->guest_hello_us = uptime_us;
     add_phase(vm, "hello");
     set_state(vm, DINV_VM_CONFIGURING);
@@ -273,11 +282,10 @@ static void on_docker_client(int fd, gpointer user) {
     }
 }
 
-static void on_relay_closed(const char *reason, gpointer user) {
+static void on_relay_closed(gpointer user) {
     DinvVm *vm = user;
-    if (vm->state < DINV_VM_STOPPING && dinv_machine_get_pid(vm->machine) != 0) {
-        dinv_log(DINV_LOG_DEBUG, "%s", reason);
-    }
+    dinv_log(DINV_LOG_DEBUG, "vm: relay channel closed in state %s",
+             dinv_vm_state_names[vm->state]);
 }
 
 static void on_ready(const char *engine, gint64 uptime_us, gpointer user) {
@@ -287,12 +295,12 @@ static void on_ready(const char *engine, gint64 uptime_us, gpointer user) {
     if (vm->state == DINV_VM_CONFIGURING) {
         set_state(vm, DINV_VM_ENGINE);
     }
-    if (vm->state != DINV_VM_ENGINE) {
+    if (vm->state != DINV_VM_ENGINE || vm->exited) {
         return;
     }
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
     set_state(vm, DINV_VM_READY);
-    vm->engine_version = dinv_log_printable(engine);
+    vm->engine_version = dinv_log_printable_line(engine);
     add_phase(vm, "ready");
     dinv_log_waiting_for(NULL);
     dinv_log(DINV_LOG_INFO, "ready: Docker %s on %s", vm->engine_version,
@@ -301,16 +309,32 @@ static void on_ready(const char *engine, gint64 uptime_us, gpointer user) {
     vm->callbacks.ready(vm, vm->user);
 }
 
+/* A guest that floods its log fills neither ours nor the disk under it. */
+static gboolean may_guest_log(DinvVm *vm) {
+    gint64 now = g_get_monotonic_time();
+    if (vm->guest_log_lines == 0 || now - vm->guest_log_start_us > GUEST_LOG_WINDOW_US) {
+        vm->guest_log_start_us = now;
+        vm->guest_log_lines = 0;
+    }
+    vm->guest_log_lines++;
+    if (vm->guest_log_lines == GUEST_LOG_LINES + 1) {
+        dinv_log(DINV_LOG_WARNING, "the guest says too much, dropping the rest of this minute");
+    }
+    return vm->guest_log_lines <= GUEST_LOG_LINES;
+}
+
 static void on_guest_log(DinvLogLevel level, const char *text, gpointer user) {
-    (void)user;
-    g_autofree char *printable = dinv_log_printable(text);
-    dinv_log(level, "guest: %s", printable);
+    DinvVm *vm = user;
+    if (level <= vm->plan->config->log_level && may_guest_log(vm)) {
+        g_autofree char *printable = dinv_log_printable_line(text);
+        dinv_log(level, "guest: %s", printable);
+    }
 }
 
 static void on_guest_failed(const char *what, const char *text, const char *log, gpointer user) {
     DinvVm *vm = user;
-    g_autofree char *printable_what = dinv_log_printable(what);
-    g_autofree char *printable_text = dinv_log_printable(text);
+    g_autofree char *printable_what = dinv_log_printable_line(what);
+    g_autofree char *printable_text = dinv_log_printable_line(text);
     if (vm->state >= DINV_VM_STOPPING) {
         return;
     }
@@ -322,11 +346,7 @@ static void on_guest_failed(const char *what, const char *text, const char *log,
     }
     /* It unmounts and powers off by itself; the deadline is for one that does not. */
     vm->failed = TRUE;
-    set_state(vm, DINV_VM_STOPPING);
-    g_clear_handle_id(&vm->deadline_source, g_source_remove);
-    g_clear_pointer(&vm->listener, dinv_listener_free);
-    vm->deadline_source =
-        g_timeout_add(vm->plan->config->shutdown_timeout_ms, on_stop_deadline, vm);
+    begin_stopping(vm, MAX(vm->plan->config->shutdown_timeout_ms, 1));
 }
 
 static void on_guest_exiting(gboolean clean, gpointer user) {
@@ -336,7 +356,8 @@ static void on_guest_exiting(gboolean clean, gpointer user) {
 
 static void on_control_closed(gpointer user) {
     DinvVm *vm = user;
-    dinv_log(DINV_LOG_DEBUG, "vm: control channel closed in state %s", state_names[vm->state]);
+    dinv_log(DINV_LOG_DEBUG, "vm: control channel closed in state %s",
+             dinv_vm_state_names[vm->state]);
 }
 
 /* --- Start --- */
@@ -388,7 +409,7 @@ DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvNetworkPlan *network,
     vm->network = network;
     vm->callbacks = *callbacks;
     vm->user = user;
-    vm->phases = g_array_new(FALSE, FALSE, sizeof(Phase));
+    vm->phases = g_array_new(FALSE, FALSE, sizeof(DinvVmPhase));
     g_array_set_clear_func(vm->phases, free_phase);
     vm->machine = dinv_machine_new(plan, &machine_callbacks, vm);
     return vm;
@@ -417,129 +438,4 @@ DinvVmState dinv_vm_get_state(const DinvVm *vm) {
 
 DinvRelayHost *dinv_vm_get_relay(DinvVm *vm) {
     return vm->state == DINV_VM_READY || vm->state == DINV_VM_STOPPING ? vm->relay : NULL;
-}
-
-/* --- Status --- */
-
-static void add_string(struct json_object *object, const char *key, const char *value) {
-    json_object_object_add(object, key, value != NULL ? json_object_new_string(value) : NULL);
-}
-
-static void add_int(struct json_object *object, const char *key, guint64 value) {
-    json_object_object_add(object, key, json_object_new_int64((gint64)value));
-}
-
-static struct json_object *describe_phases(const DinvVm *vm) {
-    struct json_object *phases = json_object_new_array();
-    for (guint i = 0; i < vm->phases->len; i++) {
-        const Phase *phase = &g_array_index(vm->phases, Phase, i);
-        struct json_object *item = json_object_new_object();
-        add_string(item, "name", phase->name);
-        json_object_object_add(item, "seconds", json_object_new_double(phase->seconds));
-        json_object_array_add(phases, item);
-    }
-    return phases;
-}
-
-static struct json_object *describe_ports(const DinvConfig *config) {
-    struct json_object *ports = json_object_new_array();
-    for (guint i = 0; i < config->ports->len; i++) {
-        const DinvPortForward *forward = &g_array_index(config->ports, DinvPortForward, i);
-        struct json_object *item = json_object_new_object();
-        add_string(item, "protocol", forward->protocol == DINV_PROTOCOL_TCP ? "tcp" : "udp");
-        add_int(item, "host_port", forward->host_port);
-        add_int(item, "guest_port", forward->guest_port);
-        json_object_array_add(ports, item);
-    }
-    return ports;
-}
-
-static struct json_object *describe_mounts(const DinvConfig *config) {
-    struct json_object *mounts = json_object_new_array();
-    for (guint i = 0; i < config->mounts->len; i++) {
-        const DinvMountSpec *spec = g_ptr_array_index(config->mounts, i);
-        struct json_object *item = json_object_new_object();
-        add_string(item, "source", spec->source);
-        add_string(item, "target", spec->target);
-        json_object_object_add(item, "readonly", json_object_new_boolean(spec->readonly));
-        json_object_array_add(mounts, item);
-    }
-    return mounts;
-}
-
-static struct json_object *describe_network(const DinvNetworkPlan *plan) {
-    struct json_object *network = json_object_new_object();
-    g_autofree char *slirp = dinv_network_to_string(&plan->slirp);
-    g_autofree char *bridge = dinv_network_to_string(&plan->bridge);
-    add_string(network, "slirp", slirp);
-    add_string(network, "bridge", bridge);
-    return network;
-}
-
-static struct json_object *describe_relay(const DinvVm *vm) {
-    DinvRelayStats stats = {0};
-    if (vm->relay != NULL) {
-        dinv_relay_host_get_stats(vm->relay, &stats);
-    }
-    struct json_object *relay = json_object_new_object();
-    add_int(relay, "streams", stats.streams);
-    add_int(relay, "opened_total", stats.opened_total);
-    add_int(relay, "bytes_in", stats.bytes_in);
-    add_int(relay, "bytes_out", stats.bytes_out);
-    add_int(relay, "memory", stats.memory);
-    return relay;
-}
-
-static struct json_object *describe(const DinvVm *vm) {
-    const DinvConfig *config = vm->plan->config;
-    struct json_object *status = json_object_new_object();
-    add_string(status, "state", state_names[vm->state]);
-    add_string(status, "version", DINV_VERSION);
-    add_int(status, "pid", (guint64)getpid());
-    add_int(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));
-    add_string(status, "accel", vm->plan->use_kvm ? "kvm" : "tcg");
-    add_int(status, "cpus", config->cpus);
-    add_int(status, "memory_bytes", config->memory_bytes);
-    add_int(status, "disk_bytes", config->disk_bytes);
-    add_string(status, "socket", config->socket_path);
-    add_string(status, "state_dir", config->state_dir);
-    json_object_object_add(status, "uptime_s", json_object_new_double(dinv_log_elapsed()));
-    json_object_object_add(status, "phases", describe_phases(vm));
-    add_int(status, "guest_hello_us", (guint64)vm->guest_hello_us);
-    add_string(status, "guest_version", vm->guest_version);
-    add_string(status, "guest_kernel", vm->guest_kernel);
-    add_string(status, "engine", vm->engine_version);
-    json_object_object_add(status, "network", describe_network(vm->network));
-    json_object_object_add(status, "ports", describe_ports(config));
-    json_object_object_add(status, "mounts", describe_mounts(config));
-    json_object_object_add(status, "relay", describe_relay(vm));
-    return status;
-}
-
-typedef struct {
-    struct json_object *status;
-    void (*callback)(struct json_object *status, gpointer user);
-    gpointer user;
-} StatusCall;
-
-static void on_stats(struct json_object *reply, const GError *error, gpointer user) {
-    StatusCall *call = user;
-    (void)error;
-    json_object_object_add(call->status, "guest", reply != NULL ? json_object_get(reply) : NULL);
-    call->callback(call->status, call->user);
-    json_object_put(call->status);
-    g_free(call);
-}
-
-void dinv_vm_get_status(DinvVm *vm, void (*callback)(struct json_object *status, gpointer user),
-                        gpointer user) {
-    StatusCall *call = g_new0(StatusCall, 1);
-    call->status = describe(vm);
-    call->callback = callback;
-    call->user = user;
-    if (vm->state == DINV_VM_READY) {
-        dinv_control_request(vm->control, "stats", NULL, STATS_TIMEOUT_MS, on_stats, call);
-    } else {
-        on_stats(NULL, NULL, call);
-    }
 }

@@ -47,9 +47,10 @@ DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvNetworkPlan *network,
  * comes. */
 gboolean dinv_vm_start(DinvVm *vm, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Stops in order: dockerd and its containers, file systems, power. A second call, or the deadline
- * (shutdown_timeout_ms), ends the machine at once. `stopped` follows. */
-void dinv_vm_stop(DinvVm *vm);
+/* Stops in order: dockerd and its containers, file systems, power. A second call, or the deadline,
+ * ends the machine at once; so does the first before the guest can be asked. A guest that is ending
+ * by itself already, after a failure, goes on with that. `stopped` follows. */
+void dinv_vm_stop(DinvVm *vm, guint timeout_ms);
 
 DinvVmState dinv_vm_get_state(const DinvVm *vm);
 

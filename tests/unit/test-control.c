@@ -203,6 +203,53 @@ static void test_close_fails_pending(Fixture *fixture, gconstpointer data) {
     wait_for_replies(fixture, 3);
 }
 
+/* Events that wait in the channel of a guest that has gone; a half line is none. */
+static void test_drain(Fixture *fixture, gconstpointer data) {
+    static const char text[] = "{\"event\":\"exit\",\"clean\":true}\n{\"event\":";
+    (void)data;
+    dinv_control_request(fixture->control, "stats", NULL, 60000, on_reply, fixture);
+    dinv_control_drain(fixture->control);
+    g_assert_cmpstr(fixture->seen->str, ==, "");
+    g_assert_cmpint(write(fixture->guest, text, strlen(text)), ==, (ssize_t)strlen(text));
+    close(fixture->guest);
+    fixture->guest = -1;
+    dinv_control_drain(fixture->control);
+    g_assert_cmpstr(fixture->seen->str, ==, "exit 1;closed;");
+    g_assert_cmpuint(fixture->replies, ==, 1);
+    dinv_control_drain(fixture->control);
+    g_assert_cmpstr(fixture->seen->str, ==, "exit 1;closed;");
+}
+
+static void ask_again(struct json_object *reply, const GError *error, gpointer user) {
+    Fixture *fixture = user;
+    g_assert_null(reply);
+    g_assert_nonnull(error);
+    dinv_control_request(fixture->control, "stats", NULL, 60000, on_reply, fixture);
+}
+
+/* A request made from within the end of another one ends too. */
+static void test_free_with_requests(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    dinv_control_request(fixture->control, "stats", NULL, 60000, ask_again, fixture);
+    dinv_control_free(fixture->control);
+    fixture->control = NULL;
+    g_assert_cmpuint(fixture->replies, ==, 1);
+}
+
+/* A guest that does not read costs a bounded amount of memory. */
+static void test_output_is_bounded(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    g_autofree char *filler = g_strnfill(1u << 20, 'x');
+    for (guint i = 0; i < 8; i++) {
+        struct json_object *fields = json_object_new_object();
+        json_object_object_add(fields, "filler", json_object_new_string(filler));
+        dinv_control_request(fixture->control, "stats", fields, 60000, on_reply, fixture);
+    }
+    wait_for_replies(fixture, 3);
+    g_assert_cmpstr(fixture->reply_error, ==, "the control channel was closed");
+    g_assert_cmpuint(fixture->replies, <=, 4);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -215,5 +262,8 @@ int main(int argc, char **argv) {
     ADD("refused", test_refused);
     ADD("timeout-and-late-reply", test_timeout_and_late_reply);
     ADD("close-fails-pending", test_close_fails_pending);
+    ADD("drain", test_drain);
+    ADD("free-with-requests", test_free_with_requests);
+    ADD("output-is-bounded", test_output_is_bounded);
     return g_test_run();
 }

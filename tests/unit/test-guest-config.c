@@ -77,8 +77,8 @@ static void test_fresh(Fixture *fixture, gconstpointer data) {
     struct json_object *first = make(fixture, NULL);
     struct json_object *second = make(fixture, NULL);
     gsize length = 0;
-    g_autofree guchar *seed =
-        g_base64_decode(json_object_get_string(json_object_object_get(first, "entropy")), &length);
+    g_free(
+        g_base64_decode(json_object_get_string(json_object_object_get(first, "entropy")), &length));
     g_assert_cmpuint(length, ==, 64);
     g_assert_cmpstr(text_of(first, "entropy", NULL), !=, text_of(second, "entropy", NULL));
     struct json_object *time = json_object_object_get(second, "time");

@@ -136,6 +136,40 @@ static void test_foreign_socket_survives(Fixture *fixture, gconstpointer data) {
     g_assert_cmpint(g_unlink(fixture->path), ==, 0);
 }
 
+/* What a killed process with our pid left; in a container that is always the same pid. */
+static void test_stale_temporary(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    g_autofree char *name = g_strdup_printf(".%x", (unsigned)getpid());
+    g_autofree char *temporary = g_build_filename(fixture->directory, name, NULL);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_strlcpy(address.sun_path, temporary, sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    close(fd);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(DinvListener) listener = listen_at(fixture->path, &error);
+    g_assert_no_error(error);
+    g_assert_nonnull(listener);
+    g_assert_false(g_file_test(temporary, G_FILE_TEST_EXISTS));
+    int client = connect_to(fixture->path);
+    g_assert_cmpint(client, >=, 0);
+    close(client);
+}
+
+static void test_directory_is_made(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    g_autofree char *directory = g_build_filename(fixture->directory, "a", NULL);
+    g_autofree char *path = g_build_filename(directory, "b.sock", NULL);
+    g_autoptr(GError) error = NULL;
+    DinvListener *listener = listen_at(path, &error);
+    g_assert_no_error(error);
+    int client = connect_to(path);
+    g_assert_cmpint(client, >=, 0);
+    close(client);
+    dinv_listener_free(listener);
+    g_assert_cmpint(g_rmdir(directory), ==, 0);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -147,5 +181,7 @@ int main(int argc, char **argv) {
     ADD("file-is-kept", test_file_is_kept);
     ADD("path-too-long", test_path_too_long);
     ADD("foreign-socket-survives", test_foreign_socket_survives);
+    ADD("stale-temporary", test_stale_temporary);
+    ADD("directory-is-made", test_directory_is_made);
     return g_test_run();
 }

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* What vm.c and vm-status.c share; not for others. */
+#pragma once
+
+#include "launcher/console.h"
+#include "launcher/control.h"
+#include "launcher/listener.h"
+#include "launcher/vm.h"
+
+typedef struct {
+    char *name;
+    double seconds; /* since the launcher's start */
+} DinvVmPhase;
+
+struct DinvVm {
+    const DinvMachinePlan *plan;
+    const DinvNetworkPlan *network;
+    DinvVmCallbacks callbacks;
+    gpointer user;
+    DinvVmState state;
+    gboolean failed;
+    gboolean stop_asked;  /* by our owner */
+    gboolean quitting;    /* the machine was told to end without the guest */
+    gboolean exited;      /* the machine is gone: what the guest still says leads to nothing new */
+    gboolean guest_clean; /* the guest said that its file systems are */
+    guint deadline_source;
+    guint stop_timeout_ms;
+    DinvMachine *machine;
+    DinvConsole *console;
+    DinvControl *control;
+    DinvRelayHost *relay;
+    DinvListener *listener;
+    GArray *phases;
+    char *guest_version;
+    char *guest_kernel;
+    char *engine_version;
+    gint64 guest_hello_us;     /* the guest's own clock when its PID 1 began */
+    gint64 guest_log_start_us; /* of the window that guest_log_lines counts in */
+    guint guest_log_lines;
+};
+
+/* By DinvVmState. */
+extern const char *const dinv_vm_state_names[];

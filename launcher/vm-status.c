@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* What `dinv status` shows of a vm. */
+#include <math.h>
+#include <unistd.h>
+
+#include "launcher/log.h"
+#include "launcher/vm-internal.h"
+
+#define STATS_TIMEOUT_MS 2000u
+
+static void add_string(struct json_object *object, const char *key, const char *value) {
+    json_object_object_add(object, key, value != NULL ? json_object_new_string(value) : NULL);
+}
+
+static void add_int(struct json_object *object, const char *key, guint64 value) {
+    json_object_object_add(object, key, json_object_new_int64((gint64)value));
+}
+
+static struct json_object *describe_phases(const DinvVm *vm) {
+    struct json_object *phases = json_object_new_array();
+    for (guint i = 0; i < vm->phases->len; i++) {
+        const DinvVmPhase *phase = &g_array_index(vm->phases, DinvVmPhase, i);
+        struct json_object *item = json_object_new_object();
+        add_string(item, "name", phase->name);
+        json_object_object_add(item, "seconds", json_object_new_double(phase->seconds));
+        json_object_array_add(phases, item);
+    }
+    return phases;
+}
+
+static struct json_object *describe_ports(const DinvConfig *config) {
+    struct json_object *ports = json_object_new_array();
+    for (guint i = 0; i < config->ports->len; i++) {
+        const DinvPortForward *forward = &g_array_index(config->ports, DinvPortForward, i);
+        struct json_object *item = json_object_new_object();
+        add_string(item, "protocol", forward->protocol == DINV_PROTOCOL_TCP ? "tcp" : "udp");
+        add_int(item, "host_port", forward->host_port);
+        add_int(item, "guest_port", forward->guest_port);
+        json_object_array_add(ports, item);
+    }
+    return ports;
+}
+
+static struct json_object *describe_mounts(const DinvConfig *config) {
+    struct json_object *mounts = json_object_new_array();
+    for (guint i = 0; i < config->mounts->len; i++) {
+        const DinvMountSpec *spec = g_ptr_array_index(config->mounts, i);
+        struct json_object *item = json_object_new_object();
+        add_string(item, "source", spec->source);
+        add_string(item, "target", spec->target);
+        json_object_object_add(item, "readonly", json_object_new_boolean(spec->readonly));
+        json_object_array_add(mounts, item);
+    }
+    return mounts;
+}
+
+static struct json_object *describe_network(const DinvNetworkPlan *plan) {
+    struct json_object *network = json_object_new_object();
+    g_autofree char *slirp = dinv_network_to_string(&plan->slirp);
+    g_autofree char *bridge = dinv_network_to_string(&plan->bridge);
+    add_string(network, "slirp", slirp);
+    add_string(network, "bridge", bridge);
+    return network;
+}
+
+static struct json_object *describe_relay(const DinvVm *vm) {
+    DinvRelayStats stats = {0};
+    if (vm->relay != NULL) {
+        dinv_relay_host_get_stats(vm->relay, &stats);
+    }
+    struct json_object *relay = json_object_new_object();
+    add_int(relay, "streams", stats.streams);
+    add_int(relay, "opened_total", stats.opened_total);
+    add_int(relay, "bytes_in", stats.bytes_in);
+    add_int(relay, "bytes_out", stats.bytes_out);
+    add_int(relay, "memory", stats.memory);
+    return relay;
+}
+
+static struct json_object *describe(const DinvVm *vm) {
+    const DinvConfig *config = vm->plan->config;
+    struct json_object *status = json_object_new_object();
+    add_string(status, "state", dinv_vm_state_names[vm->state]);
+    add_string(status, "version", DINV_VERSION);
+    add_int(status, "pid", (guint64)getpid());
+    add_int(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));
+    add_string(status, "accel", vm->plan->use_kvm ? "kvm" : "tcg");
+    add_int(status, "cpus", config->cpus);
+    add_int(status, "memory_bytes", config->memory_bytes);
+    add_int(status, "disk_bytes", config->disk_bytes);
+    add_string(status, "socket", config->socket_path);
+    add_string(status, "state_dir", config->state_dir);
+    json_object_object_add(status, "uptime_s", json_object_new_double(dinv_log_elapsed()));
+    json_object_object_add(status, "phases", describe_phases(vm));
+    add_int(status, "guest_hello_us", (guint64)vm->guest_hello_us);
+    add_string(status, "guest_version", vm->guest_version);
+    add_string(status, "guest_kernel", vm->guest_kernel);
+    add_string(status, "engine", vm->engine_version);
+    json_object_object_add(status, "network", describe_network(vm->network));
+    json_object_object_add(status, "ports", describe_ports(config));
+    json_object_object_add(status, "mounts", describe_mounts(config));
+    json_object_object_add(status, "relay", describe_relay(vm));
+    return status;
+}
+
+typedef struct {
+    struct json_object *status;
+    void (*callback)(struct json_object *status, gpointer user);
+    gpointer user;
+} StatusCall;
+
+/* The known figures of the guest's answer: what else it says goes to nobody's terminal. */
+static struct json_object *copy_figures(struct json_object *reply) {
+    static const char *const keys[] = {
+        "memory_total", "memory_available", "disk_total",   "disk_free",     "load1",
+        "uptime_us",    "processes",        "relay_memory", "relay_streams",
+    };
+    struct json_object *figures = json_object_new_object();
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
+        struct json_object *value = NULL;
+        if (!json_object_object_get_ex(reply, keys[i], &value)) {
+            continue;
+        }
+        if (json_object_is_type(value, json_type_int)) {
+            add_int(figures, keys[i], (guint64)MAX(json_object_get_int64(value), 0));
+        } else if (json_object_is_type(value, json_type_double) &&
+                   isfinite(json_object_get_double(value))) {
+            json_object_object_add(figures, keys[i],
+                                   json_object_new_double(json_object_get_double(value)));
+        }
+    }
+    return figures;
+}
+
+static void on_stats(struct json_object *reply, const GError *error, gpointer user) {
+    StatusCall *call = user;
+    (void)error;
+    json_object_object_add(call->status, "guest", reply != NULL ? copy_figures(reply) : NULL);
+    call->callback(call->status, call->user);
+    json_object_put(call->status);
+    g_free(call);
+}
+
+void dinv_vm_get_status(DinvVm *vm, void (*callback)(struct json_object *status, gpointer user),
+                        gpointer user) {
+    StatusCall *call = g_new0(StatusCall, 1);
+    call->status = describe(vm);
+    call->callback = callback;
+    call->user = user;
+    if (vm->state == DINV_VM_READY) {
+        dinv_control_request(vm->control, "stats", NULL, STATS_TIMEOUT_MS, on_stats, call);
+    } else {
+        on_stats(NULL, NULL, call);
+    }
+}
