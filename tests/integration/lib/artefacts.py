@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Where the things under test are: the dinv program, the guest's images, the stock tools."""
+
+import os
+import shutil
+import subprocess
+
+from .tap import BailOut
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def source_root():
+    return os.environ.get('DINV_SOURCE_ROOT') or os.path.dirname(os.path.dirname(HERE))
+
+
+def build_root():
+    return os.environ.get('DINV_BUILD_ROOT') or os.path.join(source_root(), 'build')
+
+
+def _existing(variable, fallback):
+    path = os.environ.get(variable) or os.path.join(build_root(), fallback)
+    if not os.path.exists(path):
+        raise BailOut(f'{path} does not exist: build it, or set {variable}')
+    return path
+
+
+def dinv():
+    return _existing('DINV_TEST_BINARY', 'launcher/dinv')
+
+
+def kernel():
+    return _existing('DINV_TEST_KERNEL', 'images/vmlinux')
+
+
+def rootfs():
+    return _existing('DINV_TEST_ROOTFS', 'images/rootfs.ext4')
+
+
+def docker_cli():
+    path = os.environ.get('DINV_DOCKER_CLI') or shutil.which('docker')
+    if not path:
+        raise BailOut('no docker client: install one, or set DINV_DOCKER_CLI')
+    return path
+
+
+def tool(name):
+    """The path of a stock tool; those of the administrator are not in everybody's PATH."""
+    path = shutil.which(name, path=f'{os.environ.get("PATH", "")}:/usr/sbin:/sbin:/usr/bin:/bin')
+    if not path:
+        raise BailOut(f'{name} is not installed')
+    return path
+
+
+def static_busybox():
+    """The busybox that works in an image of its own: package busybox-static."""
+    path = tool('busybox')
+    with open(path, 'rb') as file:
+        if b'ld-linux' in file.read(4096):
+            raise BailOut(f'{path} is not static: install the package busybox-static')
+    return path
+
+
+def copy_sparse(source, target):
+    subprocess.run(['cp', '--sparse=always', '--reflink=auto', source, target], check=True)

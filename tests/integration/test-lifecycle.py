@@ -1,0 +1,207 @@
+#!/usr/bin/env -S python3 -B
+# SPDX-License-Identifier: MIT
+"""How dinv ends, in every way that is known, and that the next start finds everything.
+
+All on one state directory, start after start, because a start takes long under emulation.
+"""
+
+import json
+import os
+import signal
+import stat
+
+from lib import artefacts, dinv
+from lib.disk import expect_clean, expect_sound_after_crash
+from lib.docker import BUSYBOX, Docker
+from lib.session import main
+from lib.tap import contains, equal
+from lib.waiting import until
+
+# Takes its time to stop, and notes that it was asked to, and that it came to its end.
+GUARD = ('trap "echo asked >> /v/notes; sleep 1; echo stopped >> /v/notes; sync; exit 0" TERM; '
+         'echo up; while :; do sleep 1000 & wait; done')
+DEAF = 'trap "" TERM; echo up; while :; do sleep 1000; done'
+
+
+class Life:
+    """The machine, its docker, and a directory for the test's files."""
+
+    def __init__(self, session):
+        self.machine = session.machine()
+        self.docker = Docker(self.machine.socket, session.work)
+        self.work = session.work
+        self.tap = session.tap
+
+    @property
+    def image(self):
+        return os.path.join(self.machine.state_dir, 'data.img')
+
+    def start_container(self, name, script):
+        self.docker('run', '-d', '--name', name, '-v', f'{name}:/v', BUSYBOX, 'sh', '-c', script)
+        until(lambda: 'up' in self.docker('logs', name), 60, f'the first line of {name}')
+
+    def notes(self, name):
+        return self.docker('run', '--rm', '-v', f'{name}:/v', BUSYBOX, 'cat', '/v/notes').split()
+
+
+def first_start(life):
+    life.machine.boot()
+    mode = os.stat(life.machine.socket)
+    assert stat.S_ISSOCK(mode.st_mode), 'DINV_SOCKET is not a socket'
+    equal(stat.S_IMODE(mode.st_mode), 0o660, 'permissions of the socket')
+    life.docker.import_busybox()
+    life.start_container('one', GUARD)
+    life.start_container('two', GUARD)
+    life.docker('tag', BUSYBOX, 'dinv-test/kept:1')
+
+
+def second_launcher_is_refused(life):
+    before = life.docker('ps', '-q').split()
+    again = life.machine.verb('run', deadline=30).expect(125)
+    equal(len(again.err.strip().splitlines()), 1, f'lines of {again.err!r}')
+    # Another socket and the same state directory; and the same socket with another directory.
+    refused = life.machine.verb('run', '--socket', f'{life.machine.directory}/other.sock')
+    refused.expect(125)
+    contains(refused.err, life.machine.state_dir, 'the message names the directory')
+    contains(refused.err, str(life.machine.process.pid), 'the message names who holds it')
+    other = os.path.join(life.machine.directory, 'other')
+    taken = life.machine.verb('run', '--state-dir', other).expect(125)
+    contains(taken.err, life.machine.socket, 'the message names the socket')
+    assert not os.path.exists(other), 'a refused start made its state directory'
+    life.machine.verb('health').expect(0)
+    equal(life.docker('ps', '-q').split(), before, 'the first is not disturbed')
+
+
+def sigterm_stops_containers_in_order(life):
+    equal(life.machine.stop(), 0, 'exit status')
+    life.machine.expect_nothing_left()
+    expect_clean(life.image)
+
+
+def command_on_the_same_state(life):
+    """`dinv run CMD`: everything is still there, CMD sees the engine, its status comes out."""
+    script = ('[ -n "$DOCKER_HOST" ] && echo "host=$DOCKER_HOST" && '
+              f'"{artefacts.docker_cli()}" images --format "{{{{.Repository}}}}:{{{{.Tag}}}}" && '
+              f'"{artefacts.docker_cli()}" run --rm -v one:/v {BUSYBOX} cat /v/notes && '
+              f'"{artefacts.docker_cli()}" run --rm -v two:/v {BUSYBOX} cat /v/notes && exit 42')
+    life.machine.start('sh', '-c', script)
+    equal(life.machine.wait_exit(dinv.BOOT_DEADLINE), 42, 'exit status')
+    said = life.machine.log()
+    contains(said, f'host=unix://{life.machine.socket}', 'DOCKER_HOST of the command')
+    contains(said, 'dinv-test/kept:1', 'images after the restart')
+    equal(said.split().count('asked'), 2, 'containers that got their stop signal')
+    equal(said.split().count('stopped'), 2, 'containers that stopped in order')
+    life.machine.expect_nothing_left()
+    expect_clean(life.image)
+
+
+def control_c(life):
+    """Ctrl-C reaches the whole foreground, QEMU too, and must still be an orderly end."""
+    terminal = life.machine.start_on_terminal()
+    life.machine.wait_ready()
+    life.docker('rm', '-f', 'one', 'two')
+    life.start_container('three', GUARD)
+    terminal.send('\x03')
+    equal(life.machine.wait_exit(), 0, 'exit status')
+    life.machine.expect_nothing_left()
+    expect_clean(life.image)
+    life.tap.say('its terminal showed, last: ' + ' | '.join(terminal.output.split('\n')[-4:]))
+
+
+def qemu_is_killed(life):
+    life.machine.boot()
+    equal(life.notes('three'), ['asked', 'stopped'], 'what the container noted at Ctrl-C')
+    life.docker('run', '--rm', '-v', 'synced:/v', BUSYBOX, 'sh', '-c',
+                'echo kept > /tmp/f; dd if=/tmp/f of=/v/notes conv=fsync 2>&1')
+    length = len(life.machine.log())
+    os.kill(life.machine.qemu_pid(), signal.SIGKILL)
+    equal(life.machine.wait_exit(30), 125, 'exit status')
+    said = life.machine.log()[length:]
+    contains(said.lower(), 'qemu', 'the message says what died')
+    assert 'SIGKILL' in said or 'signal 9' in said or 'illed' in said, f'no cause in {said!r}'
+    life.machine.expect_nothing_left()
+    expect_sound_after_crash(life.image, life.work)
+
+
+def second_sigterm_ends_at_once(life):
+    """And everything synced before QEMU was killed is there."""
+    life.machine.boot()
+    equal(life.notes('synced'), ['kept'], 'what was synced before QEMU was killed')
+    equal(life.notes('three'), ['asked', 'stopped'], 'notes of the day before')
+    # It does not hear SIGTERM and would be given ten minutes.
+    life.docker('run', '-d', '--name', 'deaf', '--stop-timeout', '600', BUSYBOX, 'sh', '-c', DEAF)
+    until(lambda: 'up' in life.docker('logs', 'deaf'), 60, 'the deaf container')
+    life.machine.signal(signal.SIGTERM)
+
+    def stopping():
+        status = life.machine.status()
+        return status and status['state'] == 'stopping'
+    until(stopping, 30, 'the state "stopping"')
+    equal(life.machine.process.poll(), None, 'it waits for the deaf container')
+    life.machine.signal(signal.SIGTERM)
+    equal(life.machine.wait_exit(15), 0, 'exit status')  # far below DINV_SHUTDOWN_TIMEOUT
+    life.machine.expect_nothing_left()
+    expect_sound_after_crash(life.image, life.work)
+
+
+def launcher_is_killed(life):
+    life.machine.start()
+    qemu = life.machine.qemu_pid()
+    life.machine.signal(signal.SIGKILL)
+    equal(life.machine.wait_exit(30), 137, 'exit status')
+    until(lambda: not dinv.is_alive(qemu), 15, 'QEMU to be gone with its launcher')
+    life.machine.expect_nothing_left(sockets=False)
+    expect_sound_after_crash(life.image, life.work)
+
+
+def command_killed_by_a_signal(life):
+    """Also: the sockets that a killed launcher left are no obstacle."""
+    life.machine.start('sh', '-c', 'kill -TERM $$')
+    equal(life.machine.wait_exit(dinv.BOOT_DEADLINE), 128 + signal.SIGTERM, 'exit status')
+    life.machine.expect_nothing_left()
+    expect_clean(life.image)
+
+
+def commands_that_cannot_run(life, small):
+    plain = os.path.join(life.work, 'plain')
+    with open(plain, 'w', encoding='utf-8') as file:
+        file.write('not a program\n')
+    commands = [('/no/such/program', 127), (plain, 126)]
+    for command, status in commands[:1] if small else commands:
+        life.machine.start(command)
+        equal(life.machine.wait_exit(dinv.BOOT_DEADLINE), status, f'exit status of {command}')
+        contains(life.machine.log(), command, 'the message')
+    life.machine.expect_nothing_left()
+
+
+def command_that_succeeds(life):
+    """It also shows that stdin, stdout and stderr of the command are dinv's own."""
+    terminal = life.machine.start_on_terminal('sh', '-c', 'test -t 0 && test -t 1 && test -t 2 && '
+                                              'echo on-a-$((40+2))-terminal')
+    equal(life.machine.wait_exit(dinv.BOOT_DEADLINE), 0, 'exit status')
+    contains(terminal.output, 'on-a-42-terminal', 'output')
+    life.machine.expect_nothing_left()
+    expect_clean(life.image)
+
+
+def state_directory_is_private(life):
+    """Images and volumes of the guest are nobody else's to read."""
+    mode = stat.S_IMODE(os.stat(life.image).st_mode)
+    equal(mode & 0o077, 0, f'permissions of others on data.img ({mode:o})')
+    life.tap.say(json.dumps(sorted(os.listdir(life.machine.state_dir))))
+
+
+def body(session):
+    life = Life(session)
+    checks = [(first_start,), (second_launcher_is_refused,), (sigterm_stops_containers_in_order,),
+              (command_on_the_same_state,), (control_c,), (qemu_is_killed,),
+              (second_sigterm_ends_at_once,), (launcher_is_killed,), (command_killed_by_a_signal,),
+              (commands_that_cannot_run, session.options.small), (command_that_succeeds,),
+              (state_directory_is_private,)]
+    for check, *arguments in checks:
+        session.tap.check(check, life, *arguments,
+                          deadline=2 * dinv.BOOT_DEADLINE + dinv.STOP_DEADLINE)
+
+
+if __name__ == '__main__':
+    main(body)

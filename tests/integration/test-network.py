@@ -1,0 +1,177 @@
+#!/usr/bin/env -S python3 -B
+# SPDX-License-Identifier: MIT
+"""Containers reach the network through NAT, and the network reaches declared ports."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+
+from lib import artefacts
+from lib.docker import Docker
+from lib.session import main
+from lib.tap import BailOut, Skip, equal
+from lib.waiting import until
+
+DEBIAN = 'dinv-test/debian:latest'
+SUITE = 'trixie'
+
+# Answers every datagram, and every byte of every connection, with itself. Perl is in every Debian.
+ECHO = r'''
+use strict; use warnings; use Socket; use IO::Socket::INET;
+$SIG{CHLD} = 'IGNORE'; $SIG{TERM} = sub { exit 0 }; $| = 1;
+my $tcp = IO::Socket::INET->new(LocalPort => 80, Listen => 16, ReuseAddr => 1) or die "tcp: $!";
+my $udp = IO::Socket::INET->new(LocalPort => 90, Proto => 'udp') or die "udp: $!";
+if (!fork) {
+    while (defined(my $from = $udp->recv(my $datagram, 65536))) { $udp->send($datagram, 0, $from); }
+    exit 1;
+}
+print "listening\n";
+while (my $peer = $tcp->accept) {
+    if (!fork) {
+        while (sysread($peer, my $bytes, 65536)) {
+            my $sent = 0;
+            while ($sent < length $bytes) {
+                $sent += syswrite($peer, $bytes, length($bytes) - $sent, $sent) // exit 1;
+            }
+        }
+        exit 0;
+    }
+    close $peer;
+}
+'''
+
+
+def cached_debian():
+    """A small Debian as a tar file, made once and kept in dinv's cache; None if it cannot be."""
+    cache = os.environ.get('DINV_CACHE_DIR') or os.path.join(
+        os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'dinv')
+    path = os.path.join(cache, f'test-debian-{SUITE}-1.tar')
+    if os.path.exists(path):
+        return path
+    os.makedirs(cache, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        made = os.path.join(folder, 'debian.tar')
+        without = [f'--dpkgopt=path-exclude=/usr/share/{name}/*'
+                   for name in ('man', 'doc', 'locale')]
+        try:
+            subprocess.run([artefacts.tool('mmdebstrap'), '--quiet', '--variant=apt', *without,
+                            SUITE, made], stdout=sys.stderr, check=True, timeout=600)
+        except (BailOut, subprocess.SubprocessError) as error:
+            print(f'# no Debian image: {error}', flush=True)
+            return None
+        os.chmod(made, 0o644)
+        os.replace(made, path)
+    return path
+
+
+def prepare():
+    return {'DINV_TEST_DEBIAN_TAR': os.environ.get('DINV_TEST_DEBIAN_TAR') or cached_debian()}
+
+
+def free_port(kind):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(('0.0.0.0', 0))
+        return probe.getsockname()[1]
+
+
+def outer_address():
+    """An address of this machine that is not its loopback; None where there is no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(('198.51.100.1', 9))  # sends nothing, asks the routing table only
+        except OSError:
+            return None
+        return probe.getsockname()[0]
+
+
+def imports_debian(docker):
+    if not os.environ.get('DINV_TEST_DEBIAN_TAR'):
+        raise Skip('there is no mmdebstrap to make a Debian image, and no DINV_TEST_DEBIAN_TAR')
+    with open(os.environ['DINV_TEST_DEBIAN_TAR'], 'rb') as tar:
+        docker('import', '-', DEBIAN, stdin=tar, deadline=300)
+
+
+def builds_with_a_package(docker, work):
+    with open(os.path.join(work, 'Dockerfile'), 'w', encoding='utf-8') as file:
+        file.write(f'FROM {DEBIAN}\n'
+                   f'RUN echo "deb http://deb.debian.org/debian {SUITE} main" > '
+                   '/etc/apt/sources.list && rm -f /etc/apt/sources.list.d/* && '
+                   'apt-get -o Acquire::Languages=none update && '
+                   'apt-get install -y --no-install-recommends hello\n'
+                   'CMD ["hello"]\n')
+    docker('build', '-t', 'dinv-test/hello', work, deadline=540)
+    equal(docker('run', '--rm', 'dinv-test/hello'), 'Hello, world!', 'output of the package')
+
+
+def starts_echo(docker):
+    docker('run', '-d', '--name', 'echo', '-p', '8080:80/tcp', '-p', '9090:90/udp', DEBIAN,
+           'perl', '-e', ECHO, deadline=120)
+    until(lambda: docker('logs', 'echo') == 'listening', 60, 'the echo server')
+
+
+def echo_tcp(port, address):
+    """Sends a lot in one direction while it comes back in the other, then half-closes."""
+    data = os.urandom(4 << 20)
+    with socket.create_connection((address, port), timeout=60) as connection:
+        def send():
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        back = bytearray()
+        while piece := connection.recv(1 << 16):
+            back += piece
+        sender.join(60)
+    assert bytes(back) == data, f'{len(back)} of {len(data)} bytes came back, or others'
+
+
+def tcp_from_loopback(port):
+    echo_tcp(port, '127.0.0.1')
+
+
+def tcp_from_the_network(port):
+    echo_tcp(port, outer_address() or '127.0.0.1')
+
+
+def udp_from_the_network(port):
+    address = outer_address()
+    if not address:
+        raise Skip('this machine has no address but its loopback')
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(1)
+        for size in (1, 100, 1400):
+            datagram = os.urandom(size)
+
+            def comes_back(sent=datagram):
+                client.sendto(sent, (address, port))  # again each time: a datagram may get lost
+                try:
+                    return client.recv(65536) == sent
+                except TimeoutError:
+                    return False
+            until(comes_back, 30, f'a datagram of {size} bytes to come back')
+
+
+def stops_in_order(machine):
+    equal(machine.stop(), 0, 'exit status')
+    machine.expect_nothing_left()
+
+
+def body(session):
+    tap = session.tap
+    tcp, udp = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+    machine = session.boot(TCP_PORTS=f'{tcp}:8080', UDP_PORTS=f'{udp}:9090')
+    docker = Docker(machine.socket, session.work)
+    if tap.check(imports_debian, docker, deadline=400):
+        tap.check(starts_echo, docker)
+        tap.check(tcp_from_loopback, tcp)
+        tap.check(tcp_from_the_network, tcp)
+        tap.check(udp_from_the_network, udp)
+        tap.check(builds_with_a_package, docker, session.work, deadline=600)
+    tap.check(stops_in_order, machine)
+
+
+if __name__ == '__main__':
+    main(body, prepare)
