@@ -21,7 +21,7 @@ from lib.session import main
 from lib.tap import equal
 from lib.waiting import until
 
-CYCLES, SMALL_CYCLES = 5, 2
+CYCLES, SMALL_CYCLES = 5, 1
 # Acknowledged records before the kill: a different moment each time.
 EARLIEST, LATEST = 20, 120
 # How many cycles back is looked at; a damage shows at once or never.

@@ -70,7 +70,7 @@ def main(body, prepare=None):
     parser.add_argument('--only', action='append', metavar='CHECK', help='only the checks named so')
     parser.add_argument('--cycles', type=int, metavar='N', help='how often a test repeats itself')
     parser.add_argument('--small', action='store_true',
-                        help='every check, but with less data and fewer repetitions')
+                        help='less data and fewer starts of the machine')
     options = parser.parse_args()
     if prepare:
         try:
@@ -105,7 +105,7 @@ def _stop(number, _):
 
 def _has_no_privilege():
     with open('/proc/self/status', encoding='utf-8') as file:
-        fields = dict(line.rstrip().split(':\t', 1) for line in file if ':\t' in line)
+        fields = {name: value.strip() for name, _, value in (line.partition(':') for line in file)}
     for name in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'):
         assert int(fields[name], 16) == 0, f'{name} is {fields[name]}'
     assert fields['NoNewPrivs'] == '1', 'it could gain privileges'
