@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "relay/buffer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,7 +108,32 @@ size_t dinv_relay_queue_append(DinvRelayQueue *queue, DinvRelayHeap *heap, const
     return done;
 }
 
+void dinv_relay_queue_lend(DinvRelayQueue *queue, const uint8_t *bytes, size_t len) {
+    assert(queue->len == 0);
+    queue->lent = bytes;
+    queue->len = len;
+}
+
+bool dinv_relay_queue_keep(DinvRelayQueue *queue, DinvRelayHeap *heap) {
+    const uint8_t *bytes = queue->lent;
+    size_t len = queue->len;
+    if (bytes == NULL) {
+        return true;
+    }
+    queue->lent = NULL;
+    queue->len = 0;
+    if (dinv_relay_queue_append(queue, heap, bytes, len) == len) {
+        return true;
+    }
+    dinv_relay_queue_clear(queue, heap);
+    return false;
+}
+
 size_t dinv_relay_queue_peek(const DinvRelayQueue *queue, const uint8_t **bytes) {
+    if (queue->lent != NULL) {
+        *bytes = queue->lent;
+        return queue->len;
+    }
     const DinvRelayChunk *chunk = queue->head;
     if (chunk == NULL) {
         return 0;
@@ -118,6 +144,12 @@ size_t dinv_relay_queue_peek(const DinvRelayQueue *queue, const uint8_t **bytes)
 
 size_t dinv_relay_queue_consume(DinvRelayQueue *queue, DinvRelayHeap *heap, size_t len) {
     size_t done = 0;
+    if (queue->lent != NULL) {
+        done = len < queue->len ? len : queue->len;
+        queue->len -= done;
+        queue->lent = queue->len > 0 ? queue->lent + done : NULL;
+        return done;
+    }
     while (done < len && queue->head != NULL) {
         DinvRelayChunk *chunk = queue->head;
         size_t held = chunk->end - chunk->start;

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,11 +35,18 @@ typedef struct {
     DinvRelayChunk *head;
     DinvRelayChunk *tail;
     size_t len;
+    const uint8_t *lent; /* in place of chunks: bytes of somebody else's, see lend */
 } DinvRelayQueue;
 
 /* Copies `len` bytes to the end; returns how many, fewer only when out of memory. */
 size_t dinv_relay_queue_append(DinvRelayQueue *queue, DinvRelayHeap *heap, const uint8_t *bytes,
                                size_t len);
+/* Puts bytes into an empty queue without a copy: they stay the caller's, who takes back what has
+ * not been consumed with dinv_relay_queue_keep() before they go, and appends nothing in between. */
+void dinv_relay_queue_lend(DinvRelayQueue *queue, const uint8_t *bytes, size_t len);
+/* Copies what is left of lent bytes; nothing to do when none are. False when out of memory: the
+ * queue is then empty. */
+bool dinv_relay_queue_keep(DinvRelayQueue *queue, DinvRelayHeap *heap);
 /* The first bytes, as far as they are contiguous; 0 if the queue is empty. */
 size_t dinv_relay_queue_peek(const DinvRelayQueue *queue, const uint8_t **bytes);
 /* Drops up to `len` bytes from the front; returns how many. */

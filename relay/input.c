@@ -105,6 +105,21 @@ static int on_data_header(DinvRelayMux *mux) {
     }
 }
 
+/* Most readers take all at once, straight from the fed bytes; what they leave is copied. The
+ * callback may close the stream, so it is looked up again. */
+static void lend_data(DinvRelayMux *mux, DinvRelayStream *stream, const uint8_t *bytes,
+                      size_t len) {
+    uint32_t id = stream->id;
+    dinv_relay_queue_lend(&stream->input, bytes, len);
+    dinv_relay_stream_notify(stream, DINV_RELAY_NOTIFY_READABLE, 0);
+    stream = dinv_relay_stream_find(mux, id);
+    if (stream != NULL && !dinv_relay_queue_keep(&stream->input, &mux->heap)) {
+        const DinvRelayTransition *transition =
+            dinv_relay_stream_event(stream, DINV_RELAY_EVENT_FAILED, ENOMEM);
+        dinv_relay_stream_notify(stream, (DinvRelayNotify)transition->notify, ENOMEM);
+    }
+}
+
 /* A piece of the payload of a DATA frame whose header passed. The stream may have been closed
  * since, and an earlier piece may have done it. */
 static void on_data(DinvRelayMux *mux, const uint8_t *bytes, size_t len) {
@@ -115,6 +130,10 @@ static void on_data(DinvRelayMux *mux, const uint8_t *bytes, size_t len) {
     const DinvRelayTransition *transition =
         dinv_relay_transition(stream->state, DINV_RELAY_EVENT_PEER_DATA);
     if (transition->verdict != DINV_RELAY_VERDICT_TAKE) {
+        return;
+    }
+    if (transition->notify == DINV_RELAY_NOTIFY_READABLE && stream->input.len == 0 && len > 0) {
+        lend_data(mux, stream, bytes, len);
         return;
     }
     if (dinv_relay_queue_append(&stream->input, &mux->heap, bytes, len) < len) {

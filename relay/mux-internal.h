@@ -4,12 +4,13 @@
  *
  * Theory of operation. A mux is a session with the peer (mux.c) and a set of streams (stream.c).
  * feed() takes the peer's bytes apart (input.c), pull() puts frames together (output.c); neither
- * keeps frames: data goes from the fed bytes into the receive queue of its stream, and from a send
- * queue into the caller's buffer. A stream that has something to send is in the list of turns, at
- * most once; pull() takes the first, lets it send its control frames and at most max_payload bytes,
- * and puts it back at the end if there is more. Whether a stream has something to send is a pure
- * question (stream_has_output); every function that may change the answer ends in
- * dinv_relay_stream_update(), which keeps the list true, and frees a stream whose last frame left.
+ * keeps frames: data goes from the fed bytes to the reader, or into the receive queue of its stream
+ * if he does not take it at once, and from a send queue into the caller's buffer. A stream that has
+ * something to send is in the list of turns, at most once; pull() takes the first, lets it send its
+ * control frames and at most max_payload bytes, and puts it back at the end if there is more.
+ * Whether a stream has something to send is a pure question (stream_has_output); every function
+ * that may change the answer ends in dinv_relay_stream_update(), which keeps the list true, and
+ * frees a stream whose last frame left.
  *
  * Everything that happens to a stream is an event of the table in state.c, and goes through
  * dinv_relay_stream_event(), whose one setter changes the state. The callback that a transition

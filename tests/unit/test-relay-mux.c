@@ -468,6 +468,73 @@ static void test_pull_cap(void) {
     relay_pair_clear(&pair);
 }
 
+/* In the callback the bytes are the fed ones, without a copy; what is left of them is kept. */
+typedef struct {
+    const uint8_t *fed;
+    gsize fed_len;
+    gsize take; /* bytes to consume in the callback */
+    gboolean close;
+    guint lent; /* how often the bytes were the fed ones */
+    DinvRelayStream *stream;
+} LentReader;
+
+static void lent_incoming(void *user, DinvRelayStream *stream, const char *service,
+                          const uint8_t *argument, size_t argument_len) {
+    (void)service;
+    (void)argument;
+    (void)argument_len;
+    ((LentReader *)user)->stream = stream;
+    dinv_relay_stream_accept(stream);
+}
+
+static void lent_readable(void *user, DinvRelayStream *stream) {
+    LentReader *reader = user;
+    const uint8_t *bytes = NULL;
+    ssize_t len = dinv_relay_stream_peek(stream, &bytes);
+    g_assert_cmpint(len, >, 0);
+    reader->lent += bytes >= reader->fed && bytes < reader->fed + reader->fed_len;
+    dinv_relay_stream_consume(stream, MIN(reader->take, (gsize)len));
+    if (reader->close) {
+        dinv_relay_stream_close(stream, 0);
+        reader->stream = NULL;
+    }
+}
+
+static void test_lent_bytes(gconstpointer data) {
+    static const DinvRelayCallbacks callbacks = {.incoming = lent_incoming,
+                                                 .readable = lent_readable};
+    gboolean close_in_callback = GPOINTER_TO_INT(data);
+    RelaySide side;
+    LentReader reader = {.take = 3, .close = close_in_callback};
+    relay_side_init(&side, DINV_RELAY_LAUNCHER, 1, NULL);
+    DinvRelayMux *mux = dinv_relay_mux_new(DINV_RELAY_GUEST, 2, NULL, &callbacks, &reader);
+    DinvRelayStream *stream = relay_open(&side, "docker");
+    while (relay_move(side.mux, mux, 65536) + relay_move(mux, side.mux, 65536) > 0) {
+    }
+    g_assert_cmpint(dinv_relay_stream_write(stream, "0123456789", 10), ==, 10);
+    uint8_t wire[256];
+    ssize_t len = dinv_relay_mux_pull(side.mux, wire, sizeof wire);
+    reader.fed = wire;
+    reader.fed_len = (gsize)len;
+    g_assert_cmpint(dinv_relay_mux_feed(mux, wire, (size_t)len), ==, 0);
+    memset(wire, 0, sizeof wire);
+    g_assert_cmpuint(reader.lent, ==, 1);
+    if (!close_in_callback) {
+        const uint8_t *bytes = NULL;
+        g_assert_cmpint(dinv_relay_stream_peek(reader.stream, &bytes), ==, 7);
+        g_assert_cmpmem(bytes, 7u, "3456789", 7u);
+        dinv_relay_stream_close(reader.stream, 0);
+    }
+    while (relay_move(side.mux, mux, 65536) + relay_move(mux, side.mux, 65536) > 0) {
+    }
+    dinv_relay_stream_close(stream, 0);
+    DinvRelayStats stats;
+    dinv_relay_mux_get_stats(mux, &stats);
+    g_assert_cmpuint(stats.streams, ==, 0);
+    dinv_relay_mux_free(mux);
+    relay_side_clear(&side);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/relay/mux/open-accept-close", test_open_accept_close);
@@ -485,5 +552,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/relay/mux/crossing-closes", test_crossing_closes);
     g_test_add_func("/relay/mux/close-while-opening", test_close_while_opening);
     g_test_add_func("/relay/mux/pull-cap", test_pull_cap);
+    g_test_add_data_func("/relay/mux/lent-bytes", GINT_TO_POINTER(FALSE), test_lent_bytes);
+    g_test_add_data_func("/relay/mux/lent-bytes-and-close", GINT_TO_POINTER(TRUE), test_lent_bytes);
     return g_test_run();
 }
