@@ -10,7 +10,7 @@
 #include "launcher/log.h"
 
 #define CONFIGURE_TIMEOUT_MS 60000u
-#define CONSOLE_TAIL_LINES   15u
+#define CONSOLE_TAIL_LINES   40u /* the last line of a panic comes after a stack trace */
 #define PHASES_MAX           64u
 /* Lines of the guest that reach the log in one window of time. */
 #define GUEST_LOG_LINES     100u

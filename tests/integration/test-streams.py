@@ -24,7 +24,7 @@ TALKED = STREAMS - LISTENERS - 1
 # More than what the buffers of one connection hold: the engine's own (1 MB), two sockets' and the
 # relay's.
 TEXT_SIZE = 3 << 20
-FLOOD_SIZE = 256 << 20
+FLOOD_SIZE = 64 << 20
 
 # docs/relay-protocol.md: a stream holds at most its window and its send buffer, at either end.
 STREAM_MEMORY = (256 + 64) * 1024
