@@ -16,11 +16,11 @@ typedef struct DinvMachine DinvMachine;
  * whole life. */
 typedef struct {
     const DinvConfig *config;
-    gboolean use_kvm;        /* the verdict of preflight; never "auto" */
-    const char *data_image;  /* path of data.img */
-    guint tsc_khz;           /* the host's TSC rate; 0 if unknown */
+    gboolean use_kvm;       /* the verdict of preflight; never "auto" */
+    const char *data_image; /* path of data.img */
+    guint tsc_khz;          /* the host's TSC rate; 0 if unknown */
     /* The SLIRP network: the guest's address is .15, the host .2, the resolver .3 of it. */
-    const char *slirp_net;   /* "10.0.2.0/24" */
+    const char *slirp_net; /* "10.0.2.0/24" */
 } DinvMachinePlan;
 
 typedef enum {
@@ -39,7 +39,8 @@ typedef struct {
 typedef struct {
     /* The machine process is gone; the last callback. Channel fds then give EOF. */
     void (*exited)(DinvMachine *machine, const DinvMachineExit *exit, gpointer user);
-    /* vCPUs were paused for a reason of the machine's own (e.g. ENOSPC under data.img), or go on. */
+    /* vCPUs were paused for a reason of the machine's own (e.g. ENOSPC under data.img), or go on.
+     */
     void (*paused)(DinvMachine *machine, gboolean paused, const char *reason, gpointer user);
 } DinvMachineCallbacks;
 
@@ -68,8 +69,8 @@ GPid dinv_machine_get_pid(const DinvMachine *machine);
 
 /* Adds or removes a forward in the running machine. `address` is the outer IPv4 address, "" for
  * any. The result comes as a GTask-style callback; an error text is fit to show to a person. */
-void dinv_machine_add_forward(DinvMachine *machine, const DinvPortForward *forward, const char *address,
-                              GAsyncReadyCallback callback, gpointer user);
+void dinv_machine_add_forward(DinvMachine *machine, const DinvPortForward *forward,
+                              const char *address, GAsyncReadyCallback callback, gpointer user);
 void dinv_machine_remove_forward(DinvMachine *machine, const DinvPortForward *forward,
                                  const char *address, GAsyncReadyCallback callback, gpointer user);
 gboolean dinv_machine_forward_finish(DinvMachine *machine, GAsyncResult *result, GError **error);
