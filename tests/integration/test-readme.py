@@ -18,7 +18,7 @@ from lib.tap import equal
 RUN_BY = {
     'make run': '.ci/run',
     'make test': '.ci/run',
-    'export DOCKER_HOST=unix://$PWD/build/run/docker.sock': 'tests/demo/run',
+    'export DOCKER_HOST="unix://$PWD/build/run/docker.sock"': 'tests/demo/run',
     'docker info': 'tests/integration/test-engine.py',
     'build/launcher/dinv --help': 'tests/integration/test-cli.py',
 }

@@ -46,7 +46,8 @@ static void test_message_bad(void) {
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         DinvMessage message;
         const char *reason = NULL;
-        g_test_message("%s", cases[i].line);
+        g_autofree char *shown = g_strescape(cases[i].line, NULL);
+        g_test_message("%s", shown);
         g_assert_cmpint(dinv_message_parse(cases[i].line, strlen(cases[i].line), &message, &reason),
                         ==, -EBADMSG);
         g_assert_cmpint(message.id, ==, cases[i].id);
