@@ -9,8 +9,9 @@ PHASES = (
     ('launcher', '#999999', ('machine started',)),
     ('QEMU, firmware, early kernel', '#e69f00', ('kernel clock runs',)),
     ('kernel up to its first program', '#d55e00', ('initramfs started', 'hello')),
-    ('initramfs: root file system', '#cc79a7', ('root modules loaded', 'root mounted')),
+    ('initramfs: udev', '#cc79a7', ('udev settled',)),
     ('initramfs: modules for the engine', '#f0a8cc', ('engine modules loaded',)),
+    ('initramfs: root file system', '#994f88', ('root mounted',)),
     ('guest set up', '#009e73', ('configured', 'data mounted', 'network up', 'dockerd started')),
     ('dockerd', '#56b4e9', ('engine ready',)),
     ('first answer outside', '#0072b2', ('engine answers',)),
@@ -24,7 +25,7 @@ def spans(times):
     before = 0.0
     for boundary, seconds in times.items():
         title = next(title for title, _, boundaries in PHASES if boundary in boundaries)
-        # From switch_root to PID 1's hello it is the initramfs that hands over, not the kernel.
+        # From the root's mount to PID 1's hello it is the initramfs that hands over, not the kernel.
         if boundary == 'hello' and 'root mounted' in times:
             title = 'guest set up'
         yield title, before, max(seconds, before)
