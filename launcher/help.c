@@ -24,7 +24,7 @@ static const DinvVerb verbs[] = {
      "It changes nothing. Exit status 0 if run would work, 1 if not."},
     {"image", "build|info|data [ARG...]", NULL, "make or describe file system images",
      "Needs no root, mount or loop device; dinv image without more lists its own arguments."},
-    {"version", "", NULL, "the versions of dinv and of its parts", NULL},
+    {"version", "", NULL, "the version of dinv", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
