@@ -42,8 +42,9 @@ static int take_argv(struct json_object *object, DinvExecRequest *request) {
 }
 
 static bool is_given(struct json_object *variables, const char *assignment) {
-    char name[32];
-    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(assignment, "="), assignment);
+    char name[32] = "";
+    size_t len = strcspn(assignment, "=");
+    memcpy(name, assignment, len < sizeof name ? len : sizeof name - 1);
     return json_object_object_get_ex(variables, name, NULL);
 }
 
