@@ -85,7 +85,10 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
         add(argv, "-accel", "kvm");
         add(argv, "-cpu", "host");
     } else {
-        add(argv, "-accel", "tcg,thread=multi");
+        /* With a thread for each CPU, one may still run the int3 of code that another has patched
+         * by then (jump labels): about one boot in a hundred panicked with "Oops: int3" (QEMU 7.2).
+         */
+        add(argv, "-accel", "tcg,thread=single");
         add(argv, "-cpu", "max,erms=off,fsrm=off");
     }
     add_format(argv, "-smp", "%u", plan->config->cpus);
