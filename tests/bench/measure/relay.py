@@ -43,7 +43,7 @@ def qemu_argv(qemu, accel, root, raw_fd, relay_fd, console):
     return [
         qemu, '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
         '-M', 'microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off',
-        '-accel', 'tcg,thread=multi' if accel == 'tcg' else accel,
+        '-accel', 'tcg,thread=single' if accel == 'tcg' else accel,
         '-cpu', 'max,erms=off,fsrm=off' if accel == 'tcg' else 'host',
         '-smp', str(host.cpus()), '-m', '512M', '-global', 'virtio-mmio.force-legacy=false',
         '-bios', 'qboot.rom', '-kernel', artefacts.kernel(), '-append', append,
