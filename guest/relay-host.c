@@ -2,10 +2,9 @@
 /*
  * Theory of operation. Bytes from the port go into the mux as they come; its callbacks reach the
  * service of the stream, which may write to any stream. Whoever writes says so, and a timer of 0
- * ms, at the end of the same round of the loop, pulls what has gathered out of the mux and writes
- * it: 64 KiB at a time, as few large writes are what a virtio port is quick with. What the port
- * does not take at once stays in the buffer, and nothing is pulled until it is gone: then the
- * credit and the bounds of the mux hold back everybody else.
+ * ms, at the end of the same round of the loop, writes what the mux has gathered, from where it
+ * lies: under emulation a copy costs as much as the port. What the port does not take at once stays
+ * in the mux, and its credit and bounds hold back everybody else.
  */
 #include "guest/relay-host.h"
 
@@ -17,7 +16,7 @@
 #include "guest/log.h"
 #include "guest/port.h"
 
-enum { OUTPUT_SIZE = 64 * 1024, PULLS_A_ROUND = 16 };
+enum { WRITES_A_ROUND = 32 };
 
 struct DinvRelayHost {
     DinvLoop *loop;
@@ -28,9 +27,6 @@ struct DinvRelayHost {
     DinvEngineLog *log;
     DinvService *services;
     bool complained; /* about the protocol, since the launcher came */
-    size_t output_start;
-    size_t output_len;
-    uint8_t output[OUTPUT_SIZE];
 };
 
 static const struct {
@@ -127,7 +123,6 @@ void dinv_relay_host_has_output(DinvRelayHost *host) {
 
 /* Everything on the transport is void: streams, half frames in either direction. */
 static void start_anew(DinvRelayHost *host) {
-    host->output_start = host->output_len = 0;
     dinv_relay_mux_restart(host->mux, make_epoch());
     dinv_relay_host_has_output(host);
 }
@@ -140,42 +135,27 @@ static void protocol_error(DinvRelayHost *host) {
     start_anew(host);
 }
 
-/* Whether all of the buffer went. */
-static bool write_output(DinvRelayHost *host) {
-    while (host->output_start < host->output_len) {
-        ssize_t written = dinv_port_write(host->port, host->output + host->output_start,
-                                          host->output_len - host->output_start);
-        if (written < 0) {
-            return false;
-        }
-        host->output_start += (size_t)written;
-    }
-    host->output_start = host->output_len = 0;
-    return true;
-}
-
 static void flush(void *user) {
     DinvRelayHost *host = user;
     if (!dinv_port_is_connected(host->port)) {
         return;
     }
-    for (int turn = 0; turn < PULLS_A_ROUND; turn++) {
-        if (!write_output(host)) {
-            return;
-        }
-        ssize_t pulled = dinv_relay_mux_pull(host->mux, host->output, sizeof host->output);
-        if (pulled < 0) {
+    for (int turn = 0; turn < WRITES_A_ROUND; turn++) {
+        const uint8_t *bytes;
+        ssize_t len = dinv_relay_mux_peek(host->mux, &bytes);
+        if (len < 0) {
             protocol_error(host);
+        }
+        if (len <= 0) {
             return;
         }
-        if (pulled == 0) {
-            return;
+        ssize_t written = dinv_port_write(host->port, bytes, (size_t)len);
+        if (written < 0) {
+            return; /* the port says when it takes more */
         }
-        host->output_len = (size_t)pulled;
+        dinv_relay_mux_consume(host->mux, (size_t)written);
     }
-    if (write_output(host) && dinv_relay_mux_has_output(host->mux)) {
-        dinv_timer_set(host->flush, 0);
-    }
+    dinv_relay_host_has_output(host);
 }
 
 static void port_connected(void *user) {

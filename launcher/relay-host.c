@@ -17,8 +17,7 @@
 #include "relay/pump.h"
 
 /* Virtio-serial is fastest with large writes. */
-#define OUTPUT_BYTES ((gsize)128 * 1024)
-#define INPUT_BYTES  ((gsize)128 * 1024)
+#define INPUT_BYTES ((gsize)128 * 1024)
 
 struct DinvRelayHost {
     DinvRelayMux *mux;
@@ -28,10 +27,7 @@ struct DinvRelayHost {
     gpointer user;
     GHashTable *bridges; /* DinvRelayPump* -> its GSource* or NULL */
     guint8 *input;
-    guint8 *output;
-    gsize output_start; /* the part of `output` not yet written */
-    gsize output_end;
-    gboolean in_mux;     /* within feed, pull or restart: no pull now */
+    gboolean in_mux;     /* within feed, peek or restart: no peek now */
     gboolean complained; /* about a peer that breaks the protocol */
 };
 
@@ -98,7 +94,6 @@ static guint64 make_epoch(void) {
 /* Every stream is reset; the pumps close their clients. Half frames in either direction are void.
  */
 static void start_anew(DinvRelayHost *host) {
-    host->output_start = host->output_end = 0;
     host->in_mux = TRUE;
     dinv_relay_mux_restart(host->mux, make_epoch());
     host->in_mux = FALSE;
@@ -129,26 +124,22 @@ static void flush_output(DinvRelayHost *host) {
         return;
     }
     for (;;) {
-        if (host->output_start == host->output_end) {
-            host->in_mux = TRUE;
-            ssize_t pulled = dinv_relay_mux_pull(host->mux, host->output, OUTPUT_BYTES);
-            host->in_mux = FALSE;
-            host->output_start = 0;
-            host->output_end = pulled > 0 ? (gsize)pulled : 0;
-        }
-        if (host->output_end == 0) {
+        const uint8_t *bytes;
+        host->in_mux = TRUE;
+        ssize_t len = dinv_relay_mux_peek(host->mux, &bytes);
+        host->in_mux = FALSE;
+        if (len <= 0) {
             fd_watch_set(host->watch, G_IO_IN);
             return;
         }
-        ssize_t sent = send(host->fd, host->output + host->output_start,
-                            host->output_end - host->output_start, MSG_NOSIGNAL);
+        ssize_t sent = send(host->fd, bytes, (gsize)len, MSG_NOSIGNAL);
         if (sent < 0) {
             /* EPIPE and its kind: the read side reports the end, with POLLHUP or EOF. */
             gboolean full = errno == EAGAIN || errno == EINTR;
             fd_watch_set(host->watch, full ? G_IO_IN | G_IO_OUT : G_IO_IN);
             return;
         }
-        host->output_start += (gsize)sent;
+        dinv_relay_mux_consume(host->mux, (gsize)sent);
     }
 }
 
@@ -205,7 +196,7 @@ static void pump_done(void *user, DinvRelayPump *pump, int error) {
 
 static void pump_output(void *user) {
     DinvRelayHost *host = user;
-    /* Within feed or pull the flush follows anyway. */
+    /* Within feed or peek the flush follows anyway. */
     if (!host->in_mux && host->watch != NULL) {
         fd_watch_set(host->watch, G_IO_IN | G_IO_OUT);
     }
@@ -275,7 +266,6 @@ DinvRelayHost *dinv_relay_host_new(int fd, void (*closed)(gpointer user), gpoint
     host->user = user;
     host->bridges = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)fd_watch_free);
     host->input = g_malloc(INPUT_BYTES);
-    host->output = g_malloc(OUTPUT_BYTES);
     host->watch = fd_watch_new(fd, G_IO_IN | G_IO_OUT, on_channel, host);
     return host;
 }
@@ -296,6 +286,5 @@ void dinv_relay_host_free(DinvRelayHost *host) {
     }
     dinv_relay_mux_free(host->mux);
     g_free(host->input);
-    g_free(host->output);
     g_free(host);
 }

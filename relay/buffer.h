@@ -10,7 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DINV_RELAY_CHUNK_SIZE 32768u
+/* Room in front of a chunk's bytes for the header of the frame in which it leaves; with it a full
+ * chunk is 32 KiB, the most that the guest's virtio port takes in one write. */
+#define DINV_RELAY_HEADROOM   8u
+#define DINV_RELAY_CHUNK_SIZE (32768u - DINV_RELAY_HEADROOM)
 
 typedef struct DinvRelayChunk DinvRelayChunk;
 
@@ -20,7 +23,8 @@ typedef struct {
     uint64_t allocations; /* since the beginning */
     DinvRelayChunk *stock;
     size_t stock_count;
-    size_t used_count; /* chunks in queues */
+    size_t used_count;        /* chunks in queues, detached or reserved */
+    DinvRelayChunk *reserved; /* what reserve showed, and nobody has filled yet */
 } DinvRelayHeap;
 
 /* Zeroed memory, or NULL. */
@@ -41,6 +45,11 @@ typedef struct {
 /* Copies `len` bytes to the end; returns how many, fewer only when out of memory. */
 size_t dinv_relay_queue_append(DinvRelayQueue *queue, DinvRelayHeap *heap, const uint8_t *bytes,
                                size_t len);
+/* Room to put bytes at the end without a copy: returns its length (> 0), or 0 when out of memory.
+ * *bytes is valid until the next call on a queue of this heap. */
+size_t dinv_relay_queue_reserve(DinvRelayQueue *queue, DinvRelayHeap *heap, uint8_t **bytes);
+/* The first `len` bytes of what was just reserved are now those of the queue. */
+void dinv_relay_queue_commit(DinvRelayQueue *queue, DinvRelayHeap *heap, size_t len);
 /* Puts bytes into an empty queue without a copy: they stay the caller's, who takes back what has
  * not been consumed with dinv_relay_queue_keep() before they go, and appends nothing in between. */
 void dinv_relay_queue_lend(DinvRelayQueue *queue, const uint8_t *bytes, size_t len);
@@ -54,4 +63,14 @@ size_t dinv_relay_queue_consume(DinvRelayQueue *queue, DinvRelayHeap *heap, size
 /* Moves up to `len` bytes from the front to `bytes`; returns how many. */
 size_t dinv_relay_queue_take(DinvRelayQueue *queue, DinvRelayHeap *heap, uint8_t *bytes,
                              size_t len);
+/* Takes the first chunk out, without a copy if it holds no more than `most` bytes (> 0); of a
+ * longer one, a copy of the first `most`. The queue must not be empty, nor its bytes lent. The
+ * chunk is the caller's, for dinv_relay_chunk_return(). NULL when out of memory. */
+DinvRelayChunk *dinv_relay_queue_detach(DinvRelayQueue *queue, DinvRelayHeap *heap, size_t most);
+/* How many bytes the first chunk of a queue holds. */
+size_t dinv_relay_queue_first_len(const DinvRelayQueue *queue);
 void dinv_relay_queue_clear(DinvRelayQueue *queue, DinvRelayHeap *heap);
+
+/* The headroom of a chunk; its bytes, *len of them, follow behind. */
+uint8_t *dinv_relay_chunk_headroom(DinvRelayChunk *chunk, size_t *len);
+void dinv_relay_chunk_return(DinvRelayHeap *heap, DinvRelayChunk *chunk);

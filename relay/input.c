@@ -45,7 +45,7 @@ static int on_open(DinvRelayMux *mux, const uint8_t *payload, size_t len) {
 }
 
 static int on_credit(DinvRelayStream *stream, uint32_t amount) {
-    if (amount == 0 || amount > stream->mux->peer_window - stream->send_credit) {
+    if (amount == 0 || amount > DINV_RELAY_WINDOW_MAX - stream->send_credit) {
         return -EPROTO;
     }
     stream->send_credit += amount;

@@ -3,14 +3,15 @@
  * mux-internal: what the files of the mux share; not for other rooms.
  *
  * Theory of operation. A mux is a session with the peer (mux.c) and a set of streams (stream.c).
- * feed() takes the peer's bytes apart (input.c), pull() puts frames together (output.c); neither
- * keeps frames: data goes from the fed bytes to the reader, or into the receive queue of its stream
- * if he does not take it at once, and from a send queue into the caller's buffer. A stream that has
- * something to send is in the list of turns, at most once; pull() takes the first, lets it send its
- * control frames and at most max_payload bytes, and puts it back at the end if there is more.
- * Whether a stream has something to send is a pure question (stream_has_output); every function
- * that may change the answer ends in dinv_relay_stream_update(), which keeps the list true, and
- * frees a stream whose last frame left.
+ * feed() takes the peer's bytes apart (input.c): data goes from the fed bytes to the reader, or
+ * into the receive queue of its stream if he does not take it at once. peek() puts frames together
+ * (output.c): small ones are gathered in a buffer, a large DATA frame leaves as the chunk of the
+ * send queue that holds its bytes, with the header in the chunk's headroom, so that bytes are not
+ * copied between the write and the transport. A stream that has something to send is in the list of
+ * turns, at most once; peek() takes the first, lets it send its control frames and at most
+ * max_payload bytes, and puts it back at the end if there is more. Whether a stream has something
+ * to send is a pure question (stream_has_output); every function that may change the answer ends in
+ * dinv_relay_stream_update(), which keeps the list true, and frees a stream whose last frame left.
  *
  * Everything that happens to a stream is an event of the table in state.c, and goes through
  * dinv_relay_stream_event(), whose one setter changes the state. The callback that a transition
@@ -44,6 +45,7 @@ struct DinvRelayStream {
     int error;           /* of the refusal or reset that waits to leave; positive */
 
     DinvRelayQueue input;
+    uint32_t window;         /* grows as long as the reader keeps up */
     uint32_t receive_credit; /* what the peer may still send */
     uint32_t consumed;       /* bytes whose credit has not been given back yet */
     DinvRelayQueue output;
@@ -57,6 +59,9 @@ struct DinvRelayStream {
     DinvRelayStream *next_turn, *previous_turn; /* those with output */
     DinvRelayStream *next_in_bucket;
 };
+
+/* Frames that are gathered to leave at once: as much as a full chunk with its header. */
+#define DINV_RELAY_GATHER_SIZE (DINV_RELAY_HEADROOM + DINV_RELAY_CHUNK_SIZE)
 
 typedef struct {
     uint32_t stream;
@@ -101,7 +106,12 @@ struct DinvRelayMux {
 
     /* Output. */
     DinvRelayStream *first_turn, *last_turn;
-    DinvRelayStream *partial;   /* its OPEN has left in part: nothing may come between */
+    DinvRelayStream *partial; /* its OPEN has left in part: nothing may come between */
+    size_t gathered_start;    /* of what is left in `gathered`; it leaves before `leaving` */
+    size_t gathered_end;
+    DinvRelayChunk *leaving; /* a frame of its own, of which `left` bytes have gone */
+    size_t left;
+    uint8_t gathered[DINV_RELAY_GATHER_SIZE];
     DinvRelayRefusal *refusals; /* of opens that never became streams, by rising id */
     size_t refusal_count;
     size_t refusal_capacity;
@@ -114,6 +124,7 @@ struct DinvRelayMux {
     uint32_t handle_count;
     uint32_t next_id;      /* of the next stream that we open */
     uint32_t last_peer_id; /* of the last stream that the peer opened */
+    uint32_t window_more;  /* what windows have grown by */
     uint64_t opened_total, bytes_in, bytes_out;
 };
 
@@ -139,6 +150,8 @@ void dinv_relay_stream_notify(DinvRelayStream *stream, DinvRelayNotify notify, i
 /* Keeps the list of turns true; frees a closed stream with nothing left to send. */
 void dinv_relay_stream_update(DinvRelayStream *stream);
 bool dinv_relay_stream_has_output(const DinvRelayStream *stream);
+/* How many bytes its next DATA frame is to have; 0: none, for want of bytes or of credit. */
+size_t dinv_relay_stream_next_len(const DinvRelayStream *stream);
 /* Whether the peer may send and has not finished: credit is worth giving. */
 bool dinv_relay_stream_credit_is_due(const DinvRelayStream *stream);
 /* Takes the stream out of its turn; update() puts it back, at the end. */
@@ -148,3 +161,5 @@ void dinv_relay_stream_leave_turns(DinvRelayStream *stream);
  * more opens unanswered than it may). */
 int dinv_relay_refusal_add(DinvRelayMux *mux, uint32_t id, int error);
 void dinv_relay_refusal_remove(DinvRelayMux *mux, uint32_t id);
+/* Forgets what was put together and has not left. */
+void dinv_relay_output_drop(DinvRelayMux *mux);

@@ -27,6 +27,7 @@ static void begin_search(DinvRelayMux *mux, uint64_t epoch) {
     mux->hello_pending = true;
     mux->answering = false;
     mux->padding = DINV_RELAY_PADDING;
+    dinv_relay_output_drop(mux);
 }
 
 DinvRelayMux *dinv_relay_mux_new(DinvRelayRole role, uint64_t epoch, const DinvRelayLimits *limits,
@@ -38,9 +39,13 @@ DinvRelayMux *dinv_relay_mux_new(DinvRelayRole role, uint64_t epoch, const DinvR
     }
     mux->limits = (DinvRelayLimits){
         .max_streams = limit(wanted.max_streams, 1024, MAX_STREAMS_LIMIT),
-        .window = limit(wanted.window, 262144, DINV_RELAY_WINDOW_MAX),
-        .send_buffer = limit(wanted.send_buffer, 65536, DINV_RELAY_WINDOW_MAX),
-        .max_payload = limit(wanted.max_payload, 32768, DINV_RELAY_PAYLOAD_MAX),
+        .window = limit(wanted.window, 8 * DINV_RELAY_CHUNK_SIZE, DINV_RELAY_WINDOW_MAX),
+        .window_max = limit(wanted.window_max,
+                            wanted.window != 0 ? wanted.window : 64 * DINV_RELAY_CHUNK_SIZE,
+                            DINV_RELAY_WINDOW_MAX),
+        .window_more = limit(wanted.window_more, 512 * DINV_RELAY_CHUNK_SIZE, UINT32_MAX),
+        .send_buffer = limit(wanted.send_buffer, 2 * DINV_RELAY_CHUNK_SIZE, DINV_RELAY_WINDOW_MAX),
+        .max_payload = limit(wanted.max_payload, DINV_RELAY_CHUNK_SIZE, DINV_RELAY_PAYLOAD_MAX),
     };
     mux->bucket_count = 1;
     while (mux->bucket_count < mux->limits.max_streams) {
@@ -67,6 +72,7 @@ void dinv_relay_mux_free(DinvRelayMux *mux) {
     while (mux->streams != NULL) {
         dinv_relay_stream_free(mux->streams);
     }
+    dinv_relay_output_drop(mux);
     dinv_relay_heap_free(&mux->heap, mux->open_payload, mux->header.length);
     dinv_relay_heap_free(&mux->heap, mux->refusals, mux->refusal_capacity * sizeof(*mux->refusals));
     dinv_relay_heap_free(&mux->heap, mux->buckets, mux->bucket_count * sizeof(*mux->buckets));

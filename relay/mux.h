@@ -7,7 +7,7 @@
  * specified in docs/relay-protocol.md. Both sides compile these files: libc only, no GLib, no
  * policy, nothing in here opens a socket. Errors are negative errno values.
  *
- * mux.h: a multiplexer without I/O. The owner feeds it the bytes that came from the peer and pulls
+ * mux.h: a multiplexer without I/O. The owner feeds it the bytes that came from the peer and takes
  * the bytes that are to go there; callbacks tell what happened to streams.
  *
  * Ownership: a stream handle belongs to the user of the mux from the moment it is returned by
@@ -15,9 +15,10 @@
  * never frees a handle on its own; after `refused` or `reset` the handle only answers queries and
  * close. dinv_relay_mux_free() requires that every handle was closed before.
  *
- * Callbacks run only from within dinv_relay_mux_feed(), _pull() and _restart(), never from within
- * the stream functions; a callback may call every stream function, on any stream, including close
- * of the one it is called for. A callback must not call feed, pull, restart or mux_free.
+ * Callbacks run only from within dinv_relay_mux_feed(), _peek(), _pull() and _restart(), never from
+ * within the stream functions; a callback may call every stream function, on any stream, including
+ * close of the one it is called for. A callback must not call feed, peek, pull, restart or
+ * mux_free.
  */
 #pragma once
 
@@ -38,6 +39,8 @@ typedef enum {
 typedef struct {
     uint32_t max_streams; /* both directions together; opens beyond are refused with EMFILE */
     uint32_t window;      /* receive buffer of a stream = the credit its peer starts with */
+    uint32_t window_max;  /* of a stream whose reader keeps up; default: `window` if it is given */
+    uint32_t window_more; /* what the windows of all streams together may grow by */
     uint32_t send_buffer; /* bytes a stream accepts before dinv_relay_stream_write() is short */
     uint32_t max_payload; /* largest data payload sent in one frame; fairness granularity */
 } DinvRelayLimits;
@@ -58,7 +61,7 @@ typedef struct {
     /* Bytes or the end of the stream can be read. Edge: once per arrival, not repeated. */
     void (*readable)(void *user, DinvRelayStream *stream);
     /* A write that was short, refused with -EAGAIN or filled the buffer can go on; or the last byte
-     * before a finish has left through pull; or the peer no longer reads (a write says -EPIPE). */
+     * before a finish has left; or the peer no longer reads (a write says -EPIPE). */
     void (*writable)(void *user, DinvRelayStream *stream);
     /* The stream broke: the peer reset it, or the peer (or the mux) started anew. Final. A peer
      * that resets after its own finish has only stopped to read: that is `writable` and -EPIPE,
@@ -77,15 +80,20 @@ DinvRelayMux *dinv_relay_mux_new(DinvRelayRole role, uint64_t epoch, const DinvR
 void dinv_relay_mux_free(DinvRelayMux *mux);
 
 /* Bytes that came from the peer, in any split. 0, or -EPROTO when they break the protocol: the mux
- * is then dead (every stream was reset with EPROTO, feed and pull answer -EPROTO) until
+ * is then dead (every stream was reset with EPROTO, feed, peek and pull answer -EPROTO) until
  * dinv_relay_mux_restart(). */
 int dinv_relay_mux_feed(DinvRelayMux *mux, const uint8_t *data, size_t len);
 
-/* Puts up to `cap` bytes (at least 64) for the peer into `buffer`; returns how many, 0 if there is
- * nothing to send. Streams take turns, at most max_payload bytes each. */
+/* Shows the next bytes for the peer, where they lie: returns how many (32 KiB at most), 0 if there
+ * is nothing to send. *bytes is valid until the next consume, pull or restart. Streams take turns,
+ * at most max_payload bytes each. */
+ssize_t dinv_relay_mux_peek(DinvRelayMux *mux, const uint8_t **bytes);
+/* The first `len` bytes of what peek showed have gone. */
+void dinv_relay_mux_consume(DinvRelayMux *mux, size_t len);
+/* Both in one, with a copy: puts up to `cap` bytes into `buffer`, returns how many. */
 ssize_t dinv_relay_mux_pull(DinvRelayMux *mux, uint8_t *buffer, size_t cap);
 
-/* Whether a pull would give bytes: the owner's question before it waits for POLLOUT. True may
+/* Whether a peek would show bytes: the owner's question before it waits for POLLOUT. True may
  * follow from any stream function or feed. */
 bool dinv_relay_mux_has_output(const DinvRelayMux *mux);
 
@@ -126,6 +134,11 @@ ssize_t dinv_relay_stream_write(DinvRelayStream *stream, const void *bytes, size
 /* How many bytes a write would take now; 0 where it would fail. A write of just as many is followed
  * by `writable` when there is room again. */
 size_t dinv_relay_stream_writable_bytes(const DinvRelayStream *stream);
+/* Room to put bytes without a copy: returns its length (> 0), or what a write would. *bytes is
+ * valid until the next call on this mux. What was filled is then to be committed; 0 is fine. */
+ssize_t dinv_relay_stream_reserve(DinvRelayStream *stream, uint8_t **bytes);
+/* The first `len` bytes of what was just reserved are written. */
+void dinv_relay_stream_commit(DinvRelayStream *stream, size_t len);
 /* Half-close: no more bytes from us; those written still go. Idempotent. */
 void dinv_relay_stream_finish(DinvRelayStream *stream);
 
@@ -136,8 +149,8 @@ ssize_t dinv_relay_stream_peek(const DinvRelayStream *stream, const uint8_t **by
 /* Drops `len` bytes of what peek showed and gives the credit back to the peer. */
 void dinv_relay_stream_consume(DinvRelayStream *stream, size_t len);
 
-/* Whether `finish` was called and every byte has left through pull (or the peer no longer reads, so
- * that none is left to go). */
+/* Whether `finish` was called and every byte was taken by the owner (or the peer no longer reads,
+ * so that none is left to go). */
 bool dinv_relay_stream_is_flushed(const DinvRelayStream *stream);
 
 /* Gives the handle up. A stream that is not over in both directions is reset at the peer with

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* output: puts frames together, in turns; and the refusals that belong to no stream. */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "relay/mux-internal.h"
 
-/* Any frame but OPEN and DATA fits into the smallest buffer that pull() takes. */
-#define PULL_MIN 64u
-/* Rather than cut a frame smaller than this off at the end of the buffer, leave the rest empty. */
-#define SMALLEST_CUT 4096u
+_Static_assert(DINV_RELAY_HEADROOM == DINV_RELAY_HEADER_SIZE, "a header fills the headroom");
+
+/* DATA of this many bytes is copied and gathered with other frames; more leaves as it lies. */
+#define GATHER_MOST 4096u
 /* As many streams as the peer may have (docs/relay-protocol.md, "Limits"). */
 #define REFUSALS_MAX 4096u
 
@@ -132,6 +133,7 @@ static bool emit_open(DinvRelayStream *stream, Output *out) {
         dinv_relay_header_encode(stream->open_frame, DINV_RELAY_FRAME_OPEN,
                                  (uint32_t)(stream->open_len - DINV_RELAY_HEADER_SIZE), stream->id);
     }
+    assert(stream->open_frame != NULL);
     size_t left = stream->open_len - stream->open_sent;
     size_t part = left < room(out) ? left : room(out);
     memcpy(out->bytes + out->len, stream->open_frame + stream->open_sent, part);
@@ -145,6 +147,31 @@ static bool emit_open(DinvRelayStream *stream, Output *out) {
     dinv_relay_heap_free(&mux->heap, stream->open_frame, stream->open_len);
     stream->open_frame = NULL;
     stream->pending &= (uint8_t)~DINV_RELAY_PENDING_OPEN;
+    return true;
+}
+
+/* What the window of a stream may grow by: to the double, as long as its reader takes all that
+ * comes. Each CREDIT costs the peer an interruption, which a large window makes rare. */
+static uint32_t growth(const DinvRelayStream *stream) {
+    const DinvRelayMux *mux = stream->mux;
+    if (stream->input.len > 0 || stream->window >= mux->limits.window_max) {
+        return 0;
+    }
+    uint32_t most = mux->limits.window_max - stream->window;
+    uint32_t left = mux->limits.window_more - mux->window_more;
+    most = left < most ? left : most;
+    return stream->window < most ? stream->window : most;
+}
+
+static bool emit_credit(DinvRelayStream *stream, Output *out) {
+    uint32_t more = growth(stream);
+    if (!put_frame_u32(out, DINV_RELAY_FRAME_CREDIT, stream->id, stream->consumed + more)) {
+        return false;
+    }
+    stream->receive_credit += stream->consumed + more;
+    stream->consumed = 0;
+    stream->window += more;
+    stream->mux->window_more += more;
     return true;
 }
 
@@ -165,36 +192,46 @@ static bool emit_control(DinvRelayStream *stream, Output *out) {
         }
         stream->pending &= (uint8_t)~DINV_RELAY_PENDING_REFUSED;
     }
-    if (dinv_relay_stream_credit_is_due(stream)) {
-        if (!put_frame_u32(out, DINV_RELAY_FRAME_CREDIT, stream->id, stream->consumed)) {
-            return false;
-        }
-        stream->receive_credit += stream->consumed;
-        stream->consumed = 0;
+    return !dinv_relay_stream_credit_is_due(stream) || emit_credit(stream, out);
+}
+
+static bool gather_data(DinvRelayStream *stream, Output *out, uint32_t len) {
+    if (room(out) < DINV_RELAY_HEADER_SIZE + len) {
+        return false;
     }
+    dinv_relay_header_encode(out->bytes + out->len, DINV_RELAY_FRAME_DATA, len, stream->id);
+    out->len += DINV_RELAY_HEADER_SIZE;
+    out->len +=
+        dinv_relay_queue_take(&stream->output, &stream->mux->heap, out->bytes + out->len, len);
     return true;
 }
 
-/* At most one DATA frame, and FIN or RESET behind the last one. False when the buffer is full. */
+/* The first chunk, or the first `most` bytes of it, is to leave behind what was gathered. False
+ * when out of memory: then it is tried again with the next peek. */
+static bool detach_data(DinvRelayStream *stream, size_t most) {
+    DinvRelayMux *mux = stream->mux;
+    size_t len;
+    mux->leaving = dinv_relay_queue_detach(&stream->output, &mux->heap, most);
+    if (mux->leaving == NULL) {
+        return false;
+    }
+    uint8_t *header = dinv_relay_chunk_headroom(mux->leaving, &len);
+    dinv_relay_header_encode(header, DINV_RELAY_FRAME_DATA, (uint32_t)len, stream->id);
+    return true;
+}
+
+/* At most one DATA frame, and FIN behind the last one. False when there is no room. */
 static bool emit_data(DinvRelayStream *stream, Output *out) {
-    uint32_t want = stream->mux->limits.max_payload;
-    want = stream->output.len < want ? (uint32_t)stream->output.len : want;
-    want = stream->send_credit < want ? stream->send_credit : want;
-    if (want > 0) {
-        uint32_t least = want < SMALLEST_CUT ? want : SMALLEST_CUT;
-        least = out->len == 0 ? 1 : least;
-        if (room(out) < DINV_RELAY_HEADER_SIZE + least) {
+    size_t len = dinv_relay_stream_next_len(stream);
+    bool gathers = len <= GATHER_MOST;
+    if (len > 0) {
+        if (gathers ? !gather_data(stream, out, (uint32_t)len) : !detach_data(stream, len)) {
             return false;
         }
-        size_t fits = room(out) - DINV_RELAY_HEADER_SIZE;
-        uint32_t len = want < fits ? want : (uint32_t)fits;
-        dinv_relay_header_encode(out->bytes + out->len, DINV_RELAY_FRAME_DATA, len, stream->id);
-        out->len += DINV_RELAY_HEADER_SIZE;
-        out->len +=
-            dinv_relay_queue_take(&stream->output, &stream->mux->heap, out->bytes + out->len, len);
-        stream->send_credit -= len;
+        stream->send_credit -= (uint32_t)len;
     }
-    if (stream->output.len == 0 && (stream->pending & DINV_RELAY_PENDING_FIN) != 0) {
+    /* FIN would overtake a chunk: it has the next turn. */
+    if (gathers && stream->output.len == 0 && (stream->pending & DINV_RELAY_PENDING_FIN) != 0) {
         if (!put_frame(out, DINV_RELAY_FRAME_FIN, stream->id)) {
             return false;
         }
@@ -256,23 +293,31 @@ static bool take_turn(DinvRelayStream *stream, Output *out) {
     return done;
 }
 
+static bool holds_output(const DinvRelayMux *mux) {
+    return mux->gathered_start < mux->gathered_end || mux->leaving != NULL;
+}
+
 bool dinv_relay_mux_has_output(const DinvRelayMux *mux) {
     if (mux->session == DINV_RELAY_SESSION_DEAD) {
         return false;
     }
-    return mux->padding > 0 || mux->hello_pending ||
+    return holds_output(mux) || mux->padding > 0 || mux->hello_pending ||
            (mux->session == DINV_RELAY_SESSION_CONNECTED &&
             (mux->refusal_count > 0 || mux->first_turn != NULL));
 }
 
-ssize_t dinv_relay_mux_pull(DinvRelayMux *mux, uint8_t *buffer, size_t cap) {
-    if (mux->session == DINV_RELAY_SESSION_DEAD) {
-        return -EPROTO;
+void dinv_relay_output_drop(DinvRelayMux *mux) {
+    mux->gathered_start = mux->gathered_end = 0;
+    if (mux->leaving != NULL) {
+        dinv_relay_chunk_return(&mux->heap, mux->leaving);
+        mux->leaving = NULL;
     }
-    if (cap < PULL_MIN) {
-        return -EINVAL;
-    }
-    Output out = {.bytes = buffer, .cap = cap};
+    mux->left = 0;
+}
+
+/* Puts frames together until the buffer is full, or a chunk leaves as it is. */
+static void gather(DinvRelayMux *mux) {
+    Output out = {.bytes = mux->gathered, .cap = sizeof(mux->gathered)};
     /* An OPEN that has left in part comes first, before a hello too: but a hello that is said
      * because the session ended has forgotten it. */
     bool go = mux->partial == NULL || emit_open(mux->partial, &out);
@@ -281,10 +326,61 @@ ssize_t dinv_relay_mux_pull(DinvRelayMux *mux, uint8_t *buffer, size_t cap) {
     }
     if (mux->session == DINV_RELAY_SESSION_CONNECTED && go && !mux->hello_pending) {
         emit_refusals(mux, &out);
-        while (mux->first_turn != NULL && mux->refusal_count == 0 &&
+        while (mux->first_turn != NULL && mux->refusal_count == 0 && mux->leaving == NULL &&
                take_turn(mux->first_turn, &out)) {
         }
     }
-    mux->bytes_out += out.len;
-    return (ssize_t)out.len;
+    mux->gathered_start = 0;
+    mux->gathered_end = out.len;
+}
+
+ssize_t dinv_relay_mux_peek(DinvRelayMux *mux, const uint8_t **bytes) {
+    if (mux->session == DINV_RELAY_SESSION_DEAD) {
+        return -EPROTO;
+    }
+    if (!holds_output(mux)) {
+        gather(mux);
+    }
+    if (mux->gathered_start < mux->gathered_end) {
+        *bytes = mux->gathered + mux->gathered_start;
+        return (ssize_t)(mux->gathered_end - mux->gathered_start);
+    }
+    if (mux->leaving == NULL) {
+        return 0;
+    }
+    size_t len;
+    *bytes = dinv_relay_chunk_headroom(mux->leaving, &len) + mux->left;
+    return (ssize_t)(DINV_RELAY_HEADROOM + len - mux->left);
+}
+
+void dinv_relay_mux_consume(DinvRelayMux *mux, size_t len) {
+    mux->bytes_out += len;
+    if (mux->gathered_start < mux->gathered_end) {
+        mux->gathered_start += len;
+        return;
+    }
+    size_t payload;
+    (void)dinv_relay_chunk_headroom(mux->leaving, &payload);
+    mux->left += len;
+    if (mux->left == DINV_RELAY_HEADROOM + payload) {
+        dinv_relay_chunk_return(&mux->heap, mux->leaving);
+        mux->leaving = NULL;
+        mux->left = 0;
+    }
+}
+
+ssize_t dinv_relay_mux_pull(DinvRelayMux *mux, uint8_t *buffer, size_t cap) {
+    size_t done = 0;
+    while (done < cap) {
+        const uint8_t *bytes;
+        ssize_t len = dinv_relay_mux_peek(mux, &bytes);
+        if (len <= 0) {
+            return len < 0 && done == 0 ? len : (ssize_t)done;
+        }
+        size_t part = (size_t)len < cap - done ? (size_t)len : cap - done;
+        memcpy(buffer + done, bytes, part);
+        dinv_relay_mux_consume(mux, part);
+        done += part;
+    }
+    return (ssize_t)done;
 }

@@ -26,9 +26,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Largest read at once; on the stack. */
-#define READ_SIZE 65536u
-
 struct DinvRelayPump {
     DinvRelayStream *stream; /* NULL when done */
     int fd;
@@ -72,28 +69,28 @@ static void end_out(DinvRelayPump *pump) {
 }
 
 static void move_in(DinvRelayPump *pump) {
-    uint8_t buffer[READ_SIZE];
     while (pump->in_open) {
-        if (dinv_relay_stream_write(pump->stream, NULL, 0) < 0) {
+        uint8_t *room;
+        ssize_t want = dinv_relay_stream_reserve(pump->stream, &room);
+        if (want == -EAGAIN) {
+            return;
+        }
+        if (want == -ENOMEM) {
+            note_error(pump, ENOMEM);
+            end_in(pump);
+            return;
+        }
+        if (want < 0) {
             /* Nobody reads at the other side: whoever writes here is to hear of it. */
             pump->in_open = false;
             (void)shutdown(pump->fd, SHUT_RD);
             return;
         }
-        size_t room = dinv_relay_stream_writable_bytes(pump->stream);
-        if (room == 0) {
-            return;
-        }
-        size_t want = room < sizeof(buffer) ? room : sizeof(buffer);
-        ssize_t got = read(pump->fd, buffer, want);
+        ssize_t got = read(pump->fd, room, (size_t)want);
         if (got > 0) {
-            if (dinv_relay_stream_write(pump->stream, buffer, (size_t)got) != got) {
-                note_error(pump, ENOMEM); /* what was read is lost: all that is left is to end */
-                end_in(pump);
-                return;
-            }
+            dinv_relay_stream_commit(pump->stream, (size_t)got);
             pump->moved = true;
-            if ((size_t)got < want && !pump->hung_up) {
+            if (got < want && !pump->hung_up) {
                 return; /* drained; the poll says when there is more */
             }
         } else if (got == 0) {

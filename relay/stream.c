@@ -50,7 +50,8 @@ DinvRelayStream *dinv_relay_stream_new(DinvRelayMux *mux, DinvRelayState state, 
     }
     stream->mux = mux;
     stream->state = state;
-    stream->receive_credit = mux->limits.window;
+    stream->window = mux->limits.window;
+    stream->receive_credit = stream->window;
     stream->send_credit = mux->peer_window;
     dinv_relay_stream_set_id(stream, id);
     /* At the front: a loop over the streams that is under way does not come by. */
@@ -127,6 +128,7 @@ void dinv_relay_stream_free(DinvRelayStream *stream) {
         stream->next->previous = stream->previous;
     }
     mux->stream_count--;
+    mux->window_more -= stream->window - mux->limits.window;
     dinv_relay_heap_free(&mux->heap, stream, sizeof(*stream));
 }
 
@@ -213,10 +215,22 @@ void dinv_relay_stream_notify(DinvRelayStream *stream, DinvRelayNotify notify, i
 }
 
 bool dinv_relay_stream_credit_is_due(const DinvRelayStream *stream) {
-    uint32_t enough = stream->mux->limits.window / 4;
+    uint32_t enough = stream->window / 4;
     return (stream->state == DINV_RELAY_STATE_OPEN ||
             stream->state == DINV_RELAY_STATE_FINISHED_LOCAL) &&
            stream->consumed >= (enough > 0 ? enough : 1);
+}
+
+size_t dinv_relay_stream_next_len(const DinvRelayStream *stream) {
+    const DinvRelayMux *mux = stream->mux;
+    size_t len = dinv_relay_queue_first_len(&stream->output);
+    len = len < mux->limits.max_payload ? len : mux->limits.max_payload;
+    if (stream->send_credit >= len) {
+        return len;
+    }
+    /* Credit comes in large pieces: wait for the next one rather than to cut a frame, unless the
+     * whole window would not do. */
+    return stream->send_credit > mux->peer_window / 2 ? stream->send_credit : 0;
 }
 
 bool dinv_relay_stream_has_output(const DinvRelayStream *stream) {
@@ -232,7 +246,8 @@ bool dinv_relay_stream_has_output(const DinvRelayStream *stream) {
     case DINV_RELAY_STATE_FINISHED_BOTH:
     case DINV_RELAY_STATE_LINGERING:
         if (stream->output.len > 0) {
-            return stream->send_credit > 0 || dinv_relay_stream_credit_is_due(stream);
+            return dinv_relay_stream_next_len(stream) > 0 ||
+                   dinv_relay_stream_credit_is_due(stream);
         }
         return (stream->pending & DINV_RELAY_PENDING_FIN) != 0 ||
                dinv_relay_stream_credit_is_due(stream);
@@ -357,6 +372,31 @@ ssize_t dinv_relay_stream_write(DinvRelayStream *stream, const void *bytes, size
                                            len < room ? len : room);
     dinv_relay_stream_update(stream);
     return taken > 0 ? (ssize_t)taken : -ENOMEM;
+}
+
+ssize_t dinv_relay_stream_reserve(DinvRelayStream *stream, uint8_t **bytes) {
+    int error = write_error(stream);
+    if (error != 0) {
+        return error;
+    }
+    size_t room = dinv_relay_stream_writable_bytes(stream);
+    if (room == 0) {
+        stream->wants_writable = true;
+        return -EAGAIN;
+    }
+    size_t len = dinv_relay_queue_reserve(&stream->output, &stream->mux->heap, bytes);
+    if (len == 0) {
+        return -ENOMEM;
+    }
+    return (ssize_t)(len < room ? len : room);
+}
+
+void dinv_relay_stream_commit(DinvRelayStream *stream, size_t len) {
+    dinv_relay_queue_commit(&stream->output, &stream->mux->heap, len);
+    if (dinv_relay_stream_writable_bytes(stream) == 0) {
+        stream->wants_writable = true;
+    }
+    dinv_relay_stream_update(stream);
 }
 
 void dinv_relay_stream_finish(DinvRelayStream *stream) {

@@ -20,7 +20,7 @@
 #include "relay/mux.h"
 #include "tests/bench/relay-work.h"
 
-enum { PULLS_A_ROUND = 16 };
+enum { WRITES_A_ROUND = 32 };
 
 static uint8_t zeros[BENCH_GUEST_BUFFER];
 
@@ -118,9 +118,6 @@ typedef struct {
     DinvRelayMux *mux;
     DinvPort *port;
     DinvTimer *flush;
-    size_t output_start;
-    size_t output_len;
-    uint8_t output[BENCH_GUEST_BUFFER];
 } Relay;
 
 typedef struct {
@@ -149,14 +146,17 @@ static void sink_go_on(Service *service, DinvRelayStream *stream) {
     }
 }
 
+/* Like the writer to the raw port it does not make its bytes: what is in the memory goes. */
 static void source_go_on(Service *service, DinvRelayStream *stream) {
     while (service->number > 0) {
-        size_t part = service->number < sizeof zeros ? (size_t)service->number : sizeof zeros;
-        ssize_t written = dinv_relay_stream_write(stream, zeros, part);
-        if (written <= 0) {
+        uint8_t *bytes;
+        ssize_t room = dinv_relay_stream_reserve(stream, &bytes);
+        if (room <= 0) {
             return;
         }
-        service->number -= (uint64_t)written;
+        size_t part = service->number < (uint64_t)room ? (size_t)service->number : (size_t)room;
+        dinv_relay_stream_commit(stream, part);
+        service->number -= part;
     }
     dinv_relay_stream_finish(stream);
     const uint8_t *bytes;
@@ -201,39 +201,22 @@ static void incoming(void *user, DinvRelayStream *stream, const char *name, cons
     }
 }
 
-/* Whether all of the buffer went. */
-static bool write_output(Relay *relay) {
-    while (relay->output_start < relay->output_len) {
-        ssize_t written = dinv_port_write(relay->port, relay->output + relay->output_start,
-                                          relay->output_len - relay->output_start);
-        if (written < 0) {
-            return false;
-        }
-        relay->output_start += (size_t)written;
-    }
-    relay->output_start = relay->output_len = 0;
-    return true;
-}
-
 /* As in guest/relay-host.c. */
 static void flush(void *user) {
     Relay *relay = user;
     if (!dinv_port_is_connected(relay->port)) {
         return;
     }
-    for (int turn = 0; turn < PULLS_A_ROUND; turn++) {
-        if (!write_output(relay)) {
+    for (int turn = 0; turn < WRITES_A_ROUND; turn++) {
+        const uint8_t *bytes;
+        ssize_t len = dinv_relay_mux_peek(relay->mux, &bytes);
+        ssize_t written = len > 0 ? dinv_port_write(relay->port, bytes, (size_t)len) : len;
+        if (written <= 0) {
             return;
         }
-        ssize_t pulled = dinv_relay_mux_pull(relay->mux, relay->output, sizeof relay->output);
-        if (pulled <= 0) {
-            return;
-        }
-        relay->output_len = (size_t)pulled;
+        dinv_relay_mux_consume(relay->mux, (size_t)written);
     }
-    if (write_output(relay) && dinv_relay_mux_has_output(relay->mux)) {
-        dinv_timer_set(relay->flush, 0);
-    }
+    dinv_timer_set(relay->flush, 0);
 }
 
 static void has_output(Relay *relay) {

@@ -21,9 +21,6 @@ struct BenchLoad {
     DinvRelayMux *mux;
     unsigned running; /* streams that are not over */
     bool failed;
-    size_t output_start;
-    size_t output_len;
-    uint8_t output[BENCH_HOST_BUFFER];
     uint8_t input[BENCH_HOST_BUFFER];
 };
 
@@ -133,23 +130,17 @@ void bench_load_free(BenchLoad *load) {
 
 /* As in launcher/relay-host.c: writes what there is until the socket is full. Whether it is. */
 static bool flush(BenchLoad *load) {
-    for (;;) {
-        if (load->output_start == load->output_len) {
-            ssize_t pulled = dinv_relay_mux_pull(load->mux, load->output, sizeof load->output);
-            load->output_start = 0;
-            load->output_len = pulled > 0 ? (size_t)pulled : 0;
-        }
-        if (load->output_len == 0) {
-            return false;
-        }
-        ssize_t sent = send(load->fd, load->output + load->output_start,
-                            load->output_len - load->output_start, MSG_NOSIGNAL);
+    const uint8_t *bytes;
+    ssize_t len;
+    while ((len = dinv_relay_mux_peek(load->mux, &bytes)) > 0) {
+        ssize_t sent = send(load->fd, bytes, (size_t)len, MSG_NOSIGNAL);
         if (sent < 0) {
             load->failed |= errno != EAGAIN;
             return true;
         }
-        load->output_start += (size_t)sent;
+        dinv_relay_mux_consume(load->mux, (size_t)sent);
     }
+    return false;
 }
 
 /* One round of the loop. */

@@ -114,7 +114,7 @@ static void check(const User *user) {
     dinv_relay_mux_get_stats(user->mux, &stats);
     for (const DinvRelayStream *stream = user->mux->streams; stream != NULL;
          stream = stream->next) {
-        if (stream->input.len > user->mux->limits.window ||
+        if (stream->input.len > stream->window ||
             stream->output.len > user->mux->limits.send_buffer) {
             abort();
         }

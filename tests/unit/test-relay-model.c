@@ -99,7 +99,8 @@ static void do_read(World *world, Life *life, guint me, gsize most) {
     Half *other = &life->half[!me];
     const uint8_t *bytes;
     ssize_t len = dinv_relay_stream_peek(half->stream, &bytes);
-    g_assert_cmpuint(half->stream->input.len, <=, world->limits.window);
+    g_assert_cmpuint(half->stream->input.len, <=, half->stream->window);
+    g_assert_cmpuint(half->stream->window, <=, world->limits.window_max);
     if (len > 0) {
         gsize take = MIN((gsize)len, most);
         for (gsize i = 0; i < take && !session_ended(world, life); i++) {
@@ -293,7 +294,9 @@ static gsize transport(World *world, guint from) {
 static void restart_one(World *world, guint me) {
     world->session++;
     world->restarts++;
-    world->partial_open_cut = world->partial_open_cut || world->side[me].mux->partial != NULL;
+    const DinvRelayMux *mux = world->side[me].mux;
+    world->partial_open_cut =
+        world->partial_open_cut || mux->partial != NULL || mux->gathered_start < mux->gathered_end;
     dinv_relay_mux_restart(world->side[me].mux, g_rand_int(world->rand));
 }
 
@@ -370,7 +373,9 @@ static void run(guint32 seed, guint steps, gboolean with_restarts, World *totals
         .window = 1 + below(&world, below(&world, 2) ? 20 : 3000),
         .send_buffer = 1 + below(&world, 1000),
         .max_payload = 1 + below(&world, 500),
+        .window_more = 1 + below(&world, 5000),
     };
+    world.limits.window_max = world.limits.window + below(&world, 4000);
     for (guint me = 0; me < 2; me++) {
         world.side[me] = (Side){
             .world = &world,

@@ -5,6 +5,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "relay/mux-internal.h"
 #include "tests/unit/relay-pair.h"
 
 static void test_open_accept_close(void) {
@@ -159,7 +160,7 @@ static gsize fill(DinvRelayStream *stream) {
 }
 
 static void test_credit(void) {
-    static const DinvRelayLimits limits = {.window = 1000, .send_buffer = 600, .max_payload = 70};
+    static const DinvRelayLimits limits = {.window = 1000, .send_buffer = 600, .max_payload = 50};
     RelayPair pair;
     relay_pair_init(&pair, &limits);
     pair.guest.consume = FALSE;
@@ -206,6 +207,151 @@ static void test_credit(void) {
     relay_pair_clear(&pair);
 }
 
+/* A frame is not cut for want of credit, unless the whole window would not do for it. */
+static void test_uncut(void) {
+    static const DinvRelayLimits limits = {.window = 1000, .send_buffer = 2000, .max_payload = 300};
+    static const struct {
+        guint32 window;
+        gsize sent; /* before the peer reads */
+    } cases[] = {{1000, 900}, {600, 600}, {500, 300}, {299, 299}, {10, 10}, {1, 1}};
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        DinvRelayLimits case_limits = limits;
+        case_limits.window = cases[i].window;
+        RelayPair pair;
+        relay_pair_init(&pair, &case_limits);
+        pair.guest.consume = FALSE;
+        DinvRelayStream *stream = relay_open(&pair.launcher, "s");
+        g_assert_cmpuint(fill(stream), ==, 2000);
+        relay_pair_settle(&pair, 65536);
+        g_assert_cmpuint(dinv_relay_stream_writable_bytes(stream), ==, cases[i].sent);
+        /* All of it comes as it is read. */
+        DinvRelayStream *theirs = relay_side_stream(&pair.guest, 0);
+        const uint8_t *bytes;
+        ssize_t len;
+        gsize got = 0;
+        while ((len = dinv_relay_stream_peek(theirs, &bytes)) > 0) {
+            dinv_relay_stream_consume(theirs, (gsize)len);
+            got += (gsize)len;
+            relay_pair_settle(&pair, 65536);
+        }
+        g_assert_cmpuint(got, ==, 2000);
+        dinv_relay_stream_close(stream, 0);
+        dinv_relay_stream_close(theirs, 0);
+        relay_pair_settle(&pair, 65536);
+        relay_pair_clear(&pair);
+    }
+}
+
+/* The window of a reader who takes all that comes grows, up to its limit and that of all together;
+ * that of a slow one does not, and the growth comes back with the stream. */
+static void test_window_grows(void) {
+    static const DinvRelayLimits limits = {
+        .window = 1000, .send_buffer = 5000, .window_max = 4000, .window_more = 4500};
+    RelayPair pair;
+    relay_pair_init(&pair, &limits);
+    DinvRelayStream *streams[3];
+    for (guint i = 0; i < 3; i++) {
+        streams[i] = relay_open(&pair.launcher, "s");
+        relay_pair_settle(&pair, 65536);
+        for (guint j = 0; j < 10; j++) {
+            (void)fill(streams[i]);
+            relay_pair_settle(&pair, 65536);
+        }
+    }
+    static const guint expected[] = {4000, 2500, 1000};
+    for (guint i = 0; i < 3; i++) {
+        g_assert_cmpuint(relay_side_stream(&pair.guest, i)->window, ==, expected[i]);
+    }
+    pair.guest.consume = FALSE;
+    (void)fill(streams[0]);
+    relay_pair_settle(&pair, 65536);
+    (void)fill(streams[0]);
+    relay_pair_settle(&pair, 65536);
+    g_assert_cmpuint(relay_side_stream(&pair.guest, 0)->input.len, <=, 4000);
+    for (guint i = 0; i < 3; i++) {
+        dinv_relay_stream_close(streams[i], 0);
+        relay_pair_settle(&pair, 65536);
+        dinv_relay_stream_close(relay_side_stream(&pair.guest, i), 0);
+    }
+    relay_pair_settle(&pair, 65536);
+    g_assert_cmpuint(pair.guest.mux->window_more, ==, 0);
+    relay_pair_clear(&pair);
+}
+
+/* What is put into reserved room arrives; room that is not used is not lost. */
+static void test_reserve(void) {
+    RelayPair pair;
+    relay_pair_init(&pair, NULL);
+    pair.guest.consume = FALSE;
+    DinvRelayStream *stream = relay_open(&pair.launcher, "s");
+    gsize before = relay_memory(&pair.launcher);
+    uint8_t *room;
+    g_assert_cmpint(dinv_relay_stream_reserve(stream, &room), ==, DINV_RELAY_CHUNK_SIZE);
+    dinv_relay_stream_commit(stream, 0);
+    gsize written = 0;
+    ssize_t len;
+    for (gsize step = 1; (len = dinv_relay_stream_reserve(stream, &room)) > 0; step = 3 * step) {
+        gsize part = MIN(step, (gsize)len);
+        for (gsize i = 0; i < part; i++) {
+            room[i] = (uint8_t)((written + i) % 251);
+        }
+        dinv_relay_stream_commit(stream, part);
+        written += part;
+    }
+    g_assert_cmpint(len, ==, -EAGAIN);
+    g_assert_cmpuint(written, ==, 2 * DINV_RELAY_CHUNK_SIZE);
+    g_assert_cmpuint(relay_memory(&pair.launcher) - before, <=, 5 * DINV_RELAY_CHUNK_SIZE);
+    relay_pair_settle(&pair, 1000);
+    g_assert_nonnull(strstr(pair.launcher.log->str, "writable"));
+    dinv_relay_stream_finish(stream);
+    g_assert_cmpint(dinv_relay_stream_reserve(stream, &room), ==, -EPIPE);
+    relay_pair_settle(&pair, 1000);
+    DinvRelayStream *theirs = relay_side_stream(&pair.guest, 0);
+    const uint8_t *bytes;
+    gsize got = 0;
+    while ((len = dinv_relay_stream_peek(theirs, &bytes)) > 0) {
+        for (gsize i = 0; i < (gsize)len; i++) {
+            g_assert_cmpuint(bytes[i], ==, (got + i) % 251);
+        }
+        dinv_relay_stream_consume(theirs, (gsize)len);
+        got += (gsize)len;
+    }
+    g_assert_cmpint(len, ==, 0);
+    g_assert_cmpuint(got, ==, written);
+    dinv_relay_stream_close(stream, 0);
+    dinv_relay_stream_close(theirs, 0);
+    relay_pair_settle(&pair, 1000);
+    relay_pair_clear(&pair);
+}
+
+/* Frames of full chunks lie ready to be written, and a stream that breaks in the middle of one does
+ * not cut it off. */
+static void test_leaves_uncopied(void) {
+    RelayPair pair;
+    relay_pair_init(&pair, NULL);
+    DinvRelayStream *stream = relay_open(&pair.launcher, "s");
+    relay_pair_settle(&pair, 65536);
+    uint8_t *room;
+    const uint8_t *frame;
+    ssize_t len = dinv_relay_stream_reserve(stream, &room);
+    memset(room, 'x', (gsize)len);
+    dinv_relay_stream_commit(stream, (gsize)len);
+    g_assert_cmpint(dinv_relay_mux_peek(pair.launcher.mux, &frame), ==, 32768);
+    g_assert_true(frame + DINV_RELAY_HEADER_SIZE == room);
+    g_autofree uint8_t *whole = g_memdup2(frame, 32768);
+    dinv_relay_mux_consume(pair.launcher.mux, 1000);
+    g_assert_cmpint(dinv_relay_mux_feed(pair.guest.mux, whole, 1000), ==, 0);
+    dinv_relay_stream_close(stream, 0); /* resets it */
+    g_assert_cmpint(dinv_relay_mux_peek(pair.launcher.mux, &frame), ==, 32768 - 1000);
+    g_assert_cmpint(memcmp(frame, whole + 1000, 32768 - 1000), ==, 0);
+    dinv_relay_mux_consume(pair.launcher.mux, 32768 - 1000);
+    g_assert_cmpint(dinv_relay_mux_feed(pair.guest.mux, whole + 1000, 32768 - 1000), ==, 0);
+    relay_pair_settle(&pair, 65536);
+    g_assert_nonnull(strstr(pair.guest.log->str, "reset"));
+    dinv_relay_stream_close(relay_side_stream(&pair.guest, 0), 0);
+    relay_pair_clear(&pair);
+}
+
 /* The smallest of everything still moves. */
 static void test_tiny_limits(void) {
     RelayPair pair;
@@ -240,9 +386,9 @@ static GArray *pull_order(DinvRelayMux *mux, gsize cap, gsize *total) {
     return order;
 }
 
-/* Streams take turns of max_payload bytes, and a pull fills its buffer. */
+/* Streams take turns of max_payload bytes. */
 static void test_turns(void) {
-    static const DinvRelayLimits limits = {.max_payload = 8192};
+    static const DinvRelayLimits limits = {.send_buffer = 65536, .max_payload = 8192};
     RelayPair pair;
     relay_pair_init(&pair, &limits);
     DinvRelayStream *streams[4];
@@ -254,13 +400,14 @@ static void test_turns(void) {
         g_assert_cmpuint(fill(streams[i]), ==, 65536);
     }
     gsize total;
-    g_autoptr(GArray) order = pull_order(pair.launcher.mux, 65536, &total);
-    g_assert_cmpuint(total, ==, 65536);
+    const gsize cap = (gsize)8 * (DINV_RELAY_HEADER_SIZE + 8192);
+    g_autoptr(GArray) order = pull_order(pair.launcher.mux, cap, &total);
+    g_assert_cmpuint(total, ==, cap);
     g_assert_cmpuint(order->len, ==, 8);
     for (guint i = 0; i < order->len; i++) {
         const DinvRelayHeader *header = &g_array_index(order, DinvRelayHeader, i);
         g_assert_cmpuint(header->stream, ==, 2 + 2 * (i % 4));
-        g_assert_cmpuint(header->length, ==, i < 7 ? 8192 : 8192 - 8 * DINV_RELAY_HEADER_SIZE);
+        g_assert_cmpuint(header->length, ==, 8192);
     }
     for (guint i = 0; i < 4; i++) {
         dinv_relay_stream_close(streams[i], 0);
@@ -321,7 +468,7 @@ static void test_one_never_read(void) {
         g_assert_cmpuint(got[i], ==, CROWD_SIZE);
     }
     /* The one stands with its window and its send buffer full. */
-    g_assert_cmpuint(sent[0], ==, 262144 + 65536);
+    g_assert_cmpuint(sent[0], ==, (8 + 2) * DINV_RELAY_CHUNK_SIZE);
     g_test_message("at most %zu KiB at one end", most / 1024);
     /* Send buffers of all, the window of the one, and what one pull may bring to the others. */
     g_assert_cmpuint(most, <, CROWD * (65536 + 65536) + (4u << 20));
@@ -460,11 +607,18 @@ static void test_close_while_opening(void) {
     relay_pair_clear(&pair);
 }
 
-static void test_pull_cap(void) {
+/* A byte at a time is as good. */
+static void test_pull_one_byte(void) {
     RelayPair pair;
     relay_pair_init(&pair, NULL);
-    uint8_t small[63];
-    g_assert_cmpint(dinv_relay_mux_pull(pair.launcher.mux, small, sizeof(small)), ==, -EINVAL);
+    DinvRelayStream *stream = relay_open(&pair.launcher, "s");
+    static const uint8_t bytes[40000];
+    g_assert_cmpint(dinv_relay_stream_write(stream, bytes, sizeof bytes), ==, sizeof bytes);
+    relay_pair_settle(&pair, 1);
+    g_assert_cmpuint(pair.guest.received, ==, sizeof bytes);
+    dinv_relay_stream_close(stream, 0);
+    relay_pair_settle(&pair, 1);
+    dinv_relay_stream_close(relay_side_stream(&pair.guest, 0), 0);
     relay_pair_clear(&pair);
 }
 
@@ -543,6 +697,10 @@ int main(int argc, char **argv) {
     g_test_add_func("/relay/mux/no-services", test_no_services);
     g_test_add_func("/relay/mux/max-streams", test_max_streams);
     g_test_add_func("/relay/mux/credit", test_credit);
+    g_test_add_func("/relay/mux/uncut", test_uncut);
+    g_test_add_func("/relay/mux/window-grows", test_window_grows);
+    g_test_add_func("/relay/mux/reserve", test_reserve);
+    g_test_add_func("/relay/mux/leaves-uncopied", test_leaves_uncopied);
     g_test_add_func("/relay/mux/tiny-limits", test_tiny_limits);
     g_test_add_func("/relay/mux/turns", test_turns);
     g_test_add_func("/relay/mux/one-never-read", test_one_never_read);
@@ -551,7 +709,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/relay/mux/close-after-finish", test_close_after_finish);
     g_test_add_func("/relay/mux/crossing-closes", test_crossing_closes);
     g_test_add_func("/relay/mux/close-while-opening", test_close_while_opening);
-    g_test_add_func("/relay/mux/pull-cap", test_pull_cap);
+    g_test_add_func("/relay/mux/pull-one-byte", test_pull_one_byte);
     g_test_add_data_func("/relay/mux/lent-bytes", GINT_TO_POINTER(FALSE), test_lent_bytes);
     g_test_add_data_func("/relay/mux/lent-bytes-and-close", GINT_TO_POINTER(TRUE), test_lent_bytes);
     return g_test_run();

@@ -263,7 +263,7 @@ static const struct {
     {"credit on a closed stream", 12, FRAME(DINV_RELAY_FRAME_CREDIT, 4, 3, 0, 0, 0, 1), 0},
     {"reset on a closed stream", 12, FRAME(DINV_RELAY_FRAME_RESET, 4, 3, 0, 0, 0, 1), 0},
     {"credit of 0", 12, FRAME(DINV_RELAY_FRAME_CREDIT, 4, 1, 0, 0, 0, 0), -EPROTO},
-    {"credit above the window", 12, FRAME(DINV_RELAY_FRAME_CREDIT, 4, 1, 0, 0, 0, 1), -EPROTO},
+    {"credit above the largest", 12, FRAME(DINV_RELAY_FRAME_CREDIT, 4, 1, 0x40, 0, 0, 0), -EPROTO},
     {"credit with a wrong length", 11, FRAME(DINV_RELAY_FRAME_CREDIT, 3, 1, 0, 0, 0), -EPROTO},
     {"fin with a payload", 9, FRAME(DINV_RELAY_FRAME_FIN, 1, 1, 0), -EPROTO},
     {"an open of the wrong parity", 10, FRAME(DINV_RELAY_FRAME_OPEN, 2, 6, 1, 's'), -EPROTO},
