@@ -69,7 +69,13 @@ static void check_memory(const DinvPreflightHost *host, const DinvConfig *config
     bound = limits.memory_limit != 0 ? limits.memory_limit : limits.memory_total;
     headroom = limits.memory_limit != 0 ? dinv_limits_headroom(limits.memory_limit) : 0;
     what = limits.memory_limit != 0 ? "the container's memory limit" : "the machine's memory";
-    if (bound != 0 && config->memory_bytes + headroom > bound) {
+    if (limits.memory_limit != 0 && limits.memory_limit < DINV_MEMORY_MINIMUM) {
+        dinv_preflight_add(result, "memory", DINV_CHECK_FAILED,
+                           g_strdup_printf("the container's memory limit is %" G_GUINT64_FORMAT
+                                           " MiB, too small for any guest",
+                                           bound >> 20),
+                           g_strdup("give the container 512 MiB or more (docker run --memory)"));
+    } else if (bound != 0 && config->memory_bytes + headroom > bound) {
         dinv_preflight_add(
             result, "memory", DINV_CHECK_WARNING,
             g_strdup_printf("the guest may take %s, but %s is %" G_GUINT64_FORMAT

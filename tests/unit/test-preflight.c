@@ -340,6 +340,8 @@ static void test_memory(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config->memory_bytes = 832 * MEBI; /* the default for that limit */
     g_assert_true(run(fixture));
     g_assert_nonnull(find_line(fixture, "memory", DINV_CHECK_OK));
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/memory.max", "67108864\n");
+    assert_failed(fixture, "memory", "limit is 64 MiB, too small");
 }
 
 static void test_mounts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
