@@ -5,7 +5,8 @@
 #
 #   make              build the programs
 #   make run          boot a microVM, run a hello container in it, stay up until Ctrl-C
-#   make image        build the guest's kernel (once, about 15 CPU-minutes) and rootfs
+#   make image        build the container image IMAGE, with the Docker engine of DOCKER_HOST
+#   make images       build what it boots: the guest's kernel (once, about 15 CPU-minutes) and rootfs
 #   make test         all tests but the long ones          make soak    the long ones
 #   make bench        measure                              make fuzz    FUZZ_SECONDS each
 #   make format       format the C sources                 make check   check-format, tidy, shellcheck
@@ -15,11 +16,14 @@
 # BUILD: the build directory; with endings (-asan, -clang, -fuzz) also those of other builds.
 # BASE: auto, alpine, debian or a tar (images/rootfs/base --help).
 # KERNEL_SOURCE: release, newest or a version (images/kernel/build --help).
+# IMAGE: name of the container image; PLUGINS=no leaves docker buildx and compose out of it.
 # All variables reach the recipes through the environment, so that paths may contain spaces.
 
 export BUILD ?= build
 export BASE ?= auto
 export KERNEL_SOURCE ?= release
+export IMAGE ?= dinv
+export PLUGINS ?= yes
 export PREFIX ?= /usr
 export DESTDIR ?=
 export FUZZ_SECONDS ?= 60
@@ -48,14 +52,18 @@ test-dependencies:
 setup: dependencies
 	@[[ -e $$BUILD/build.ninja ]] || meson setup --prefix "$$PREFIX" $(MESON_OPTIONS) "$$BUILD"
 
-image images: all
+images: all
 	@images/assemble "$$BUILD" --base "$$BASE" --source "$$KERNEL_SOURCE"
+
+image: images
+	@images/container/build "$$BUILD" --tag "$$IMAGE" --base "$$BASE" --source "$$KERNEL_SOURCE" \
+	    $$([[ $$PLUGINS != no ]] || echo --without-plugins)
 
 run: images
 	@tests/demo/run "$$BUILD"
 
 test: test-dependencies images
-	@tests/run-suites "$$BUILD" unit fuzz unit-asan integration
+	@tests/run-suites "$$BUILD" unit fuzz unit-asan integration container
 
 soak: test-dependencies images
 	@tests/run-suites "$$BUILD" soak
