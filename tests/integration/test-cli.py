@@ -239,7 +239,7 @@ def health_of_a_stopped_guest(machine):
 def after_the_stop(machine):
     equal(machine.stop(), 0, 'exit status')
     one_sentence(machine.verb('health'), 1)
-    contains(machine.verb('logs', 'console').expect(0).out, 'Power down', 'the console, kept')
+    contains(machine.verb('logs', 'console').expect(0).out, 'farewell -> off', 'the console, kept')
     machine.expect_nothing_left()
 
 
