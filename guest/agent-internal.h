@@ -7,6 +7,7 @@
 #include "guest/control.h"
 #include "guest/engine.h"
 #include "guest/power.h"
+#include "guest/publish.h"
 #include "guest/relay-host.h"
 #include "guest/shutdown.h"
 
@@ -23,6 +24,7 @@ typedef struct {
     uint64_t find_deadline_ms;
     DinvControl *control; /* NULL until the port was found, like the next */
     DinvRelayHost *relay;
+    DinvPublish *publish;
     DinvPowerButton *button;   /* NULL: no such key */
     DinvEngineLog *engine_log; /* NULL: could not be made */
     DinvEngine *engine;

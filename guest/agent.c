@@ -20,6 +20,7 @@
 #include "guest/files.h"
 #include "guest/log.h"
 #include "guest/mounts.h"
+#include "guest/port-proxy.h"
 #include "guest/port.h"
 
 enum {
@@ -140,6 +141,16 @@ static void engine_stopped(void *user) {
     (void)user; /* the collecting of children reports to the shutdown as well */
 }
 
+static int send_publish_request(void *user, const char *verb, struct json_object *fields,
+                                DinvControlAnswer answer, void *answer_user) {
+    DinvAgent *agent = user;
+    if (agent->control == NULL) {
+        json_object_put(fields);
+        return -ENOTCONN;
+    }
+    return dinv_control_request(agent->control, verb, fields, answer, answer_user);
+}
+
 static int make_engine(DinvAgent *agent) {
     static char *const command[] = {
         "dockerd",
@@ -147,8 +158,7 @@ static int make_engine(DinvAgent *agent) {
         "--data-root=/var/lib/docker",
         "--exec-root=/run/docker",
         "--pidfile=/run/docker.pid",
-        /* The image has no such program; published ports are DNAT's alone. */
-        "--userland-proxy=false",
+        "--userland-proxy-path=/sbin/" DINV_PORT_PROXY_NAME,
         NULL,
     };
     static const DinvEnginePlan plan = {
@@ -166,6 +176,11 @@ static int make_engine(DinvAgent *agent) {
     }
     agent->engine_log = dinv_engine_log_new(RUN_DIRECTORY "/dockerd.log", ENGINE_LOG_SIZE);
     if (agent->engine_log == NULL) {
+        return -errno;
+    }
+    agent->publish =
+        dinv_publish_new(agent->loop, DINV_PORT_PROXY_SOCKET, send_publish_request, agent);
+    if (agent->publish == NULL) {
         return -errno;
     }
     agent->engine = dinv_engine_new(agent->loop, agent->engine_log, &plan, &callbacks, agent);

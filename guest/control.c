@@ -16,6 +16,14 @@ typedef struct {
     size_t cap;
 } Buffer;
 
+typedef struct PendingRequest PendingRequest;
+struct PendingRequest {
+    PendingRequest *next;
+    int64_t id;
+    DinvControlAnswer answer;
+    void *user;
+};
+
 struct DinvControl {
     DinvPort *port;
     DinvControlCallbacks callbacks;
@@ -25,6 +33,8 @@ struct DinvControl {
     Buffer output;
     size_t output_sent; /* bytes at the front of `output` that the port has taken */
     bool overflowed;
+    PendingRequest *requests; /* of ours, not answered yet */
+    int64_t last_id;
 };
 
 static bool buffer_append(Buffer *buffer, const void *bytes, size_t len) {
@@ -67,14 +77,15 @@ static void flush(DinvControl *control) {
     control->output_sent = 0;
 }
 
-/* Takes `object` over. */
-static void send_object(DinvControl *control, struct json_object *object) {
+/* Takes `object` over. Whether it will be sent. */
+static bool send_object(DinvControl *control, struct json_object *object) {
     size_t len = 0;
     const char *text =
         object == NULL ? NULL
                        : json_object_to_json_string_length(
                              object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
     Buffer *output = &control->output;
+    bool queued = false;
     if (text == NULL) {
         dinv_log_error("out of memory for a control message");
     } else if (!dinv_port_is_connected(control->port)) {
@@ -91,12 +102,14 @@ static void send_object(DinvControl *control, struct json_object *object) {
             control->output_sent = 0;
         }
         size_t before = output->len;
-        if (!buffer_append(output, text, len) || !buffer_append(output, "\n", 1)) {
+        queued = buffer_append(output, text, len) && buffer_append(output, "\n", 1);
+        if (!queued) {
             output->len = before;
         }
         flush(control);
     }
     json_object_put(object);
+    return queued;
 }
 
 static void copy_fields(struct json_object *to, struct json_object *from) {
@@ -113,7 +126,7 @@ void dinv_control_send_event(DinvControl *control, const char *name, struct json
     struct json_object *object = json_object_new_object();
     json_object_object_add(object, "event", json_object_new_string(name));
     copy_fields(object, fields);
-    send_object(control, object);
+    (void)send_object(control, object);
 }
 
 void dinv_control_reply(DinvControl *control, int64_t id, struct json_object *results) {
@@ -121,21 +134,81 @@ void dinv_control_reply(DinvControl *control, int64_t id, struct json_object *re
     json_object_object_add(object, "reply", json_object_new_int64(id));
     json_object_object_add(object, "ok", json_object_new_boolean(true));
     copy_fields(object, results);
-    send_object(control, object);
+    (void)send_object(control, object);
 }
 
 void dinv_control_reply_error(DinvControl *control, int64_t id, const char *text) {
     struct json_object *object = json_object_new_object();
     json_object_object_add(object, "reply", json_object_new_int64(id));
     json_object_object_add(object, "error", json_object_new_string(text));
-    send_object(control, object);
+    (void)send_object(control, object);
+}
+
+int dinv_control_request(DinvControl *control, const char *verb, struct json_object *fields,
+                         DinvControlAnswer answer, void *user) {
+    PendingRequest *request = calloc(1, sizeof *request);
+    if (request == NULL || !dinv_port_is_connected(control->port)) {
+        json_object_put(fields);
+        free(request);
+        return -ENOTCONN;
+    }
+    *request = (PendingRequest){
+        .next = control->requests, .id = ++control->last_id, .answer = answer, .user = user};
+    struct json_object *object = json_object_new_object();
+    json_object_object_add(object, "id", json_object_new_int64(request->id));
+    json_object_object_add(object, "verb", json_object_new_string(verb));
+    copy_fields(object, fields);
+    if (!send_object(control, object)) {
+        free(request);
+        return -ENOBUFS;
+    }
+    control->requests = request;
+    return 0;
+}
+
+static void complete(PendingRequest *request, const char *error) {
+    request->answer(request->user, error);
+    free(request);
+}
+
+static void handle_reply(DinvControl *control, const DinvMessage *message) {
+    for (PendingRequest **link = &control->requests; *link != NULL; link = &(*link)->next) {
+        PendingRequest *request = *link;
+        if (request->id != message->reply) {
+            continue;
+        }
+        struct json_object *value;
+        const char *error = "the launcher did not say yes";
+        if (json_object_object_get_ex(message->body, "error", &value) &&
+            json_object_is_type(value, json_type_string)) {
+            error = json_object_get_string(value);
+        } else if (json_object_object_get_ex(message->body, "ok", &value) &&
+                   json_object_get_boolean(value)) {
+            error = NULL;
+        }
+        *link = request->next;
+        complete(request, error);
+        return;
+    }
+}
+
+static void fail_requests(DinvControl *control) {
+    while (control->requests != NULL) {
+        PendingRequest *request = control->requests;
+        control->requests = request->next;
+        complete(request, "the launcher has gone");
+    }
 }
 
 static void handle_line(DinvControl *control, const char *line, size_t len) {
     DinvMessage message;
     const char *reason = "";
     if (dinv_message_parse(line, len, &message, &reason) == 0) {
-        control->callbacks.request(control->user, &message);
+        if (message.reply > 0) {
+            handle_reply(control, &message);
+        } else {
+            control->callbacks.request(control->user, &message);
+        }
     } else {
         dinv_log_warning("control channel: %s, ignoring", reason);
         if (message.id > 0) {
@@ -193,6 +266,7 @@ static void port_disconnected(void *user) {
     control->output_sent = 0;
     control->skipping = false;
     control->overflowed = false;
+    fail_requests(control);
 }
 
 static void port_writable(void *user) {
@@ -226,6 +300,11 @@ void dinv_control_free(DinvControl *control) {
         return;
     }
     dinv_port_free(control->port);
+    while (control->requests != NULL) {
+        PendingRequest *request = control->requests;
+        control->requests = request->next;
+        free(request);
+    }
     buffer_clear(&control->input);
     buffer_clear(&control->output);
     free(control);

@@ -33,5 +33,13 @@ void dinv_control_send_event(DinvControl *control, const char *name, struct json
 void dinv_control_reply(DinvControl *control, int64_t id, struct json_object *results);
 void dinv_control_reply_error(DinvControl *control, int64_t id, const char *text);
 
+/* The launcher's answer: `error` is NULL if it said yes, or a sentence; borrowed for the call. */
+typedef void (*DinvControlAnswer)(void *user, const char *error);
+/* Sends the request {"id": …, "verb": verb, …fields}; `fields` is taken over. The answer comes
+ * once, from the loop, at the latest when the launcher goes. -ENOTCONN or -ENOBUFS: it was not
+ * sent, and no answer comes. */
+int dinv_control_request(DinvControl *control, const char *verb, struct json_object *fields,
+                         DinvControlAnswer answer, void *user);
+
 /* Whether every queued byte was taken by the port, or there is nobody to take it. */
 bool dinv_control_is_drained(const DinvControl *control);

@@ -36,6 +36,11 @@ int dinv_message_parse(const char *line, size_t len, DinvMessage *message, const
         return -EBADMSG;
     }
     struct json_object *value;
+    if (json_object_object_get_ex(message->body, "reply", &value) &&
+        json_object_is_type(value, json_type_int) && json_object_get_int64(value) > 0) {
+        message->reply = json_object_get_int64(value);
+        return 0;
+    }
     if (!json_object_object_get_ex(message->body, "id", &value) ||
         !json_object_is_type(value, json_type_int) || json_object_get_int64(value) <= 0) {
         *reason = "the request has no \"id\" that is a positive integer";

@@ -14,7 +14,8 @@
 
 typedef struct {
     int64_t id;               /* of the request; 0 if it had none that can be answered */
-    const char *verb;         /* borrowed from `body` */
+    int64_t reply;            /* id of the request of ours that this answers; 0: it is a request */
+    const char *verb;         /* of a request; borrowed from `body` */
     struct json_object *body; /* the whole object */
 } DinvMessage;
 

@@ -36,10 +36,19 @@ typedef struct {
     GString *request;
     GString *answer;
     gsize answer_sent;
+    struct ForwardsCall *forwards_call; /* waits for the machine's answer */
 } Client;
+
+/* Outlives a client that ends before. */
+typedef struct ForwardsCall {
+    Client *client;
+} ForwardsCall;
 
 static void client_end(Client *client) {
     g_hash_table_remove(client->admin->clients, client);
+    if (client->forwards_call != NULL) {
+        client->forwards_call->client = NULL;
+    }
     g_clear_handle_id(&client->source, g_source_remove);
     g_clear_handle_id(&client->timeout_source, g_source_remove);
     (void)close(client->fd);
@@ -101,6 +110,36 @@ static void on_status(struct json_object *status, gpointer user) {
     client_answer(user, status);
 }
 
+static void on_forwards(GObject *source, GAsyncResult *result, gpointer user) {
+    ForwardsCall *call = user;
+    g_autoptr(GError) error = NULL;
+    (void)source;
+    g_autofree char *text = dinv_machine_list_finish(result, &error);
+    if (call->client != NULL) {
+        call->client->forwards_call = NULL;
+        if (text == NULL) {
+            client_refuse(call->client, error->message);
+        } else {
+            struct json_object *answer = json_object_new_object();
+            json_object_object_add(answer, "forwards", json_object_new_string(text));
+            client_answer(call->client, answer);
+            json_object_put(answer);
+        }
+    }
+    g_free(call);
+}
+
+static void serve_forwards(Client *client) {
+    DinvMachine *machine = dinv_vm_get_machine(client->admin->vm);
+    if (machine == NULL) {
+        client_refuse(client, "the machine does not run");
+        return;
+    }
+    client->forwards_call = g_new0(ForwardsCall, 1);
+    client->forwards_call->client = client;
+    dinv_machine_list_forwards(machine, on_forwards, client->forwards_call);
+}
+
 /* Joins the client's connection to a stream; our own descriptor of it is only for the answer, which
  * goes out before the loop can move a byte of the stream. */
 static gboolean bridge(Client *client, DinvRelayHost *relay, const char *service, const char *text,
@@ -151,6 +190,8 @@ static void serve(Client *client) {
                            : "";
     if (strcmp(name, "status") == 0) {
         dinv_vm_get_status(client->admin->vm, on_status, client);
+    } else if (strcmp(name, "forwards") == 0) {
+        serve_forwards(client);
     } else if (strcmp(name, "exec") == 0 || strcmp(name, "log") == 0) {
         serve_bridge(client, name, request);
     } else {

@@ -7,6 +7,8 @@
  * the answer before it sends more.
  *
  *   {"verb": "status"}                  -> the object of `dinv status --json`
+ *   {"verb": "forwards"}                -> {"forwards": text, a line for each as the machine has
+ * it}
  *   {"verb": "exec", "argument": {…}}   -> {"ok": true}, then records of the exec service
  *   {"verb": "log", "argument": {…}}    -> {"ok": true}, then text
  */

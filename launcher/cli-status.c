@@ -36,19 +36,26 @@ static gint64 int_of(struct json_object *object, const char *key) {
     return json_object_get_int64(get(object, key));
 }
 
-/* The running launcher's status, or NULL after a complaint. */
-static struct json_object *fetch_status(const DinvConfig *config) {
+struct json_object *dinv_cli_ask(const DinvConfig *config, const char *verb) {
     g_autoptr(GError) error = NULL;
     struct json_object *request = json_object_new_object();
-    json_object_object_add(request, "verb", json_object_new_string("status"));
-    struct json_object *status = NULL;
-    int fd = dinv_admin_call(config->state_dir, request, &status, &error);
+    json_object_object_add(request, "verb", json_object_new_string(verb));
+    struct json_object *answer = NULL;
+    int fd = dinv_admin_call(config->state_dir, request, &answer, &error);
     if (fd < 0) {
         dinv_cli_complain("%s", error->message);
         return NULL;
     }
     (void)close(fd);
-    return status;
+    return answer;
+}
+
+gboolean dinv_cli_flush(const char *what) {
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        dinv_cli_complain("cannot write the %s: %s", what, g_strerror(errno));
+        return FALSE;
+    }
+    return TRUE;
 }
 
 /* The figures are the guest's: they need not make sense. */
@@ -63,9 +70,9 @@ static void print_size(const char *label, gint64 free_bytes, gint64 total) {
 static void print_ports(struct json_object *ports) {
     for (gsize i = 0; i < json_object_array_length(ports); i++) {
         struct json_object *port = json_object_array_get_idx(ports, i);
-        printf("%-10s %" G_GINT64_FORMAT "/%s -> guest %" G_GINT64_FORMAT "\n",
-               i == 0 ? "Ports" : "", int_of(port, "host_port"), text_of(port, "protocol"),
-               int_of(port, "guest_port"));
+        printf("%-10s %s:%" G_GINT64_FORMAT "/%s -> guest %" G_GINT64_FORMAT "\n",
+               i == 0 ? "Ports" : "", text_of(port, "address"), int_of(port, "host_port"),
+               text_of(port, "protocol"), int_of(port, "guest_port"));
     }
 }
 
@@ -106,7 +113,7 @@ int dinv_cli_status(const DinvConfig *config, int argc, char **argv) {
         dinv_cli_complain("status: \"%s\" is not known; the only option is --json", argv[0]);
         return DINV_EXIT_FAILED;
     }
-    struct json_object *status = fetch_status(config);
+    struct json_object *status = dinv_cli_ask(config, "status");
     if (status == NULL) {
         return EXIT_FAILURE;
     }
@@ -116,11 +123,7 @@ int dinv_cli_status(const DinvConfig *config, int argc, char **argv) {
         print_status(status);
     }
     json_object_put(status);
-    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
-        dinv_cli_complain("cannot write the status: %s", g_strerror(errno));
-        return EXIT_FAILURE;
-    }
-    return EXIT_SUCCESS;
+    return dinv_cli_flush("status") ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* Asks the engine for /_ping on the socket at `path`: what any client of it would meet. */
@@ -148,7 +151,7 @@ static gboolean ping(const char *path) {
 }
 
 int dinv_cli_health(const DinvConfig *config) {
-    struct json_object *status = fetch_status(config);
+    struct json_object *status = dinv_cli_ask(config, "status");
     if (status == NULL) {
         return EXIT_FAILURE;
     }

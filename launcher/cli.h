@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <json-c/json.h>
+
 #include "launcher/config.h"
 
 /* dinv itself failed; the message says why. */
@@ -19,10 +21,16 @@
 int dinv_cli_run(const DinvConfig *config, char **command);
 
 int dinv_cli_status(const DinvConfig *config, int argc, char **argv);
+int dinv_cli_ports(const DinvConfig *config, int argc, char **argv);
 int dinv_cli_health(const DinvConfig *config);
 int dinv_cli_logs(const DinvConfig *config, int argc, char **argv);
 int dinv_cli_shell(const DinvConfig *config, int argc, char **argv);
 int dinv_cli_image(int argc, char **argv);
 
+/* Asks the running launcher {"verb": verb}; its answer (transfer full), or NULL after a complaint.
+ */
+struct json_object *dinv_cli_ask(const DinvConfig *config, const char *verb);
+/* Whether all that was printed has left; complains if not. `what` was being printed. */
+gboolean dinv_cli_flush(const char *what);
 /* Prints "dinv: TEXT" to stderr. */
 void dinv_cli_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
+typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
 typedef enum { DINV_PROTOCOL_TCP, DINV_PROTOCOL_UDP } DinvProtocol;
 typedef enum { DINV_LOG_ERROR, DINV_LOG_WARNING, DINV_LOG_INFO, DINV_LOG_DEBUG } DinvLogLevel;
 
@@ -36,8 +37,9 @@ typedef struct {
     uid_t socket_uid; /* (uid_t)-1: leave as created */
     gid_t socket_gid; /* (gid_t)-1: leave as created */
     mode_t socket_mode;
-    GArray *ports;     /* of DinvPortForward */
-    GPtrArray *mounts; /* of DinvMountSpec* */
+    GArray *ports;       /* of DinvPortForward */
+    DinvPublish publish; /* whether ports that are published inside are forwarded */
+    GPtrArray *mounts;   /* of DinvMountSpec* */
     char **dockerd_args;
     guint shutdown_timeout_ms;
     guint boot_timeout_ms; /* QEMU's start to the engine's first answer */

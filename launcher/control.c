@@ -21,6 +21,7 @@ typedef struct {
     DinvControl *control;
     gint64 id;
     guint timeout_source;
+    gboolean unsent;
     DinvControlReply callback;
     gpointer user;
 } Request;
@@ -179,6 +180,9 @@ static void handle_line(DinvControl *control, const char *line, gsize length) {
         handle_event(control, event, message);
     } else if (json_object_object_get_ex(message, "reply", NULL)) {
         handle_reply(control, message);
+    } else if (get_int(message, "id") > 0) {
+        control->callbacks.request(get_int(message, "id"), get_string(message, "verb", ""), message,
+                                   control->user);
     }
     json_object_put(message);
 }
@@ -264,21 +268,28 @@ static gboolean on_writable(int fd, GIOCondition condition, gpointer user) {
 static gboolean on_timeout(gpointer user) {
     Request *request = user;
     request->timeout_source = 0;
-    g_autoptr(GError) error = g_error_new(DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_TIMEOUT,
-                                          "the guest did not answer in time");
+    g_autoptr(GError) error = request->unsent
+                                  ? g_error_new(DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_CLOSED,
+                                                "the control channel was closed")
+                                  : g_error_new(DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_TIMEOUT,
+                                                "the guest did not answer in time");
     complete(request, NULL, error);
     return G_SOURCE_REMOVE;
 }
 
-/* A request on a channel that has ended, or that the guest does not read, fails from the loop, as
- * all others do. */
-static gboolean on_request_without_channel(gpointer user) {
-    Request *request = user;
-    request->timeout_source = 0;
-    g_autoptr(GError) error = g_error_new(DINV_CONTROL_ERROR, DINV_CONTROL_ERROR_CLOSED,
-                                          "the control channel was closed");
-    complete(request, NULL, error);
-    return G_SOURCE_REMOVE;
+/* Takes `message`. FALSE when the channel has ended, or the guest does not read it. */
+static gboolean send_message(DinvControl *control, struct json_object *message) {
+    gboolean open = control->fd >= 0 && control->output->len <= OUTPUT_MAX_BYTES;
+    if (open) {
+        const char *text = json_object_to_json_string_ext(message, JSON_C_TO_STRING_PLAIN);
+        g_byte_array_append(control->output, (const guint8 *)text, (guint)strlen(text));
+        g_byte_array_append(control->output, (const guint8 *)"\n", 1);
+        if (control->write_source == 0) {
+            control->write_source = g_unix_fd_add(control->fd, G_IO_OUT, on_writable, control);
+        }
+    }
+    json_object_put(message);
+    return open;
 }
 
 void dinv_control_request(DinvControl *control, const char *verb, struct json_object *fields,
@@ -290,21 +301,22 @@ void dinv_control_request(DinvControl *control, const char *verb, struct json_ob
     request->callback = callback;
     request->user = user;
     g_hash_table_insert(control->requests, &request->id, request);
-    if (control->fd < 0 || control->output->len > OUTPUT_MAX_BYTES) {
-        request->timeout_source = g_idle_add(on_request_without_channel, request);
-        json_object_put(message);
-        return;
-    }
-    request->timeout_source = g_timeout_add(timeout_ms, on_timeout, request);
     json_object_object_add(message, "id", json_object_new_int64(request->id));
     json_object_object_add(message, "verb", json_object_new_string(verb));
-    const char *text = json_object_to_json_string_ext(message, JSON_C_TO_STRING_PLAIN);
-    g_byte_array_append(control->output, (const guint8 *)text, (guint)strlen(text));
-    g_byte_array_append(control->output, (const guint8 *)"\n", 1);
-    json_object_put(message);
-    if (control->write_source == 0) {
-        control->write_source = g_unix_fd_add(control->fd, G_IO_OUT, on_writable, control);
+    /* What cannot be sent fails from the loop, as all others do. */
+    request->unsent = !send_message(control, message);
+    request->timeout_source = g_timeout_add(request->unsent ? 0 : timeout_ms, on_timeout, request);
+}
+
+void dinv_control_reply(DinvControl *control, gint64 id, const char *error) {
+    struct json_object *message = json_object_new_object();
+    json_object_object_add(message, "reply", json_object_new_int64(id));
+    if (error == NULL) {
+        json_object_object_add(message, "ok", json_object_new_boolean(TRUE));
+    } else {
+        json_object_object_add(message, "error", json_object_new_string(error));
     }
+    (void)send_message(control, message);
 }
 
 DinvControl *dinv_control_new(int fd, const DinvControlCallbacks *callbacks, gpointer user) {

@@ -33,6 +33,9 @@ typedef struct {
     /* `log` may be NULL. */
     void (*failed)(const char *what, const char *text, const char *log, gpointer user);
     void (*exiting)(gboolean clean, gpointer user);
+    /* A request of the guest, with its fields in `message` (borrowed): to be answered once, now or
+     * later, by dinv_control_reply(). */
+    void (*request)(gint64 id, const char *verb, struct json_object *message, gpointer user);
     /* The channel ended; every request was answered with ERROR_CLOSED before. */
     void (*closed)(gpointer user);
 } DinvControlCallbacks;
@@ -49,6 +52,9 @@ void dinv_control_drain(DinvControl *control);
  * ERROR_CLOSED. */
 void dinv_control_free(DinvControl *control);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvControl, dinv_control_free)
+
+/* Answers a request of the guest: {"reply":id, "ok":true}, or with `error`, a sentence. */
+void dinv_control_reply(DinvControl *control, gint64 id, const char *error);
 
 /* Sends {"id":…, "verb":verb, fields…}. `fields` (an object, may be NULL) is taken. `callback` (may
  * be NULL) runs later, never from within this call. */

@@ -15,6 +15,8 @@ static const DinvVerb verbs[] = {
      "set, as soon as the engine answers, then stops and exits with the command's status."},
     {"status", "[--json]", "--json", "what the running dinv is doing, its machine and its engine",
      NULL},
+    {"ports", "[--json]", "--json", "the forwarded ports, and why each is forwarded",
+     "With --json, also the rules as QEMU has them."},
     {"health", "", NULL, "exit status 0 if the engine answers, 1 if not; for HEALTHCHECK", NULL},
     {"logs", "[-f] [console|dockerd]", "-f", "the guest's console (kept on disk) or dockerd's log",
      "With -f, go on with what is added."},

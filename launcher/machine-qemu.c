@@ -428,6 +428,14 @@ gboolean dinv_machine_forward_finish(DinvMachine *machine G_GNUC_UNUSED, GAsyncR
     return g_task_propagate_boolean(G_TASK(result), error);
 }
 
+void dinv_machine_list_forwards(DinvMachine *machine, GAsyncReadyCallback callback, gpointer user) {
+    dinv_qemu_hostfwd_list(machine->qmp, g_task_new(NULL, NULL, callback, user));
+}
+
+char *dinv_machine_list_finish(GAsyncResult *result, GError **error) {
+    return g_task_propagate_pointer(G_TASK(result), error);
+}
+
 /* ---- stop ---- */
 
 static void on_quit(struct json_object *result G_GNUC_UNUSED, const GError *error,

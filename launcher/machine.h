@@ -75,6 +75,11 @@ void dinv_machine_remove_forward(DinvMachine *machine, const DinvPortForward *fo
                                  const char *address, GAsyncReadyCallback callback, gpointer user);
 gboolean dinv_machine_forward_finish(DinvMachine *machine, GAsyncResult *result, GError **error);
 
+/* The forwards as the machine has them, for a person: the text of dinv_machine_list_finish(),
+ * transfer full. */
+void dinv_machine_list_forwards(DinvMachine *machine, GAsyncReadyCallback callback, gpointer user);
+char *dinv_machine_list_finish(GAsyncResult *result, GError **error);
+
 /* Kills the process if it still runs and waits for it (this alone may block, for as long as the
  * kernel needs to end a killed process). */
 void dinv_machine_free(DinvMachine *machine);

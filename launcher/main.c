@@ -39,6 +39,9 @@ static int run_verb(const char *verb, int argc, char **argv) {
     if (strcmp(verb, "status") == 0) {
         return dinv_cli_status(config, argc, argv);
     }
+    if (strcmp(verb, "ports") == 0) {
+        return dinv_cli_ports(config, argc, argv);
+    }
     if (strcmp(verb, "health") == 0) {
         return dinv_cli_health(config);
     }

@@ -182,3 +182,28 @@ void dinv_qemu_hostfwd_remove(DinvQmpClient *client, const DinvPortForward *forw
         run(client, line, on_removed, task);
     }
 }
+
+/* Of a table of all that the network does, the lines of the rules. */
+static void on_listed(struct json_object *result, const GError *error, gpointer user) {
+    g_autoptr(GTask) task = user;
+    g_autoptr(GString) rules = g_string_new(NULL);
+    g_auto(GStrv) lines = NULL;
+
+    if (error != NULL) {
+        g_task_return_error(task, g_error_copy(error));
+        return;
+    }
+    lines = g_strsplit(json_object_get_string(result), "\n", -1);
+    for (guint i = 0; lines[i] != NULL; i++) {
+        if (strstr(lines[i], "[HOST_FORWARD]") != NULL) {
+            g_string_append_printf(rules, "%s\n", g_strstrip(lines[i]));
+        }
+    }
+    g_task_return_pointer(task, g_string_free(g_steal_pointer(&rules), FALSE), g_free);
+}
+
+void dinv_qemu_hostfwd_list(DinvQmpClient *client, GTask *task) {
+    g_autofree char *line = g_strdup("info usernet");
+
+    run(client, line, on_listed, task);
+}

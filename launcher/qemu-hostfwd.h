@@ -18,3 +18,7 @@ void dinv_qemu_hostfwd_add(DinvQmpClient *client, const DinvPortForward *forward
                            const char *address, GTask *task);
 void dinv_qemu_hostfwd_remove(DinvQmpClient *client, const DinvPortForward *forward,
                               const char *address, GTask *task);
+
+/* `task` ends with text (char *, transfer full): a line for each rule there is, as QEMU shows it.
+ */
+void dinv_qemu_hostfwd_list(DinvQmpClient *client, GTask *task);

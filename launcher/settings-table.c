@@ -61,6 +61,9 @@ static const DinvSetting table[] = {
      "spaces."},
     {"DINV_UDP_PORTS", NULL, DINV_TYPE_UDP_PORTS, FIELD(ports), "PORTS", NULL, "none", NO_LIMITS,
      "UDP ports to forward from the start", "The form is that of DINV_TCP_PORTS."},
+    {"DINV_PUBLISH", NULL, DINV_TYPE_CHOICE, FIELD(publish), "on|off", "on", NULL, NO_LIMITS,
+     "whether ports that are published inside (docker run -p) are reachable outside",
+     "With off only those of DINV_TCP_PORTS and DINV_UDP_PORTS are."},
     {"DINV_MOUNTS", NULL, DINV_TYPE_MOUNTS, FIELD(mounts), "MOUNTS", NULL, "none", NO_LIMITS,
      "directories to show in the guest, such as /src;/data:/inner:ro",
      "An item is /source, /source:/target, or either with :ro behind it; items are separated by "

@@ -5,6 +5,7 @@
 #include "launcher/console.h"
 #include "launcher/control.h"
 #include "launcher/listener.h"
+#include "launcher/publisher.h"
 #include "launcher/vm.h"
 
 typedef struct {
@@ -30,6 +31,7 @@ struct DinvVm {
     DinvControl *control;
     DinvRelayHost *relay;
     DinvListener *listener;
+    DinvPublisher *publisher;
     GArray *phases;
     char *guest_version;
     char *guest_kernel;

@@ -28,19 +28,6 @@ static struct json_object *describe_phases(const DinvVm *vm) {
     return phases;
 }
 
-static struct json_object *describe_ports(const DinvConfig *config) {
-    struct json_object *ports = json_object_new_array();
-    for (guint i = 0; i < config->ports->len; i++) {
-        const DinvPortForward *forward = &g_array_index(config->ports, DinvPortForward, i);
-        struct json_object *item = json_object_new_object();
-        add_string(item, "protocol", forward->protocol == DINV_PROTOCOL_TCP ? "tcp" : "udp");
-        add_int(item, "host_port", forward->host_port);
-        add_int(item, "guest_port", forward->guest_port);
-        json_object_array_add(ports, item);
-    }
-    return ports;
-}
-
 static struct json_object *describe_mounts(const DinvConfig *config) {
     struct json_object *mounts = json_object_new_array();
     for (guint i = 0; i < config->mounts->len; i++) {
@@ -97,7 +84,9 @@ static struct json_object *describe(const DinvVm *vm) {
     add_string(status, "guest_kernel", vm->guest_kernel);
     add_string(status, "engine", vm->engine_version);
     json_object_object_add(status, "network", describe_network(vm->network));
-    json_object_object_add(status, "ports", describe_ports(config));
+    json_object_object_add(status, "ports",
+                           vm->publisher != NULL ? dinv_publisher_describe(vm->publisher)
+                                                 : json_object_new_array());
     json_object_object_add(status, "mounts", describe_mounts(config));
     json_object_object_add(status, "relay", describe_relay(vm));
     return status;

@@ -354,6 +354,34 @@ static void on_guest_exiting(gboolean clean, gpointer user) {
     vm->guest_clean = clean;
 }
 
+/* --- Requests of the guest --- */
+
+typedef struct {
+    DinvVm *vm;
+    gint64 id;
+} GuestRequest;
+
+static void on_published(const char *error, gpointer user) {
+    g_autofree GuestRequest *request = user;
+    dinv_control_reply(request->vm->control, request->id, error);
+}
+
+static void on_guest_request(gint64 id, const char *verb, struct json_object *message,
+                             gpointer user) {
+    DinvVm *vm = user;
+    GuestRequest *request = g_new0(GuestRequest, 1);
+    *request = (GuestRequest){.vm = vm, .id = id};
+    if (vm->exited) {
+        on_published("the machine is gone", request);
+    } else if (strcmp(verb, "publish") == 0) {
+        dinv_publisher_publish(vm->publisher, message, on_published, request);
+    } else if (strcmp(verb, "unpublish") == 0) {
+        dinv_publisher_unpublish(vm->publisher, message, on_published, request);
+    } else {
+        on_published("unknown verb", request);
+    }
+}
+
 static void on_control_closed(gpointer user) {
     DinvVm *vm = user;
     dinv_log(DINV_LOG_DEBUG, "vm: control channel closed in state %s",
@@ -369,11 +397,13 @@ static const DinvControlCallbacks control_callbacks = {
     .log = on_guest_log,
     .failed = on_guest_failed,
     .exiting = on_guest_exiting,
+    .request = on_guest_request,
     .closed = on_control_closed,
 };
 
 gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     const DinvConfig *config = vm->plan->config;
+    vm->publisher = dinv_publisher_new(vm->machine, config);
     vm->listener = dinv_listener_new(config->socket_path, config->socket_mode, config->socket_uid,
                                      config->socket_gid, error);
     if (vm->listener == NULL || !dinv_machine_start(vm->machine, error)) {
@@ -422,6 +452,7 @@ void dinv_vm_free(DinvVm *vm) {
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
     dinv_listener_free(vm->listener);
     dinv_relay_host_free(vm->relay);
+    dinv_publisher_free(vm->publisher);
     dinv_control_free(vm->control);
     dinv_machine_free(vm->machine);
     dinv_console_free(vm->console);
@@ -434,6 +465,10 @@ void dinv_vm_free(DinvVm *vm) {
 
 DinvVmState dinv_vm_get_state(const DinvVm *vm) {
     return vm->state;
+}
+
+DinvMachine *dinv_vm_get_machine(DinvVm *vm) {
+    return vm->state > DINV_VM_STARTING && vm->state < DINV_VM_STOPPED ? vm->machine : NULL;
 }
 
 DinvRelayHost *dinv_vm_get_relay(DinvVm *vm) {

@@ -57,6 +57,9 @@ DinvVmState dinv_vm_get_state(const DinvVm *vm);
 /* NULL unless READY or STOPPING. Borrowed. */
 DinvRelayHost *dinv_vm_get_relay(DinvVm *vm);
 
+/* NULL unless it runs. Borrowed. */
+DinvMachine *dinv_vm_get_machine(DinvVm *vm);
+
 /* What `dinv status --json` prints, with the guest's own figures if it answers within two seconds.
  * `callback` runs later or from within the call; `status` is borrowed. */
 void dinv_vm_get_status(DinvVm *vm, void (*callback)(struct json_object *status, gpointer user),

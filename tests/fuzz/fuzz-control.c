@@ -6,6 +6,7 @@
 
 #include "launcher/control.h"
 #include "launcher/log.h"
+#include "launcher/publisher.h"
 
 static void on_hello(gint64 protocol, const char *version, const char *kernel, gint64 uptime_us,
                      gpointer user) {
@@ -40,14 +41,35 @@ static void on_exiting(gboolean clean, gpointer user) {
     (void)user;
 }
 
+static void on_answered(const char *error, gpointer user) {
+    (void)error;
+    (void)user;
+}
+
+/* No machine is needed as long as nothing is forwarded. */
+static void on_request(gint64 id, const char *verb, struct json_object *message, gpointer user) {
+    static DinvConfig config = {.publish = DINV_PUBLISH_OFF};
+    (void)id;
+    (void)user;
+    config.ports =
+        config.ports != NULL ? config.ports : g_array_new(FALSE, FALSE, sizeof(DinvPortForward));
+    DinvPublisher *publisher = dinv_publisher_new(NULL, &config);
+    if (verb[0] == 'p') {
+        dinv_publisher_publish(publisher, message, on_answered, NULL);
+    } else {
+        dinv_publisher_unpublish(publisher, message, on_answered, NULL);
+    }
+    dinv_publisher_free(publisher);
+}
+
 static void on_closed(gpointer user) {
     *(gboolean *)user = TRUE;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const DinvControlCallbacks callbacks = {on_hello,  on_phase,   on_phase, on_log,
-                                                   on_failed, on_exiting, on_closed};
+    static const DinvControlCallbacks callbacks = {on_hello,  on_phase,   on_phase,   on_log,
+                                                   on_failed, on_exiting, on_request, on_closed};
     gboolean closed = FALSE;
     int fds[2];
     dinv_log_start(DINV_LOG_ERROR);

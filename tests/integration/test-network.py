@@ -4,72 +4,14 @@
 
 import os
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 
-from lib import artefacts
+from lib import debian
+from lib.debian import DEBIAN, ECHO, SUITE
 from lib.docker import Docker
 from lib.session import main
-from lib.tap import BailOut, Skip, equal
+from lib.tap import Skip, equal
 from lib.waiting import until
-
-DEBIAN = 'dinv-test/debian:latest'
-SUITE = 'trixie'
-
-# Answers every datagram, and every byte of every connection, with itself. Perl is in every Debian.
-ECHO = r'''
-use strict; use warnings; use Socket; use IO::Socket::INET;
-$SIG{CHLD} = 'IGNORE'; $SIG{TERM} = sub { exit 0 }; $| = 1;
-my $tcp = IO::Socket::INET->new(LocalPort => 80, Listen => 16, ReuseAddr => 1) or die "tcp: $!";
-my $udp = IO::Socket::INET->new(LocalPort => 90, Proto => 'udp') or die "udp: $!";
-if (!fork) {
-    while (defined(my $from = $udp->recv(my $datagram, 65536))) { $udp->send($datagram, 0, $from); }
-    exit 1;
-}
-print "listening\n";
-while (my $peer = $tcp->accept) {
-    if (!fork) {
-        while (sysread($peer, my $bytes, 65536)) {
-            my $sent = 0;
-            while ($sent < length $bytes) {
-                $sent += syswrite($peer, $bytes, length($bytes) - $sent, $sent) // exit 1;
-            }
-        }
-        exit 0;
-    }
-    close $peer;
-}
-'''
-
-
-def cached_debian():
-    """A small Debian as a tar file, made once and kept in dinv's cache; None if it cannot be."""
-    cache = os.environ.get('DINV_CACHE_DIR') or os.path.join(
-        os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'dinv')
-    path = os.path.join(cache, f'test-debian-{SUITE}-1.tar')
-    if os.path.exists(path):
-        return path
-    os.makedirs(cache, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        made = os.path.join(folder, 'debian.tar')
-        without = [f'--dpkgopt=path-exclude=/usr/share/{name}/*'
-                   for name in ('man', 'doc', 'locale')]
-        try:
-            subprocess.run([artefacts.tool('mmdebstrap'), '--quiet', '--variant=apt', *without,
-                            SUITE, made], stdout=sys.stderr, check=True, timeout=600)
-        except (BailOut, subprocess.SubprocessError) as error:
-            print(f'# no Debian image: {error}', flush=True)
-            return None
-        os.chmod(made, 0o644)
-        os.replace(made, path)
-    return path
-
-
-def prepare():
-    return {'DINV_TEST_DEBIAN_TAR': os.environ.get('DINV_TEST_DEBIAN_TAR') or cached_debian()}
-
 
 def free_port(kind):
     with socket.socket(socket.AF_INET, kind) as probe:
@@ -85,13 +27,6 @@ def outer_address():
         except OSError:
             return None
         return probe.getsockname()[0]
-
-
-def imports_debian(docker):
-    if not os.environ.get('DINV_TEST_DEBIAN_TAR'):
-        raise Skip('there is no mmdebstrap to make a Debian image, and no DINV_TEST_DEBIAN_TAR')
-    with open(os.environ['DINV_TEST_DEBIAN_TAR'], 'rb') as tar:
-        docker('import', '-', DEBIAN, stdin=tar, deadline=300)
 
 
 def builds_with_a_package(docker, work):
@@ -164,7 +99,7 @@ def body(session):
     tcp, udp = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
     machine = session.boot(TCP_PORTS=f'{tcp}:8080', UDP_PORTS=f'{udp}:9090')
     docker = Docker(machine.socket, session.work)
-    if tap.check(imports_debian, docker, deadline=400):
+    if tap.check(debian.import_to, docker, deadline=400):
         tap.check(starts_echo, docker)
         tap.check(tcp_from_loopback, tcp)
         tap.check(tcp_from_the_network, tcp)
@@ -174,4 +109,4 @@ def body(session):
 
 
 if __name__ == '__main__':
-    main(body, prepare)
+    main(body, debian.prepare)

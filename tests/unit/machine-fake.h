@@ -33,10 +33,12 @@ struct DinvMachine {
     int guest[FAKE_CHANNELS]; /* the test's ends */
     gboolean runs;
     guint quits;
+    GString *forwards;
 };
 
-static DinvMachine *fake;           /* the one there is, if any */
-static gboolean fake_refuses_start; /* dinv_machine_start() fails */
+static DinvMachine *fake;             /* the one there is, if any */
+static gboolean fake_refuses_start;   /* dinv_machine_start() fails */
+static gboolean fake_refuses_forward; /* and so do forwards */
 
 static inline void fake_close(int *fds) {
     for (guint i = 0; i < FAKE_CHANNELS; i++) {
@@ -54,6 +56,7 @@ DinvMachine *dinv_machine_new(const DinvMachinePlan *plan, const DinvMachineCall
     fake = g_new0(DinvMachine, 1);
     fake->callbacks = *callbacks;
     fake->user = user;
+    fake->forwards = g_string_new(NULL);
     memset(fake->launcher, -1, sizeof fake->launcher);
     memset(fake->guest, -1, sizeof fake->guest);
     return fake;
@@ -107,26 +110,44 @@ GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->runs ? 4242 : 0;
 }
 
+/* What was asked for is noted in `forwards`, "add tcp 0.0.0.0:80-80" for instance; the answer comes
+ * from the loop, an error if fake_refuses_forward is set. */
+static inline void fake_forward(DinvMachine *machine, const char *what,
+                                const DinvPortForward *forward, const char *address,
+                                GAsyncReadyCallback callback, gpointer user) {
+    g_autoptr(GTask) task = g_task_new(NULL, NULL, callback, user);
+    g_string_append_printf(machine->forwards, "%s %s %s:%u-%u\n", what,
+                           forward->protocol == DINV_PROTOCOL_UDP ? "udp" : "tcp", address,
+                           forward->host_port, forward->guest_port);
+    if (fake_refuses_forward) {
+        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE, "it is taken");
+    } else {
+        g_task_return_boolean(task, TRUE);
+    }
+}
+
 void dinv_machine_add_forward(DinvMachine *machine, const DinvPortForward *forward,
                               const char *address, GAsyncReadyCallback callback, gpointer user) {
-    (void)machine;
-    (void)forward;
-    (void)address;
-    (void)callback;
-    (void)user;
-    g_assert_not_reached();
+    fake_forward(machine, "add", forward, address, callback, user);
 }
 
 void dinv_machine_remove_forward(DinvMachine *machine, const DinvPortForward *forward,
                                  const char *address, GAsyncReadyCallback callback, gpointer user) {
-    dinv_machine_add_forward(machine, forward, address, callback, user);
+    fake_forward(machine, "remove", forward, address, callback, user);
 }
 
 gboolean dinv_machine_forward_finish(DinvMachine *machine, GAsyncResult *result, GError **error) {
     (void)machine;
-    (void)result;
-    (void)error;
-    g_assert_not_reached();
+    return g_task_propagate_boolean(G_TASK(result), error);
+}
+
+void dinv_machine_list_forwards(DinvMachine *machine, GAsyncReadyCallback callback, gpointer user) {
+    g_autoptr(GTask) task = g_task_new(NULL, NULL, callback, user);
+    g_task_return_pointer(task, g_strdup(machine->forwards->str), g_free);
+}
+
+char *dinv_machine_list_finish(GAsyncResult *result, GError **error) {
+    return g_task_propagate_pointer(G_TASK(result), error);
 }
 
 void dinv_machine_free(DinvMachine *machine) {
@@ -134,6 +155,7 @@ void dinv_machine_free(DinvMachine *machine) {
         g_assert_true(machine == fake);
         fake_close(machine->launcher);
         fake_close(machine->guest);
+        g_string_free(machine->forwards, TRUE);
         g_clear_pointer(&fake, g_free);
     }
 }

@@ -158,10 +158,10 @@ static void test_status_at_the_end(Fixture *fixture, gconstpointer data) {
 
 /* A client that came, and one that takes no answer, when all ends. */
 static void test_free_with_clients(Fixture *fixture, gconstpointer data) {
-    const DinvPortForward port = {DINV_PROTOCOL_TCP, 5300, 53};
+    DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE};
     (void)data;
     for (guint i = 0; i < 20000; i++) {
-        g_array_append_val(fixture->vm.config.ports, port);
+        g_ptr_array_add(fixture->vm.config.mounts, &mount);
     }
     int slow = connect_raw(fixture);
     put(slow, "{\"verb\":\"status\"}\n");
@@ -220,16 +220,16 @@ static void call_verb(const Fixture *fixture, const char *request, Call *call) {
 }
 
 static void test_call_status(Fixture *fixture, gconstpointer data) {
-    const DinvPortForward port = {DINV_PROTOCOL_TCP, 5300, 53};
+    DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE};
     Call call;
     (void)data;
     /* More than fits into the buffer of the connection. */
     for (guint i = 0; i < 20000; i++) {
-        g_array_append_val(fixture->vm.config.ports, port);
+        g_ptr_array_add(fixture->vm.config.mounts, &mount);
     }
     call_verb(fixture, "{\"verb\":\"status\"}", &call);
     g_assert_no_error(call.error);
-    g_assert_cmpuint(json_object_array_length(json_object_object_get(call.answer, "ports")), ==,
+    g_assert_cmpuint(json_object_array_length(json_object_object_get(call.answer, "mounts")), ==,
                      20000);
     json_object_put(call.answer);
     close(call.fd);

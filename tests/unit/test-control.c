@@ -45,6 +45,14 @@ static void on_exiting(gboolean clean, gpointer user) {
     g_string_append_printf(((Fixture *)user)->seen, "exit %d;", clean);
 }
 
+static void on_request(gint64 id, const char *verb, struct json_object *message, gpointer user) {
+    Fixture *fixture = user;
+    struct json_object *port = NULL;
+    json_object_object_get_ex(message, "port", &port);
+    g_string_append_printf(fixture->seen, "request %s %s;", verb, json_object_get_string(port));
+    dinv_control_reply(fixture->control, id, strcmp(verb, "publish") == 0 ? NULL : "unknown verb");
+}
+
 static void on_closed(gpointer user) {
     g_string_append(((Fixture *)user)->seen, "closed;");
 }
@@ -61,8 +69,8 @@ static void on_reply(struct json_object *reply, const GError *error, gpointer us
 }
 
 static void set_up(Fixture *fixture, gconstpointer data) {
-    static const DinvControlCallbacks callbacks = {on_hello,  on_phase,   on_ready, on_log,
-                                                   on_failed, on_exiting, on_closed};
+    static const DinvControlCallbacks callbacks = {on_hello,  on_phase,   on_ready,   on_log,
+                                                   on_failed, on_exiting, on_request, on_closed};
     int fds[2];
     (void)data;
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), ==, 0);
@@ -110,6 +118,22 @@ static void test_events(Fixture *fixture, gconstpointer data) {
     g_assert_cmpstr(fixture->seen->str, ==,
                     "hello 1 0.1 6.12 7;phase network-up;ready 26;log 1 x;failed disk no (none);"
                     "exit 1;");
+}
+
+/* Requests of the guest are answered, each by its id; what is none has no answer. */
+static void test_requests_of_the_guest(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    guest_says(fixture, "{\"id\":7,\"verb\":\"publish\",\"port\":80}\n"
+                        "{\"id\":8,\"verb\":\"dance\"}\n{\"id\":9}\n{\"id\":0,\"verb\":\"x\"}\n"
+                        "{\"id\":\"a\",\"verb\":\"x\"}\n{\"verb\":\"x\"}\n");
+    g_assert_cmpstr(fixture->seen->str, ==,
+                    "request publish 80;request dance (null);request  (null);");
+    char answers[512] = "";
+    ssize_t len = read(fixture->guest, answers, sizeof answers - 1);
+    g_assert_cmpint(len, >, 0);
+    g_assert_cmpstr(answers, ==,
+                    "{\"reply\":7,\"ok\":true}\n{\"reply\":8,\"error\":\"unknown verb\"}\n"
+                    "{\"reply\":9,\"error\":\"unknown verb\"}\n");
 }
 
 static void test_split_reads(Fixture *fixture, gconstpointer data) {
@@ -255,6 +279,7 @@ int main(int argc, char **argv) {
 #define ADD(name, function)                                                                        \
     g_test_add("/launcher/control/" name, Fixture, NULL, set_up, function, tear_down)
     ADD("events", test_events);
+    ADD("requests-of-the-guest", test_requests_of_the_guest);
     ADD("split-reads", test_split_reads);
     ADD("wrong-types", test_wrong_types);
     ADD("line-too-long", test_line_too_long);

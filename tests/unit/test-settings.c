@@ -205,12 +205,12 @@ static void test_aliases(void) {
 }
 
 static void test_unknown_variables(void) {
-    g_autoptr(Load) load = load_good("DINV_MEMROY=1G|DINV_PUBLISH=1|DINV_MUST_WORK=1|DINVER=1", "");
+    g_autoptr(Load) load = load_good("DINV_MEMROY=1G|DINV_PUBLIC=1|DINV_MUST_WORK=1|DINVER=1", "");
 
     g_assert_cmpuint(load->warnings->len, ==, 2);
     g_assert_cmpstr(load->warnings->pdata[0], ==,
                     "DINV_MEMROY is not a setting, ignoring it; did you mean DINV_MEMORY?");
-    g_assert_true(g_str_has_prefix(load->warnings->pdata[1], "DINV_PUBLISH is not a setting"));
+    g_assert_true(g_str_has_prefix(load->warnings->pdata[1], "DINV_PUBLIC is not a setting"));
 }
 
 static void test_numbers(void) {

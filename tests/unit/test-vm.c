@@ -422,6 +422,23 @@ static void on_status(struct json_object *status, gpointer user) {
     answer->text = g_strdup(json_object_to_json_string_ext(status, JSON_C_TO_STRING_PLAIN));
 }
 
+/* The guest's requests reach the table of ports; whatever else it asks is refused. */
+static void test_publish(VmFixture *fixture, gconstpointer data) {
+    char answers[512] = "";
+    (void)data;
+    vm_start(fixture);
+    fake_says("{\"id\":1,\"verb\":\"publish\",\"protocol\":\"tcp\",\"address\":\"0.0.0.0\","
+              "\"port\":80,\"container\":\"172.17.0.2:80\"}");
+    fake_says("{\"id\":2,\"verb\":\"publish\",\"protocol\":\"raw\"}");
+    fake_says("{\"id\":3,\"verb\":\"dance\"}");
+    run_loop();
+    g_assert_cmpstr(fake->forwards->str, ==, "add tcp 0.0.0.0:80-80\n");
+    g_assert_cmpint(read(fake->guest[FAKE_CONTROL], answers, sizeof answers - 1), >, 0);
+    g_assert_nonnull(strstr(answers, "{\"reply\":1,\"ok\":true}\n"));
+    g_assert_nonnull(strstr(answers, "{\"reply\":2,\"error\":\"only TCP and UDP ports"));
+    g_assert_nonnull(strstr(answers, "{\"reply\":3,\"error\":\"unknown verb\"}\n"));
+}
+
 static void test_status(VmFixture *fixture, gconstpointer data) {
     StatusAnswer answer = {0};
     const DinvPortForward port = {DINV_PROTOCOL_UDP, 5300, 53};
@@ -434,8 +451,7 @@ static void test_status(VmFixture *fixture, gconstpointer data) {
     g_assert_cmpuint(answer.answers, ==, 1);
     g_assert_nonnull(strstr(answer.text, "\"state\":\"booting\""));
     g_assert_nonnull(strstr(answer.text, "\"guest\":null"));
-    g_assert_nonnull(
-        strstr(answer.text, "{\"protocol\":\"udp\",\"host_port\":5300,\"guest_port\":53}"));
+    g_assert_nonnull(strstr(answer.text, "\"host_port\":5300,\"guest_port\":53,\"declared\":true"));
     g_assert_nonnull(
         strstr(answer.text, "{\"source\":\"\\/from\",\"target\":\"\\/to\",\"readonly\":true}"));
     vm_reach(fixture, DINV_VM_READY);
@@ -496,6 +512,7 @@ int main(int argc, char **argv) {
     ADD("start-without-socket", test_start_without_socket);
     ADD("hostile-texts", test_hostile_texts);
     ADD("log-flood", test_log_flood);
+    ADD("publish", test_publish);
     ADD("status", test_status);
     return g_test_run();
 }
