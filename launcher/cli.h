@@ -30,6 +30,15 @@ int dinv_cli_image(int argc, char **argv);
 /* Asks the running launcher {"verb": verb}; its answer (transfer full), or NULL after a complaint.
  */
 struct json_object *dinv_cli_ask(const DinvConfig *config, const char *verb);
+/* What `object` has under `key`, borrowed; NULL if it has none, or is no object. */
+struct json_object *dinv_cli_get(struct json_object *object, const char *key);
+/* The same as text, "-" if there is none. */
+const char *dinv_cli_text(struct json_object *object, const char *key);
+/* Reads the arguments of a verb whose one option is --json; FALSE after a complaint. */
+gboolean dinv_cli_parse_json(const char *verb, int argc, char **argv, gboolean *as_json);
+/* Connects to the engine's socket: a descriptor that blocks for at most five seconds in each call,
+ * to be closed by the caller, or -1. */
+int dinv_cli_connect_engine(const char *path);
 /* Whether all that was printed has left; complains if not. `what` was being printed. */
 gboolean dinv_cli_flush(const char *what);
 /* Prints "dinv: TEXT" to stderr. */
