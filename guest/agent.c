@@ -158,7 +158,7 @@ static int make_engine(DinvAgent *agent) {
         "--data-root=/var/lib/docker",
         "--exec-root=/run/docker",
         "--pidfile=/run/docker.pid",
-        "--userland-proxy-path=/sbin/" DINV_PORT_PROXY_NAME,
+        ("--userland-proxy-path=/sbin/" DINV_PORT_PROXY_NAME),
         NULL,
     };
     static const DinvEnginePlan plan = {

@@ -299,8 +299,8 @@ static void test_reserve(void) {
         written += part;
     }
     g_assert_cmpint(len, ==, -EAGAIN);
-    g_assert_cmpuint(written, ==, 2 * DINV_RELAY_CHUNK_SIZE);
-    g_assert_cmpuint(relay_memory(&pair.launcher) - before, <=, 5 * DINV_RELAY_CHUNK_SIZE);
+    g_assert_cmpuint(written, ==, (gsize)2 * DINV_RELAY_CHUNK_SIZE);
+    g_assert_cmpuint(relay_memory(&pair.launcher) - before, <=, (gsize)5 * DINV_RELAY_CHUNK_SIZE);
     relay_pair_settle(&pair, 1000);
     g_assert_nonnull(strstr(pair.launcher.log->str, "writable"));
     dinv_relay_stream_finish(stream);
@@ -468,7 +468,7 @@ static void test_one_never_read(void) {
         g_assert_cmpuint(got[i], ==, CROWD_SIZE);
     }
     /* The one stands with its window and its send buffer full. */
-    g_assert_cmpuint(sent[0], ==, (8 + 2) * DINV_RELAY_CHUNK_SIZE);
+    g_assert_cmpuint(sent[0], ==, (gsize)(8 + 2) * DINV_RELAY_CHUNK_SIZE);
     g_test_message("at most %zu KiB at one end", most / 1024);
     /* Send buffers of all, the window of the one, and what one pull may bring to the others. */
     g_assert_cmpuint(most, <, CROWD * (65536 + 65536) + (4u << 20));
