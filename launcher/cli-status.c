@@ -104,8 +104,7 @@ static void print_status(struct json_object *status) {
         print_size("Disk", int_of(guest, "disk_free"), int_of(guest, "disk_total"));
     }
     if (network != NULL) {
-        printf("%-10s guest %s, docker0 %s\n", "Network", dinv_cli_text(network, "slirp"),
-               dinv_cli_text(network, "bridge"));
+        printf("%-10s %s\n", "Network", dinv_cli_text(network, "text"));
     }
     print_ports(dinv_cli_get(status, "ports"));
     print_mounts(dinv_cli_get(status, "mounts"));

@@ -8,6 +8,8 @@
 #include <glib.h>
 #include <sys/types.h>
 
+#include "launcher/network.h"
+
 typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
 typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
 typedef enum { DINV_PROTOCOL_TCP, DINV_PROTOCOL_UDP } DinvProtocol;
@@ -38,6 +40,8 @@ typedef struct {
     gid_t socket_gid; /* (gid_t)-1: leave as created */
     mode_t socket_mode;
     GArray *ports;       /* of DinvPortForward */
+    DinvNetwork subnet;  /* of the guest; prefix 0: chosen */
+    DinvNetwork bip;     /* docker0's address, with its network's prefix; prefix 0: chosen */
     DinvPublish publish; /* whether ports that are published inside are forwarded */
     GPtrArray *mounts;   /* of DinvMountSpec* */
     char **dockerd_args;

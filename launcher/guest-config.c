@@ -130,16 +130,21 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvNetw
     struct json_object *args = json_object_new_array();
     if (!has_option(config->dockerd_args, "--bip") &&
         !has_option(config->dockerd_args, "--bridge") && !has_option(config->dockerd_args, "-b")) {
-        g_autofree char *address = dinv_network_host_to_string(&plan->bridge, 1);
+        guint32 own = plan->bridge.address - dinv_network_of(&plan->bridge).address;
+        g_autofree char *address = dinv_network_host_to_string(&plan->bridge, own);
         add_argument(args, "--bip=%s/%u", address, plan->bridge.prefix);
     }
     if (!has_option(config->dockerd_args, "--default-address-pool")) {
         for (guint i = 0; i < plan->pools->len; i++) {
-            const DinvNetwork *pool = &g_array_index(plan->pools, DinvNetwork, i);
-            g_autofree char *base = dinv_network_to_string(pool);
-            gboolean is_home = (pool->address >> 16) == ((192u << 8) | 168u);
-            add_argument(args, "--default-address-pool=base=%s,size=%u", base, is_home ? 20u : 16u);
+            const DinvAddressPool *pool = &g_array_index(plan->pools, DinvAddressPool, i);
+            g_autofree char *base = dinv_network_to_string(&pool->network);
+            add_argument(args, "--default-address-pool=base=%s,size=%u", base, pool->piece);
         }
+    }
+    /* What --add-host NAME:host-gateway means: the outer container, not the guest. */
+    if (!has_option(config->dockerd_args, "--host-gateway-ip")) {
+        g_autofree char *gateway = dinv_network_host_to_string(&plan->slirp, 2);
+        add_argument(args, "--host-gateway-ip=%s", gateway);
     }
     for (guint i = 0; config->dockerd_args[i] != NULL; i++) {
         add_argument(args, "%s", config->dockerd_args[i]);

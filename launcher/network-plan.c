@@ -1,85 +1,163 @@
 /* SPDX-License-Identifier: MIT */
 #include "launcher/network-plan.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 
-#define IPV4(a, b, c, d) (((guint32)(a) << 24) | ((guint32)(b) << 16) | ((guint32)(c) << 8) | (d))
-
-/* QEMU's and Docker's own defaults first, so that where nothing is in the way things look as
- * people know them. */
-static const DinvNetwork slirp_candidates[] = {
-    {IPV4(10, 0, 2, 0), 24},     {IPV4(10, 191, 2, 0), 24},    {IPV4(192, 168, 191, 0), 24},
-    {IPV4(172, 31, 191, 0), 24}, {IPV4(100, 100, 191, 0), 24}, {IPV4(198, 18, 191, 0), 24},
+/* QEMU's and Docker's own networks first, so that where nothing is in the way things look as people
+ * know them. Then places that are seldom used, then all that is private, at last the addresses for
+ * carriers' own networks and for benchmarks. */
+static const DinvNetwork slirp_spaces[] = {
+    {DINV_IPV4(10, 0, 2, 0), 24},      {DINV_IPV4(10, 191, 0, 0), 16},
+    {DINV_IPV4(192, 168, 128, 0), 17}, {DINV_IPV4(10, 0, 0, 0), 8},
+    {DINV_IPV4(172, 16, 0, 0), 12},    {DINV_IPV4(192, 168, 0, 0), 16},
+    {DINV_IPV4(100, 64, 0, 0), 10},    {DINV_IPV4(198, 18, 0, 0), 15},
+};
+static const DinvNetwork bridge_spaces[] = {
+    {DINV_IPV4(172, 17, 0, 0), 16}, {DINV_IPV4(172, 18, 0, 0), 15},  {DINV_IPV4(172, 20, 0, 0), 14},
+    {DINV_IPV4(172, 24, 0, 0), 13}, {DINV_IPV4(10, 192, 0, 0), 10},  {DINV_IPV4(10, 0, 0, 0), 8},
+    {DINV_IPV4(100, 64, 0, 0), 10}, {DINV_IPV4(192, 168, 0, 0), 16}, {DINV_IPV4(198, 19, 0, 0), 16},
+};
+/* Where 172.16/12 and 192.168/16 have not enough for the pools. */
+static const DinvNetwork pool_spaces[] = {
+    {DINV_IPV4(10, 192, 0, 0), 10}, {DINV_IPV4(10, 0, 0, 0), 8},    {DINV_IPV4(192, 168, 0, 0), 16},
+    {DINV_IPV4(100, 64, 0, 0), 10}, {DINV_IPV4(198, 18, 0, 0), 15},
 };
 
-#define BRIDGE_FIRST 17u
-#define BRIDGE_LAST  31u
+#define SLIRP_PREFIX  24u
+#define BRIDGE_PREFIX 16u
+/* As many networks a user shall at least be able to create; Docker's own pools are 31. */
+#define PIECES_WANTED 16u
 
-static guint32 mask_of(guint prefix) {
-    return prefix == 0 ? 0 : 0xffffffffu << (32 - prefix);
-}
-
-gboolean dinv_network_overlaps(const DinvNetwork *a, const DinvNetwork *b) {
-    guint32 mask = mask_of(MIN(a->prefix, b->prefix));
-    return (a->address & mask) == (b->address & mask);
-}
-
-static gboolean is_free(const DinvNetwork *candidate, const GArray *outer,
-                        const DinvNetwork *also_taken) {
-    for (guint i = 0; i < outer->len; i++) {
-        if (dinv_network_overlaps(candidate, &g_array_index(outer, DinvNetwork, i))) {
-            return FALSE;
+/* The first block of that prefix in `space` that overlaps nothing of `taken`, which it is added
+ * to. */
+static gboolean take_block(const DinvNetwork *space, guint prefix, GArray *taken,
+                           DinvNetwork *block) {
+    if (prefix < space->prefix) {
+        return FALSE;
+    }
+    guint blocks = 1u << (prefix - space->prefix);
+    for (guint i = 0; i < blocks; i++) {
+        DinvNetwork candidate = {space->address + (i << (32 - prefix)), prefix};
+        gboolean is_free = TRUE;
+        for (guint j = 0; j < taken->len && is_free; j++) {
+            is_free = !dinv_network_overlaps(&candidate, &g_array_index(taken, DinvNetwork, j));
+        }
+        if (is_free) {
+            g_array_append_val(taken, candidate);
+            *block = candidate;
+            return TRUE;
         }
     }
-    return also_taken == NULL || !dinv_network_overlaps(candidate, also_taken);
+    return FALSE;
 }
 
-static DinvNetwork choose_slirp(const GArray *outer) {
-    for (guint i = 0; i < G_N_ELEMENTS(slirp_candidates); i++) {
-        if (is_free(&slirp_candidates[i], outer, NULL)) {
-            return slirp_candidates[i];
+static gboolean take_from(const DinvNetwork *spaces, gsize count, guint prefix, GArray *taken,
+                          DinvNetwork *block) {
+    for (gsize i = 0; i < count; i++) {
+        if (take_block(&spaces[i], prefix, taken, block)) {
+            return TRUE;
         }
     }
-    return slirp_candidates[0];
+    return FALSE;
 }
 
-DinvNetworkPlan *dinv_network_plan_new(const GArray *outer) {
+static void choose_slirp(DinvNetworkPlan *plan, GArray *taken) {
+    if (!take_from(slirp_spaces, G_N_ELEMENTS(slirp_spaces), SLIRP_PREFIX, taken, &plan->slirp)) {
+        plan->slirp = slirp_spaces[0];
+        g_array_append_val(taken, plan->slirp);
+    }
+}
+
+/* As wide as it can be, down to the 254 containers of a /24. */
+static void choose_bridge(DinvNetworkPlan *plan, GArray *taken) {
+    DinvNetwork block = bridge_spaces[0];
+    guint prefix = BRIDGE_PREFIX;
+    while (prefix <= 24 &&
+           !take_from(bridge_spaces, G_N_ELEMENTS(bridge_spaces), prefix, taken, &block)) {
+        prefix += 4;
+    }
+    if (prefix > 24) {
+        g_array_append_val(taken, block);
+    }
+    plan->bridge = (DinvNetwork){block.address + 1, block.prefix};
+}
+
+static guint add_pool(DinvNetworkPlan *plan, const DinvNetwork *network, guint piece) {
+    DinvAddressPool pool = {*network, piece};
+    g_array_append_val(plan->pools, pool);
+    return 1u << (piece - network->prefix);
+}
+
+static void choose_pools(DinvNetworkPlan *plan, GArray *taken) {
+    static const DinvNetwork docker = {DINV_IPV4(172, 16, 0, 0), 12};
+    static const DinvNetwork home = {DINV_IPV4(192, 168, 0, 0), 16};
+    DinvNetwork first = {docker.address, 16}; /* Docker does not use this one */
+    DinvNetwork block;
+    guint pieces = 0;
+    g_array_append_val(taken, first);
+    while (take_block(&docker, 16, taken, &block)) {
+        pieces += add_pool(plan, &block, 16);
+    }
+    if (take_block(&home, 16, taken, &block)) {
+        pieces += add_pool(plan, &block, 20);
+    }
+    for (guint prefix = 16; prefix <= 24 && pieces < PIECES_WANTED; prefix += 4) {
+        while (pieces < PIECES_WANTED &&
+               take_from(pool_spaces, G_N_ELEMENTS(pool_spaces), prefix, taken, &block)) {
+            pieces += add_pool(plan, &block, MAX(prefix, 20));
+        }
+    }
+}
+
+DinvNetworkPlan *dinv_network_plan_new(const GArray *outer, const DinvNetwork *subnet,
+                                       const DinvNetwork *bip) {
     DinvNetworkPlan *plan = g_new0(DinvNetworkPlan, 1);
-    plan->slirp = choose_slirp(outer);
-    plan->pools = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
-    gboolean have_bridge = FALSE;
-    for (guint second = BRIDGE_FIRST; second <= BRIDGE_LAST; second++) {
-        DinvNetwork candidate = {IPV4(172, second, 0, 0), 16};
-        if (!is_free(&candidate, outer, &plan->slirp)) {
-            continue;
-        }
-        if (!have_bridge) {
-            plan->bridge = candidate;
-            have_bridge = TRUE;
-        } else {
-            g_array_append_val(plan->pools, candidate);
-        }
+    g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
+    for (guint i = 0; i < outer->len; i++) {
+        g_array_append_val(taken, g_array_index(outer, DinvOuterNetwork, i).network);
     }
-    DinvNetwork home = {IPV4(192, 168, 0, 0), 16};
-    if (is_free(&home, outer, &plan->slirp)) {
-        g_array_append_val(plan->pools, home);
+    /* What the user wants is taken, whatever is in its way, before anything is chosen. */
+    if (subnet->prefix != 0) {
+        plan->slirp = dinv_network_of(subnet);
+        g_array_append_val(taken, plan->slirp);
     }
-    /* Where all of 172.16/12 and 192.168/16 is taken outside: benchmark and shared address space.
-     */
-    DinvNetwork last_bridge = {IPV4(198, 19, 0, 0), 16};
-    DinvNetwork last_pool = {IPV4(100, 64, 0, 0), 12};
-    if (!have_bridge) {
-        plan->bridge = last_bridge;
+    if (bip->prefix != 0) {
+        plan->bridge = *bip;
+        g_array_append_val(taken, plan->bridge);
     }
-    if (plan->pools->len == 0) {
-        g_array_append_val(plan->pools, last_pool);
+    if (subnet->prefix == 0) {
+        choose_slirp(plan, taken);
     }
+    if (bip->prefix == 0) {
+        choose_bridge(plan, taken);
+    }
+    plan->pools = g_array_new(FALSE, FALSE, sizeof(DinvAddressPool));
+    choose_pools(plan, taken);
     return plan;
+}
+
+/* The user's --bip in dockerd's arguments, which wins over ours there. */
+static gboolean find_bip(char *const *args, DinvNetwork *bip) {
+    for (guint i = 0; args != NULL && args[i] != NULL; i++) {
+        const char *value = NULL;
+        if (g_str_has_prefix(args[i], "--bip=")) {
+            value = args[i] + strlen("--bip=");
+        } else if (strcmp(args[i], "--bip") == 0) {
+            value = args[i + 1];
+        }
+        if (value != NULL) {
+            return dinv_network_parse(value, bip);
+        }
+    }
+    return FALSE;
+}
+
+DinvNetworkPlan *dinv_network_plan_for(const DinvConfig *config, const GArray *outer) {
+    DinvNetwork bip = config->bip;
+    if (bip.prefix == 0) {
+        (void)find_bip(config->dockerd_args, &bip);
+    }
+    return dinv_network_plan_new(outer, &config->subnet, &bip);
 }
 
 void dinv_network_plan_free(DinvNetworkPlan *plan) {
@@ -89,57 +167,60 @@ void dinv_network_plan_free(DinvNetworkPlan *plan) {
     }
 }
 
-static void add_network(GArray *outer, guint32 address, guint32 mask) {
-    DinvNetwork network = {address & mask, (guint)__builtin_popcount(mask)};
-    gboolean loopback = (address >> 24) == 127;
-    if (!loopback && network.prefix > 0) {
-        g_array_append_val(outer, network);
-    }
-}
-
-static void add_routes(GArray *outer, const char *routes) {
-    g_auto(GStrv) lines = g_strsplit(routes, "\n", -1);
-    for (guint i = 1; lines[0] != NULL && lines[i] != NULL; i++) {
-        unsigned destination = 0;
-        unsigned mask = 0;
-        /* Iface Destination Gateway Flags RefCnt Use Metric Mask …, addresses as hexadecimal words
-         * in memory order. NOLINTNEXTLINE(cert-err34-c): a line that does not fit is left out */
-        if (sscanf(lines[i], "%*s %x %*x %*x %*d %*d %*d %x", &destination, &mask) == 2) {
-            add_network(outer, ntohl(destination), ntohl(mask));
+static void find_conflicts(GPtrArray *conflicts, const char *what, const DinvNetwork *network,
+                           const GArray *outer) {
+    g_autofree char *text = dinv_network_to_string(network);
+    for (guint i = 0; i < outer->len; i++) {
+        const DinvOuterNetwork *other = &g_array_index(outer, DinvOuterNetwork, i);
+        if (dinv_network_overlaps(network, &other->network)) {
+            g_autofree char *other_text = dinv_network_to_string(&other->network);
+            g_ptr_array_add(conflicts, g_strdup_printf("%s, %s, overlaps %s on %s outside", what,
+                                                       text, other_text, other->device));
         }
     }
 }
 
-GArray *dinv_network_list_outer(const char *routes) {
-    GArray *outer = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
-    struct ifaddrs *interfaces = NULL;
-    if (getifaddrs(&interfaces) == 0) {
-        for (struct ifaddrs *item = interfaces; item != NULL; item = item->ifa_next) {
-            if (item->ifa_addr == NULL || item->ifa_netmask == NULL ||
-                item->ifa_addr->sa_family != AF_INET || (item->ifa_flags & IFF_LOOPBACK) != 0) {
-                continue;
-            }
-            struct sockaddr_in address;
-            struct sockaddr_in mask;
-            memcpy(&address, item->ifa_addr, sizeof address);
-            memcpy(&mask, item->ifa_netmask, sizeof mask);
-            add_network(outer, ntohl(address.sin_addr.s_addr), ntohl(mask.sin_addr.s_addr));
+GPtrArray *dinv_network_plan_list_conflicts(const DinvNetworkPlan *plan, DinvNetworkPlanPart part,
+                                            const GArray *outer) {
+    GPtrArray *conflicts = g_ptr_array_new_with_free_func(g_free);
+    switch (part) {
+    case DINV_PLAN_SLIRP:
+        find_conflicts(conflicts, "the guest's network (DINV_SUBNET)", &plan->slirp, outer);
+        if (dinv_network_overlaps(&plan->slirp, &plan->bridge)) {
+            g_autofree char *slirp = dinv_network_to_string(&plan->slirp);
+            g_autofree char *bridge = dinv_network_to_string(&plan->bridge);
+            g_ptr_array_add(conflicts,
+                            g_strdup_printf("the guest's network (DINV_SUBNET), %s, overlaps "
+                                            "docker0's (DINV_BIP), %s",
+                                            slirp, bridge));
         }
-        freeifaddrs(interfaces);
+        break;
+    case DINV_PLAN_BRIDGE:
+        find_conflicts(conflicts, "docker0's network (DINV_BIP)", &plan->bridge, outer);
+        break;
+    case DINV_PLAN_POOLS:
+        for (guint i = 0; i < plan->pools->len; i++) {
+            find_conflicts(conflicts, "a pool for inner networks",
+                           &g_array_index(plan->pools, DinvAddressPool, i).network, outer);
+        }
+        break;
     }
-    if (routes != NULL) {
-        add_routes(outer, routes);
-    }
-    return outer;
+    return conflicts;
 }
 
-char *dinv_network_host_to_string(const DinvNetwork *network, guint32 host) {
-    guint32 address = (network->address & mask_of(network->prefix)) + host;
-    return g_strdup_printf("%u.%u.%u.%u", address >> 24, (address >> 16) & 255,
-                           (address >> 8) & 255, address & 255);
-}
-
-char *dinv_network_to_string(const DinvNetwork *network) {
-    g_autofree char *address = dinv_network_host_to_string(network, 0);
-    return g_strdup_printf("%s/%u", address, network->prefix);
+char *dinv_network_plan_to_string(const DinvNetworkPlan *plan) {
+    g_autofree char *slirp = dinv_network_to_string(&plan->slirp);
+    guint32 own = plan->bridge.address - dinv_network_of(&plan->bridge).address;
+    g_autofree char *docker0 = dinv_network_host_to_string(&plan->bridge, own);
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_string_printf(text, "guest %s, docker0 %s/%u", slirp, docker0, plan->bridge.prefix);
+    if (plan->pools->len > 0) {
+        g_autofree char *first =
+            dinv_network_to_string(&g_array_index(plan->pools, DinvAddressPool, 0).network);
+        g_string_append_printf(text, ", inner networks from %s", first);
+        if (plan->pools->len > 1) {
+            g_string_append_printf(text, " and %u more", plan->pools->len - 1);
+        }
+    }
+    return g_string_free(g_steal_pointer(&text), FALSE);
 }

@@ -6,32 +6,39 @@
  */
 #pragma once
 
-#include <glib.h>
+#include "launcher/config.h"
+#include "launcher/network.h"
 
-/* An IPv4 network in host byte order. */
+/* Networks for those that the engine's users create, cut into pieces of `piece` bits. */
 typedef struct {
-    guint32 address;
-    guint prefix;
-} DinvNetwork;
+    DinvNetwork network;
+    guint piece;
+} DinvAddressPool;
 
 typedef struct {
-    DinvNetwork slirp;  /* guest .15, host .2, resolver .3 */
-    DinvNetwork bridge; /* docker0's own address is .1 of it */
-    GArray *pools;      /* of DinvNetwork: for the networks that users of the engine create */
+    DinvNetwork slirp;  /* the guest's own network: guest .15, host .2, resolver .3 */
+    DinvNetwork bridge; /* docker0's own address, and the prefix of its network */
+    GArray *pools;      /* of DinvAddressPool; empty: dockerd's own */
 } DinvNetworkPlan;
 
-/* A pure function of the networks in use outside (GArray of DinvNetwork). Falls back to the first
- * candidate of a kind where all overlap. Transfer full. */
-DinvNetworkPlan *dinv_network_plan_new(const GArray *outer);
+/* A pure function of the networks in use outside (GArray of DinvOuterNetwork) and of what the user
+ * wants (`subnet` for slirp, `bip` for bridge; prefix 0: choose). Where nothing is free the
+ * defaults stand, and dinv_network_plan_list_conflicts() tells. Transfer full. */
+DinvNetworkPlan *dinv_network_plan_new(const GArray *outer, const DinvNetwork *subnet,
+                                       const DinvNetwork *bip);
 void dinv_network_plan_free(DinvNetworkPlan *plan);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvNetworkPlan, dinv_network_plan_free)
 
-/* The IPv4 networks of this network namespace: addresses (getifaddrs) and routes in the format of
- * /proc/net/route (`routes`, may be NULL); loopback and default routes are left out. Transfer full.
- */
-GArray *dinv_network_list_outer(const char *routes);
+/* The plan that `config` leads to: DINV_SUBNET, and DINV_BIP or a --bip in DINV_DOCKERD_ARGS. */
+DinvNetworkPlan *dinv_network_plan_for(const DinvConfig *config, const GArray *outer);
 
-gboolean dinv_network_overlaps(const DinvNetwork *a, const DinvNetwork *b);
-/* "10.0.2.0/24"; with `host` > 0 the address with that host part: "10.0.2.15". Transfer full. */
-char *dinv_network_to_string(const DinvNetwork *network);
-char *dinv_network_host_to_string(const DinvNetwork *network, guint32 host);
+typedef enum { DINV_PLAN_SLIRP, DINV_PLAN_BRIDGE, DINV_PLAN_POOLS } DinvNetworkPlanPart;
+
+/* What this part of the plan overlaps outside (slirp also: docker0's network), a sentence (char *)
+ * each without its remedy; empty if nothing. Transfer full. */
+GPtrArray *dinv_network_plan_list_conflicts(const DinvNetworkPlan *plan, DinvNetworkPlanPart part,
+                                            const GArray *outer);
+
+/* "guest 10.0.2.0/24, docker0 172.17.0.1/16, inner networks from 172.18.0.0/16 and 14 more".
+ * Transfer full. */
+char *dinv_network_plan_to_string(const DinvNetworkPlan *plan);

@@ -14,6 +14,8 @@ void dinv_preflight_check_kernel(const DinvConfig *config, DinvPreflight *result
 void dinv_preflight_check_rootfs(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result);
+void dinv_preflight_check_network(const DinvConfig *config, const GArray *outer,
+                                  DinvPreflight *result);
 
 /* Each adds a line if it is concerned at all. */
 void dinv_preflight_check_mounts(const DinvConfig *config, DinvPreflight *result);

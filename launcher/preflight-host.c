@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the outer container must have free: the socket's path, the mounts' sources, the ports. */
+/* What the outer container must have free: the socket's path, the mounts' sources, the ports,
+ * addresses for the inner networks. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -9,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "launcher/network-plan.h"
 #include "launcher/preflight-checks.h"
 
 /* Whether something answers at the unix socket `path`: 1, 0 if it is stale, or -errno. */
@@ -161,5 +163,35 @@ void dinv_preflight_check_ports(const DinvConfig *config, DinvPreflight *result)
     if (good && config->ports->len > 0) {
         dinv_preflight_add(result, "port", DINV_CHECK_OK,
                            g_strdup_printf("%u to forward, all free", config->ports->len), NULL);
+    }
+}
+
+/* An address that the user chose must not overlap anything; of those that dinv chose, something
+ * does only where nothing was free. */
+void dinv_preflight_check_network(const DinvConfig *config, const GArray *outer,
+                                  DinvPreflight *result) {
+    const gboolean wanted[] = {
+        [DINV_PLAN_SLIRP] = config->subnet.prefix != 0,
+        [DINV_PLAN_BRIDGE] = config->bip.prefix != 0,
+        [DINV_PLAN_POOLS] = FALSE,
+    };
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_for(config, outer);
+    gboolean good = TRUE;
+
+    for (guint part = 0; part < G_N_ELEMENTS(wanted); part++) {
+        g_autoptr(GPtrArray) conflicts = dinv_network_plan_list_conflicts(plan, part, outer);
+
+        for (guint i = 0; i < conflicts->len; i++) {
+            good = FALSE;
+            dinv_preflight_add(
+                result, "network", wanted[part] ? DINV_CHECK_FAILED : DINV_CHECK_WARNING,
+                g_strdup(conflicts->pdata[i]),
+                g_strdup("set DINV_SUBNET and DINV_BIP to networks that are free, or leave them "
+                         "unset"));
+        }
+    }
+    if (good) {
+        dinv_preflight_add(result, "network", DINV_CHECK_OK, dinv_network_plan_to_string(plan),
+                           NULL);
     }
 }

@@ -4,6 +4,7 @@
 #include "launcher/container-limits.h"
 #include "launcher/disk.h"
 #include "launcher/kvm-probe.h"
+#include "launcher/network.h"
 #include "launcher/preflight-checks.h"
 #include "launcher/settings-types.h"
 #include "launcher/tsc.h"
@@ -143,6 +144,8 @@ static gboolean conclude(const DinvPreflight *result, GError **error) {
 
 gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *config,
                            DinvPreflight *result, GError **error) {
+    g_autoptr(GArray) outer = dinv_network_list_outer(NULL);
+
     dinv_preflight_clear(result);
     *result = (DinvPreflight){.checks = g_ptr_array_new_with_free_func((GDestroyNotify)check_free)};
     check_acceleration(host, config, result);
@@ -152,6 +155,7 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     check_memory(host, config, result);
     dinv_preflight_check_mounts(config, result);
     dinv_preflight_check_ports(config, result);
+    dinv_preflight_check_network(config, outer, result);
     dinv_preflight_check_socket(config, result);
     dinv_preflight_check_state_dir(config, result);
     if (result->tsc_khz == 0) {

@@ -130,8 +130,26 @@ static char *parse_wish(struct json_object *request, Wish *wish) {
     return NULL;
 }
 
-/* The forward that is in the way of the wish, or serves it. */
+/* The declared UDP forward that leads to that port of the guest, whatever its port outside: a
+ * second one would take its answers away. */
+static Forward *find_declared_udp(const DinvPublisher *publisher, const Wish *wish) {
+    for (guint i = 0; wish->forward.protocol == DINV_PROTOCOL_UDP && i < publisher->forwards->len;
+         i++) {
+        Forward *forward = g_ptr_array_index(publisher->forwards, i);
+        if (forward->declared && forward->forward.protocol == DINV_PROTOCOL_UDP &&
+            forward->forward.guest_port == wish->forward.guest_port) {
+            return forward;
+        }
+    }
+    return NULL;
+}
+
+/* The forward that serves the wish, or is in its way. */
 static Forward *find(const DinvPublisher *publisher, const Wish *wish) {
+    Forward *declared = find_declared_udp(publisher, wish);
+    if (declared != NULL) {
+        return declared;
+    }
     for (guint i = 0; i < publisher->forwards->len; i++) {
         Forward *forward = g_ptr_array_index(publisher->forwards, i);
         if (forward->forward.protocol == wish->forward.protocol &&
@@ -233,6 +251,11 @@ void dinv_publisher_publish(DinvPublisher *publisher, struct json_object *reques
     if (problem != NULL) {
         done(problem, user);
     } else if (served) {
+        if (found->forward.host_port != wish.forward.host_port) {
+            dinv_log(DINV_LOG_INFO,
+                     "UDP port %u, published inside, is reached at port %u, as DINV_UDP_PORTS says",
+                     wish.forward.host_port, found->forward.host_port);
+        }
         g_ptr_array_add(found->containers, container_label(wish.container));
         done(NULL, user);
     } else {
@@ -248,7 +271,10 @@ static void on_removed(GObject *source, GAsyncResult *result, gpointer user) {
     Operation *operation = user;
     g_autoptr(GError) error = NULL;
     (void)source;
-    (void)dinv_machine_forward_finish(operation->publisher->machine, result, &error);
+    if (!dinv_machine_forward_finish(operation->publisher->machine, result, &error)) {
+        dinv_log(DINV_LOG_WARNING, "a port that was released inside is still forwarded: %s",
+                 error->message);
+    }
     complete(operation, error);
 }
 

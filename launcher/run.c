@@ -19,6 +19,7 @@
 #include "launcher/disk.h"
 #include "launcher/job.h"
 #include "launcher/log.h"
+#include "launcher/network-watch.h"
 #include "launcher/preflight.h"
 #include "launcher/vm.h"
 
@@ -164,6 +165,11 @@ static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, in
     /* Freed after the vm, whose last answers end the clients that wait for one. */
     g_autoptr(DinvAdmin) admin = NULL;
     g_autoptr(DinvVm) vm = dinv_vm_new(plan, network, &callbacks, &run);
+    g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(network, &error);
+    if (watch == NULL) {
+        dinv_log(DINV_LOG_WARNING, "%s, ignoring", error->message);
+        g_clear_error(&error);
+    }
     run.vm = vm;
     guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, on_signal_fd, &run);
     admin = dinv_admin_new(plan->config->state_dir, vm, &error);
@@ -230,10 +236,8 @@ static int make_and_serve(DinvMachinePlan *plan, const sigset_t *signals, char *
     if (disk == NULL) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
     } else {
-        g_autofree char *routes = NULL;
-        (void)g_file_get_contents("/proc/net/route", &routes, NULL, NULL);
-        g_autoptr(GArray) outer = dinv_network_list_outer(routes);
-        g_autoptr(DinvNetworkPlan) network = dinv_network_plan_new(outer);
+        g_autoptr(GArray) outer = dinv_network_list_outer(NULL);
+        g_autoptr(DinvNetworkPlan) network = dinv_network_plan_for(plan->config, outer);
         g_autofree char *slirp = dinv_network_to_string(&network->slirp);
         plan->data_image = dinv_disk_get_data_image(disk);
         plan->slirp_net = slirp;

@@ -64,6 +64,16 @@ static const DinvSetting table[] = {
     {"DINV_PUBLISH", NULL, DINV_TYPE_CHOICE, FIELD(publish), "on|off", "on", NULL, NO_LIMITS,
      "whether ports that are published inside (docker run -p) are reachable outside",
      "With off only those of DINV_TCP_PORTS and DINV_UDP_PORTS are."},
+    {"DINV_SUBNET", NULL, DINV_TYPE_SUBNET, FIELD(subnet), "NETWORK", NULL,
+     "chosen to overlap nothing outside", NO_LIMITS, "the guest's own network, such as 10.0.2.0/24",
+     "The guest has the address .15 in it, the outer container .2, and the resolver .3. One that "
+     "overlaps a network of the outer container is refused."},
+    {"DINV_BIP", NULL, DINV_TYPE_BRIDGE_ADDRESS, FIELD(bip), "ADDRESS/PREFIX", NULL,
+     "chosen to overlap nothing outside", NO_LIMITS,
+     "the address of docker0 with its network, such as 172.30.0.1/16",
+     "As dockerd's --bip. One that overlaps a network of the outer container is refused: replies "
+     "to "
+     "clients there would not leave the guest."},
     {"DINV_MOUNTS", NULL, DINV_TYPE_MOUNTS, FIELD(mounts), "MOUNTS", NULL, "none", NO_LIMITS,
      "directories to show in the guest, such as /src;/data:/inner:ro",
      "An item is /source, /source:/target, or either with :ro behind it; items are separated by "

@@ -57,5 +57,13 @@ gboolean dinv_parse_mounts(const char *text, GPtrArray *mounts,
                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dinv_mount_spec_free(DinvMountSpec *mount);
 
+/* "10.0.2.0/24", a prefix from 8 to 27 and no host bits. */
+gboolean dinv_parse_subnet(const char *text, DinvNetwork *subnet,
+                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* "172.30.0.1/16", a prefix from 8 to 29, and neither the network's own nor its last address. */
+gboolean dinv_parse_bridge_address(const char *text, DinvNetwork *address,
+                                   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* "512M", "1.5G", or bytes: the shortest text that dinv_parse_size() reads back as `bytes`. */
 char *dinv_format_size(guint64 bytes);

@@ -294,6 +294,10 @@ static gboolean parse_setting(const DinvSetting *setting, const char *text, Dinv
         return dinv_parse_ports(text, DINV_PROTOCOL_UDP, config->ports, error);
     case DINV_TYPE_MOUNTS:
         return dinv_parse_mounts(text, config->mounts, error);
+    case DINV_TYPE_SUBNET:
+        return dinv_parse_subnet(text, field, error);
+    case DINV_TYPE_BRIDGE_ADDRESS:
+        return dinv_parse_bridge_address(text, field, error);
     }
     g_assert_not_reached();
 }

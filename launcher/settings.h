@@ -27,6 +27,8 @@ typedef enum {
     DINV_TYPE_TCP_PORTS,
     DINV_TYPE_UDP_PORTS,
     DINV_TYPE_MOUNTS,
+    DINV_TYPE_SUBNET,         /* an IPv4 network */
+    DINV_TYPE_BRIDGE_ADDRESS, /* an IPv4 address of a host, with its network's prefix */
 } DinvSettingType;
 
 typedef struct {

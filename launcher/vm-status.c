@@ -43,10 +43,19 @@ static struct json_object *describe_mounts(const DinvConfig *config) {
 
 static struct json_object *describe_network(const DinvNetworkPlan *plan) {
     struct json_object *network = json_object_new_object();
+    struct json_object *pools = json_object_new_array();
     g_autofree char *slirp = dinv_network_to_string(&plan->slirp);
     g_autofree char *bridge = dinv_network_to_string(&plan->bridge);
+    g_autofree char *text = dinv_network_plan_to_string(plan);
+    for (guint i = 0; i < plan->pools->len; i++) {
+        g_autofree char *pool =
+            dinv_network_to_string(&g_array_index(plan->pools, DinvAddressPool, i).network);
+        json_object_array_add(pools, json_object_new_string(pool));
+    }
     add_string(network, "slirp", slirp);
     add_string(network, "bridge", bridge);
+    json_object_object_add(network, "pools", pools);
+    add_string(network, "text", text);
     return network;
 }
 

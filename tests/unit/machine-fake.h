@@ -284,7 +284,7 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
         .qemu = g_strdup("qemu"),
         .log_level = DINV_LOG_INFO,
     };
-    fixture->network = dinv_network_plan_new(outer);
+    fixture->network = dinv_network_plan_for(&fixture->config, outer);
     fixture->plan = (DinvMachinePlan){.config = &fixture->config, .slirp_net = "10.0.2.0/24"};
     fixture->log = memfd_create("log", MFD_CLOEXEC);
     fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);

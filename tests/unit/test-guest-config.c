@@ -9,15 +9,15 @@ typedef struct {
 } Fixture;
 
 static void set_up(Fixture *fixture, gconstpointer data) {
-    g_autoptr(GArray) outer = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
+    g_autoptr(GArray) outer = g_array_new(FALSE, FALSE, sizeof(DinvOuterNetwork));
     (void)data;
-    fixture->network = dinv_network_plan_new(outer);
     fixture->config = (DinvConfig){
         .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
         .mounts = g_ptr_array_new(),
         .dockerd_args = g_new0(char *, 1),
         .boot_timeout_ms = 1234,
     };
+    fixture->network = dinv_network_plan_for(&fixture->config, outer);
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data) {
@@ -122,7 +122,7 @@ static void test_user_arguments(Fixture *fixture, gconstpointer data) {
         {"--bridge none", FALSE, TRUE},
         {"-b=br0", FALSE, TRUE},
         {"--default-address-pool base=10.8.0.0/16,size=24", TRUE, FALSE},
-        {"--debug --mtu=1400", TRUE, TRUE},
+        {"--debug --host-gateway-ip=10.0.0.9", TRUE, TRUE},
     };
     (void)data;
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -132,6 +132,8 @@ static void test_user_arguments(Fixture *fixture, gconstpointer data) {
         g_test_message("%s: %s", cases[i].words, args);
         g_assert_cmpint(strstr(args, "\"--bip=172.") != NULL, ==, cases[i].bip);
         g_assert_cmpint(strstr(args, "pool=base=172.") != NULL, ==, cases[i].pools);
+        g_assert_cmpint(strstr(args, "\"--host-gateway-ip=10.0.2.2\"") != NULL, ==,
+                        strstr(cases[i].words, "--host-gateway-ip") == NULL);
         /* The user's words come last, as they are: what comes last wins. */
         g_autofree char *last = g_strdup_printf("\"%s\"]", g_strrstr(cases[i].words, " ") != NULL
                                                                ? g_strrstr(cases[i].words, " ") + 1
@@ -159,16 +161,18 @@ static void test_resolv_conf(Fixture *fixture, gconstpointer data) {
 }
 
 static void test_other_networks(Fixture *fixture, gconstpointer data) {
-    const DinvNetwork outer[] = {{(10u << 24) | (2 << 8), 24}, {(172u << 24) | (17 << 16), 16}};
-    g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
+    const DinvOuterNetwork outer[] = {{{DINV_IPV4(10, 0, 2, 0), 24}, "eth0"},
+                                      {{DINV_IPV4(172, 17, 0, 0), 16}, "eth1"}};
+    g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(DinvOuterNetwork));
     (void)data;
     g_array_append_vals(taken, outer, G_N_ELEMENTS(outer));
     dinv_network_plan_free(fixture->network);
-    fixture->network = dinv_network_plan_new(taken);
+    fixture->network = dinv_network_plan_for(&fixture->config, taken);
     struct json_object *body = make(fixture, NULL);
-    g_assert_cmpstr(text_of(body, "network", "address"), ==, "\"10.191.2.15\"");
+    g_assert_cmpstr(text_of(body, "network", "address"), ==, "\"10.191.0.15\"");
     g_assert_nonnull(strstr(text_of(body, "dockerd", "args"), "\"--bip=172.18.0.1/16\""));
     g_assert_null(strstr(text_of(body, "dockerd", "args"), "base=172.18."));
+    g_assert_nonnull(strstr(text_of(body, "dockerd", "args"), "\"--host-gateway-ip=10.191.0.2\""));
     json_object_put(body);
 }
 

@@ -116,9 +116,14 @@ static void test_declared(void) {
     expect(&fixture, dinv_publisher_publish, WISH("tcp", "0.0.0.0", 8443, "172.17.0.2:80"),
            "address already in use (it is forwarded to port 443 inside, by DINV_TCP_PORTS");
     expect(&fixture, dinv_publisher_publish, WISH("tcp", "0.0.0.0", 443, "172.17.0.2:443"), "");
-    /* The answers of two UDP forwards would all leave from the first. */
-    expect(&fixture, dinv_publisher_publish, WISH("udp", "0.0.0.0", 53, "172.17.0.2:53"),
-           "UDP port 53 inside is forwarded from 0.0.0.0:5353 already");
+    /* The answers of two UDP forwards would all leave from the first: the declared one serves. */
+    g_string_truncate(fake->forwards, 0);
+    expect(&fixture, dinv_publisher_publish, WISH("udp", "0.0.0.0", 53, "172.17.0.2:53"), "");
+    expect(&fixture, dinv_publisher_unpublish, WISH("udp", "0.0.0.0", 53, "172.17.0.2:53"), "");
+    g_assert_cmpstr(fake->forwards->str, ==, "");
+    expect(&fixture, dinv_publisher_publish, WISH("udp", "127.0.0.1", 99, "172.17.0.2:53"), "");
+    expect(&fixture, dinv_publisher_publish, WISH("udp", "10.1.2.3", 99, "172.17.0.3:53"),
+           "UDP port 99 inside is forwarded from 127.0.0.1:99 already");
     fixture_clear(&fixture);
 }
 

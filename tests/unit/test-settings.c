@@ -170,7 +170,7 @@ static void test_flags_wrong(void) {
     assert_refused("", "--help", DINV_SETTINGS_ERROR_HELP, "help was asked for");
     assert_refused("", "-h", DINV_SETTINGS_ERROR_HELP, "help was asked for");
     assert_refused("", "-x\x1b", DINV_SETTINGS_ERROR_FLAG,
-                   "-x\\033: no such flag; did you mean --cpus?");
+                   "-x\\033: no such flag; did you mean --bip?");
 }
 
 static void test_empty_is_default(void) {
@@ -388,6 +388,36 @@ static void test_ports_many(void) {
     g_assert_cmpuint(two_outside->config->ports->len, ==, 2);
 }
 
+static void test_networks(void) {
+    g_autoptr(Load) load = load_good("DINV_SUBNET=10.9.0.0/27", "--bip=172.30.255.254/16");
+    g_autoptr(Load) unset = load_good("", "");
+
+    g_assert_cmphex(load->config->subnet.address, ==, 0x0a090000);
+    g_assert_cmpuint(load->config->subnet.prefix, ==, 27);
+    g_assert_cmphex(load->config->bip.address, ==, 0xac1efffe);
+    g_assert_cmpuint(load->config->bip.prefix, ==, 16);
+    g_assert_cmpuint(unset->config->subnet.prefix, ==, 0);
+    g_assert_cmpuint(unset->config->bip.prefix, ==, 0);
+    assert_invalid("DINV_SUBNET=10.9.0.0",
+                   "DINV_SUBNET: \"10.9.0.0\" is not an IPv4 network of prefix 8 to 27 (such as "
+                   "10.0.2.0/24)");
+    assert_invalid("DINV_SUBNET=10.9.0.0/28",
+                   "DINV_SUBNET: \"10.9.0.0/28\" is not an IPv4 network of prefix 8 to 27 (such as "
+                   "10.0.2.0/24)");
+    assert_invalid("DINV_SUBNET=10.9.0.1/24",
+                   "DINV_SUBNET: \"10.9.0.1/24\" is the address of a host, its network is "
+                   "10.9.0.0/24");
+    assert_invalid("DINV_BIP=fd00::1/64",
+                   "DINV_BIP: \"fd00::1/64\" is not an IPv4 address with a prefix of 8 to 29 (such "
+                   "as 172.30.0.1/16)");
+    assert_invalid("DINV_BIP=172.30.0.0/16",
+                   "DINV_BIP: \"172.30.0.0/16\" is no address that a host can have, the first of "
+                   "that network is 172.30.0.1/16");
+    assert_invalid("DINV_BIP=172.30.0.255/24",
+                   "DINV_BIP: \"172.30.0.255/24\" is no address that a host can have, the first of "
+                   "that network is 172.30.0.1/24");
+}
+
 static void test_mounts(void) {
     g_autoptr(Load) load = load_good(
         "DINV_MOUNTS=/src;/data//x/:/inner/../in:ro;/a b,c:rw;/:/host;/tmp/t:/etc/certs", "");
@@ -561,6 +591,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/settings/ports/good", test_ports);
     g_test_add_func("/settings/ports/wrong", test_ports_wrong);
     g_test_add_func("/settings/ports/many", test_ports_many);
+    g_test_add_func("/settings/networks/good", test_networks);
     g_test_add_func("/settings/mounts/good", test_mounts);
     g_test_add_func("/settings/mounts/wrong", test_mounts_wrong);
     g_test_add_func("/settings/mounts/hide", test_mounts_that_hide);
