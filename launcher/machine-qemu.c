@@ -21,8 +21,10 @@
  */
 #include <errno.h>
 #include <glib-unix.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "launcher/machine.h"
@@ -318,13 +320,24 @@ static gboolean open_channels(int *ours, int *theirs, GError **error) {
     return TRUE;
 }
 
+/* The guest's owners and devices are passed through where this process may make such files. Without
+ * that even an ordinary user's new file in the guest would be refused, so none of it is tried. */
+static Dinv9pSecurity choose_9p_security(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+    const guint32 needed = 1u << CAP_CHOWN | 1u << CAP_FOWNER | 1u << CAP_DAC_OVERRIDE;
+
+    return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & needed) == needed
+               ? DINV_9P_PASSTHROUGH
+               : DINV_9P_NONE;
+}
+
 static gboolean start_process(DinvMachine *machine, const int *theirs, GError **error) {
     static const DinvQemuFds fds = {.qmp = DINV_QEMU_FIRST_FD + CHANNEL_QMP,
                                     .control = DINV_QEMU_FIRST_FD + CHANNEL_CONTROL,
                                     .relay = DINV_QEMU_FIRST_FD + CHANNEL_RELAY,
                                     .console = DINV_QEMU_FIRST_FD + CHANNEL_CONSOLE};
-    Dinv9pSecurity security = geteuid() == 0 ? DINV_9P_PASSTHROUGH : DINV_9P_NONE;
-    g_auto(GStrv) argv = dinv_qemu_argv(machine->plan, &fds, security, error);
+    g_auto(GStrv) argv = dinv_qemu_argv(machine->plan, &fds, choose_9p_security(), error);
 
     if (argv == NULL) {
         return FALSE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the outer container must have free: the socket's path, the mounts' sources, the ports,
- * addresses for the inner networks. */
+/* What the outer container must have free: the socket's path, the ports, addresses for the inner
+ * networks. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -87,33 +87,6 @@ void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result
         return;
     }
     dinv_preflight_add(result, name, DINV_CHECK_OK, g_strdup(path), NULL);
-}
-
-void dinv_preflight_check_mounts(const DinvConfig *config, DinvPreflight *result) {
-    for (guint i = 0; i < config->mounts->len; i++) {
-        const DinvMountSpec *mount = config->mounts->pdata[i];
-        const char *problem = NULL;
-        struct stat status;
-
-        if (stat(mount->source, &status) < 0) {
-            problem = errno == ENOENT ? "does not exist" : g_strerror(errno);
-        } else if (!S_ISDIR(status.st_mode)) {
-            problem = "is not a directory";
-        } else if (access(mount->source, R_OK | X_OK) < 0) {
-            problem = "may not be read by this user";
-        }
-        if (problem != NULL) {
-            dinv_preflight_add(result, "mount", DINV_CHECK_FAILED,
-                               g_strdup_printf("DINV_MOUNTS: \"%s\" %s", mount->source, problem),
-                               g_strdup("name a directory of the container (docker run -v "
-                                        "SOURCE:TARGET gives it one)"));
-        } else {
-            dinv_preflight_add(result, "mount", DINV_CHECK_OK,
-                               g_strdup_printf("%s on %s%s", mount->source, mount->target,
-                                               mount->readonly ? ", read-only" : ""),
-                               NULL);
-        }
-    }
 }
 
 /* 0 if the port can be bound, else errno. A TCP port whose old connections linger is free for a new

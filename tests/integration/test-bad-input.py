@@ -25,7 +25,7 @@ BAD_VALUES = [
     ('TCP_PORTS', '5010-5000', ''), ('TCP_PORTS', '80:', 'port'), ('TCP_PORTS', '1:2:3', '2:3'),
     ('UDP_PORTS', '53;53', '53'), ('UDP_PORTS', '-1', 'port'),
     ('MOUNTS', '/no/such/directory', ''), ('MOUNTS', 'relative', ''), ('MOUNTS', '/tmp:/x:rx', ''),
-    ('MOUNTS', '/tmp:/x;/usr:/x', '/x'), ('MOUNTS', '/tmp:/', ''),
+    ('MOUNTS', '/tmp:/x;/usr:/x', '/x'), ('MOUNTS', '/tmp:/', ''), ('MOUNTS', '/:/host', '/proc'),
     ('DOCKERD_ARGS', "--label 'open", 'words'),
     ('SHUTDOWN_TIMEOUT', '0', ''), ('SHUTDOWN_TIMEOUT', 'soon', ''), ('BOOT_TIMEOUT', '-3', ''),
     ('SOCKET_MODE', '0999', ''), ('SOCKET_UID', 'nobody-there', ''),

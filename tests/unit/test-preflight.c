@@ -346,7 +346,7 @@ static void test_memory(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void test_mounts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *missing = scratch_path(&fixture->scratch, "missing");
-    g_autofree char *text = g_strdup_printf("%s:/a;%s:/b:ro", fixture->scratch.path, missing);
+    g_autofree char *text = g_strdup_printf("%s:/a:ro;%s:/b:ro", fixture->scratch.path, missing);
 
     g_assert_true(dinv_parse_mounts(text, fixture->config->mounts, NULL));
     assert_failed(fixture, "mount", "/missing\" does not exist");
@@ -355,6 +355,53 @@ static void test_mounts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_assert_cmpint(g_unlink(missing), ==, 0);
     g_assert_cmpint(g_mkdir(missing, 0755), ==, 0);
     g_assert_true(run(fixture));
+}
+
+/* Writable, the state directory and what it lies in are the guest's own ground; the kernel's files
+ * are nobody's. */
+static void test_forbidden_mounts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *inside = g_build_filename(fixture->config->state_dir, "inside", NULL);
+    g_autofree char *beside = g_strconcat(fixture->config->state_dir, "-beside", NULL);
+    g_autofree char *link = scratch_path(&fixture->scratch, "link");
+    const struct {
+        const char *source;
+        const char *options;
+        gboolean good;
+    } cases[] = {
+        {"/", "", FALSE},
+        {"/", ":ro", TRUE},
+        {"/proc", ":ro", FALSE},
+        {"/sys/kernel", ":ro", FALSE},
+        {"/dev", "", FALSE},
+        {fixture->config->state_dir, "", FALSE},
+        {inside, "", FALSE},
+        {fixture->config->state_dir, ":ro", TRUE},
+        {beside, "", TRUE},
+        {link, "", FALSE},
+        {fixture->scratch.path, "", FALSE},
+    };
+
+    const DinvCheck *check;
+
+    g_assert_true(run(fixture));
+    /* Before the state directory is made, too. */
+    g_assert_true(dinv_parse_mounts("/:/a", fixture->config->mounts, NULL));
+    assert_failed(fixture, "mount", "would give the guest ");
+    g_assert_cmpint(g_mkdir_with_parents(inside, 0755), ==, 0);
+    g_assert_cmpint(g_mkdir(beside, 0755), ==, 0);
+    g_assert_cmpint(symlink(inside, link), ==, 0);
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *text = g_strdup_printf("%s:/a%s", cases[i].source, cases[i].options);
+
+        g_ptr_array_set_size(fixture->config->mounts, 0);
+        g_assert_true(dinv_parse_mounts(text, fixture->config->mounts, NULL));
+        g_test_message("%s", text);
+        g_ptr_array_set_size(fixture->result.checks, 0);
+        dinv_preflight_check_mounts(fixture->config, &fixture->result);
+        check = fixture->result.checks->pdata[0];
+        g_assert_cmpint(check->status, ==, cases[i].good ? DINV_CHECK_OK : DINV_CHECK_FAILED);
+        g_assert_true(cases[i].good || strstr(check->text, "would give the guest ") != NULL);
+    }
 }
 
 /* A bound socket of the kernel's choice of port. */
@@ -509,6 +556,7 @@ int main(int argc, char **argv) {
     ADD("root-image", test_rootfs);
     ADD("memory", test_memory);
     ADD("mounts", test_mounts);
+    ADD("mounts/forbidden", test_forbidden_mounts);
     ADD("ports", test_port_taken);
     ADD("network", test_network);
     ADD("socket", test_socket);
