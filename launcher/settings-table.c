@@ -71,13 +71,14 @@ static const DinvSetting table[] = {
     {"DINV_BIP", NULL, DINV_TYPE_BRIDGE_ADDRESS, FIELD(bip), "ADDRESS/PREFIX", NULL,
      "chosen to overlap nothing outside", NO_LIMITS,
      "the address of docker0 with its network, such as 172.30.0.1/16",
-     "As dockerd's --bip. One that overlaps a network of the outer container is refused: replies "
-     "to "
-     "clients there would not leave the guest."},
+     "As dockerd's --bip. One that overlaps a network of the outer container is refused: "
+     "replies to clients there would not leave the guest."},
     {"DINV_MOUNTS", NULL, DINV_TYPE_MOUNTS, FIELD(mounts), "MOUNTS", NULL, "none", NO_LIMITS,
      "directories to show in the guest, such as /src;/data:/inner:ro",
      "An item is /source, /source:/target, or either with :ro behind it; items are separated by "
-     "semicolons. The target is the path in the guest, which docker run -v then sees."},
+     "semicolons. The target is the path in the guest, which docker run -v then sees. /proc, /sys "
+     "and "
+     "/dev are refused, and without :ro also the state directory and what any of these lies in."},
     {"DINV_DOCKERD_ARGS", "DOCKER_DAEMON_ARGS", DINV_TYPE_WORDS, FIELD(dockerd_args), "ARGUMENTS",
      NULL, "none", NO_LIMITS, "more arguments for dockerd, quoted as in a shell", NULL},
     {"DINV_SHUTDOWN_TIMEOUT", NULL, DINV_TYPE_DURATION, FIELD(shutdown_timeout_ms), "SECONDS", "8",
