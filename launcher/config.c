@@ -1,6 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "launcher/config.h"
 
+#include <string.h>
+
+const char *dinv_config_dockerd_option(const DinvConfig *config, const char *name) {
+    gsize length = strlen(name);
+    for (char *const *word = config->dockerd_args; word != NULL && *word != NULL; word++) {
+        if (strncmp(*word, name, length) != 0) {
+            continue;
+        }
+        if ((*word)[length] == '=') {
+            return *word + length + 1;
+        }
+        if ((*word)[length] == '\0') {
+            return word[1] != NULL ? word[1] : "";
+        }
+    }
+    return NULL;
+}
+
 void dinv_config_free(DinvConfig *config) {
     if (config == NULL) {
         return;

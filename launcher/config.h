@@ -54,5 +54,9 @@ typedef struct {
     DinvLogLevel log_level;
 } DinvConfig;
 
+/* The value that the user gave dockerd for this option, as --NAME VALUE or --NAME=VALUE, the first
+ * if there are more: "" if none follows, NULL if the option is not there. */
+const char *dinv_config_dockerd_option(const DinvConfig *config, const char *name);
+
 void dinv_config_free(DinvConfig *config);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvConfig, dinv_config_free)

@@ -105,18 +105,6 @@ static struct json_object *make_mounts(const DinvConfig *config) {
     return mounts;
 }
 
-/* Whether the user gave dockerd this option, as --NAME VALUE or --NAME=VALUE. */
-static gboolean has_option(char *const *args, const char *name) {
-    gsize length = strlen(name);
-    for (guint i = 0; args[i] != NULL; i++) {
-        if (strncmp(args[i], name, length) == 0 &&
-            (args[i][length] == '\0' || args[i][length] == '=')) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
 static void add_argument(struct json_object *args, const char *format, ...) G_GNUC_PRINTF(2, 3);
 static void add_argument(struct json_object *args, const char *format, ...) {
     va_list values;
@@ -128,13 +116,13 @@ static void add_argument(struct json_object *args, const char *format, ...) {
 
 static struct json_object *make_dockerd(const DinvConfig *config, const DinvNetworkPlan *plan) {
     struct json_object *args = json_object_new_array();
-    if (!has_option(config->dockerd_args, "--bip") &&
-        !has_option(config->dockerd_args, "--bridge") && !has_option(config->dockerd_args, "-b")) {
-        guint32 own = plan->bridge.address - dinv_network_of(&plan->bridge).address;
-        g_autofree char *address = dinv_network_host_to_string(&plan->bridge, own);
+    if (dinv_config_dockerd_option(config, "--bip") == NULL &&
+        dinv_config_dockerd_option(config, "--bridge") == NULL &&
+        dinv_config_dockerd_option(config, "-b") == NULL) {
+        g_autofree char *address = dinv_network_address_to_string(&plan->bridge);
         add_argument(args, "--bip=%s/%u", address, plan->bridge.prefix);
     }
-    if (!has_option(config->dockerd_args, "--default-address-pool")) {
+    if (dinv_config_dockerd_option(config, "--default-address-pool") == NULL) {
         for (guint i = 0; i < plan->pools->len; i++) {
             const DinvAddressPool *pool = &g_array_index(plan->pools, DinvAddressPool, i);
             g_autofree char *base = dinv_network_to_string(&pool->network);
@@ -142,7 +130,7 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvNetw
         }
     }
     /* What --add-host NAME:host-gateway means: the outer container, not the guest. */
-    if (!has_option(config->dockerd_args, "--host-gateway-ip")) {
+    if (dinv_config_dockerd_option(config, "--host-gateway-ip") == NULL) {
         g_autofree char *gateway = dinv_network_host_to_string(&plan->slirp, 2);
         add_argument(args, "--host-gateway-ip=%s", gateway);
     }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "launcher/network-plan.h"
 
-#include <string.h>
-
 /* QEMU's and Docker's own networks first, so that where nothing is in the way things look as people
  * know them. Then places that are seldom used, then all that is private, at last the addresses for
  * carriers' own networks and for benchmarks. */
@@ -136,26 +134,11 @@ DinvNetworkPlan *dinv_network_plan_new(const GArray *outer, const DinvNetwork *s
     return plan;
 }
 
-/* The user's --bip in dockerd's arguments, which wins over ours there. */
-static gboolean find_bip(char *const *args, DinvNetwork *bip) {
-    for (guint i = 0; args != NULL && args[i] != NULL; i++) {
-        const char *value = NULL;
-        if (g_str_has_prefix(args[i], "--bip=")) {
-            value = args[i] + strlen("--bip=");
-        } else if (strcmp(args[i], "--bip") == 0) {
-            value = args[i + 1];
-        }
-        if (value != NULL) {
-            return dinv_network_parse(value, bip);
-        }
-    }
-    return FALSE;
-}
-
 DinvNetworkPlan *dinv_network_plan_for(const DinvConfig *config, const GArray *outer) {
+    const char *option = dinv_config_dockerd_option(config, "--bip"); /* wins over ours there */
     DinvNetwork bip = config->bip;
-    if (bip.prefix == 0) {
-        (void)find_bip(config->dockerd_args, &bip);
+    if (bip.prefix == 0 && option != NULL) {
+        (void)dinv_network_parse(option, &bip);
     }
     return dinv_network_plan_new(outer, &config->subnet, &bip);
 }
@@ -210,8 +193,7 @@ GPtrArray *dinv_network_plan_list_conflicts(const DinvNetworkPlan *plan, DinvNet
 
 char *dinv_network_plan_to_string(const DinvNetworkPlan *plan) {
     g_autofree char *slirp = dinv_network_to_string(&plan->slirp);
-    guint32 own = plan->bridge.address - dinv_network_of(&plan->bridge).address;
-    g_autofree char *docker0 = dinv_network_host_to_string(&plan->bridge, own);
+    g_autofree char *docker0 = dinv_network_address_to_string(&plan->bridge);
     g_autoptr(GString) text = g_string_new(NULL);
     g_string_printf(text, "guest %s, docker0 %s/%u", slirp, docker0, plan->bridge.prefix);
     if (plan->pools->len > 0) {

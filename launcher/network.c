@@ -43,10 +43,15 @@ gboolean dinv_network_parse(const char *text, DinvNetwork *network) {
     return TRUE;
 }
 
+char *dinv_network_address_to_string(const DinvNetwork *host) {
+    return g_strdup_printf("%u.%u.%u.%u", host->address >> 24, (host->address >> 16) & 255,
+                           (host->address >> 8) & 255, host->address & 255);
+}
+
 char *dinv_network_host_to_string(const DinvNetwork *network, guint32 host) {
-    guint32 address = (network->address & mask_of(network->prefix)) + host;
-    return g_strdup_printf("%u.%u.%u.%u", address >> 24, (address >> 16) & 255,
-                           (address >> 8) & 255, address & 255);
+    DinvNetwork address = dinv_network_of(network);
+    address.address += host;
+    return dinv_network_address_to_string(&address);
 }
 
 char *dinv_network_to_string(const DinvNetwork *network) {

@@ -31,6 +31,8 @@ gboolean dinv_network_parse(const char *text, DinvNetwork *network);
 
 /* "10.0.2.0/24". Transfer full. */
 char *dinv_network_to_string(const DinvNetwork *network);
+/* Its own address: "10.0.2.15" of 10.0.2.15/24. Transfer full. */
+char *dinv_network_address_to_string(const DinvNetwork *host);
 /* The address with that host part: "10.0.2.15". Transfer full. */
 char *dinv_network_host_to_string(const DinvNetwork *network, guint32 host);
 

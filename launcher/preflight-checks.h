@@ -14,6 +14,7 @@ void dinv_preflight_check_kernel(const DinvConfig *config, DinvPreflight *result
 void dinv_preflight_check_rootfs(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result);
+/* Also makes result->network. `outer` is a GArray of DinvOuterNetwork. */
 void dinv_preflight_check_network(const DinvConfig *config, const GArray *outer,
                                   DinvPreflight *result);
 

@@ -10,7 +10,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "launcher/network-plan.h"
 #include "launcher/preflight-checks.h"
 
 /* Whether something answers at the unix socket `path`: 1, 0 if it is stale, or -errno. */
@@ -148,9 +147,11 @@ void dinv_preflight_check_network(const DinvConfig *config, const GArray *outer,
         [DINV_PLAN_BRIDGE] = config->bip.prefix != 0,
         [DINV_PLAN_POOLS] = FALSE,
     };
-    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_for(config, outer);
+    DinvNetworkPlan *plan = dinv_network_plan_for(config, outer);
     gboolean good = TRUE;
 
+    dinv_network_plan_free(result->network);
+    result->network = plan;
     for (guint part = 0; part < G_N_ELEMENTS(wanted); part++) {
         g_autoptr(GPtrArray) conflicts = dinv_network_plan_list_conflicts(plan, part, outer);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "launcher/preflight-checks.h"
+#include "launcher/settings-types.h"
 
 /* Without links, as far as it is there yet. */
 static char *resolve(const char *path) {
@@ -27,13 +28,6 @@ static char *resolve(const char *path) {
     return g_build_filename(real, path + strlen(there), NULL);
 }
 
-static gboolean is_within(const char *path, const char *directory) {
-    gsize length = strlen(directory);
-
-    return strcmp(directory, "/") == 0 ||
-           (g_str_has_prefix(path, directory) && (path[length] == '\0' || path[length] == '/'));
-}
-
 /* The directory that the guest must not get with `source`, or NULL. Through the state directory it
  * would write to the disk that it runs on; through the kernel's and the devices' to what the outer
  * container is made of. These can also not be read as files are. */
@@ -41,12 +35,15 @@ static const char *find_forbidden(const char *source, const char *state_dir, gbo
     static const char *const kernels[] = {"/proc", "/sys", "/dev"};
 
     for (guint i = 0; i < G_N_ELEMENTS(kernels); i++) {
-        if (is_within(source, kernels[i]) || (!readonly && is_within(kernels[i], source))) {
+        if (dinv_path_is_within(source, kernels[i]) ||
+            (!readonly && dinv_path_is_within(kernels[i], source))) {
             return kernels[i];
         }
     }
-    return !readonly && (is_within(source, state_dir) || is_within(state_dir, source)) ? state_dir
-                                                                                       : NULL;
+    return !readonly && (dinv_path_is_within(source, state_dir) ||
+                         dinv_path_is_within(state_dir, source))
+               ? state_dir
+               : NULL;
 }
 
 static char *find_problem(const DinvMountSpec *mount, const char *state_dir) {
@@ -65,7 +62,7 @@ static char *find_problem(const DinvMountSpec *mount, const char *state_dir) {
     }
     if (forbidden != NULL) {
         return g_strdup_printf("would give the guest %s%s", forbidden,
-                               is_within(source, forbidden) ? "" : ", which lies in it");
+                               dinv_path_is_within(source, forbidden) ? "" : ", which lies in it");
     }
     return NULL;
 }

@@ -4,7 +4,6 @@
 #include "launcher/container-limits.h"
 #include "launcher/disk.h"
 #include "launcher/kvm-probe.h"
-#include "launcher/network.h"
 #include "launcher/preflight-checks.h"
 #include "launcher/settings-types.h"
 #include "launcher/tsc.h"
@@ -19,6 +18,7 @@ static void check_free(DinvCheck *check) {
 
 void dinv_preflight_clear(DinvPreflight *result) {
     g_clear_pointer(&result->checks, g_ptr_array_unref);
+    g_clear_pointer(&result->network, dinv_network_plan_free);
 }
 
 void dinv_preflight_add(DinvPreflight *result, const char *name, DinvCheckStatus status, char *text,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "launcher/config.h"
+#include "launcher/network-plan.h"
 
 #define DINV_PREFLIGHT_ERROR (dinv_preflight_error_quark())
 GQuark dinv_preflight_error_quark(void);
@@ -29,6 +30,7 @@ typedef struct {
     guint tsc_khz;     /* rate of the guest's TSC, 0 if unknown */
     guint qemu_major;  /* 0.0 if its check failed */
     guint qemu_minor;
+    DinvNetworkPlan *network; /* what the inner networks will be; never NULL after a run */
 } DinvPreflight;
 
 /* Where to look; tests point elsewhere. */

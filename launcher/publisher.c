@@ -130,13 +130,12 @@ static char *parse_wish(struct json_object *request, Wish *wish) {
     return NULL;
 }
 
-/* The declared UDP forward that leads to that port of the guest, whatever its port outside: a
- * second one would take its answers away. */
-static Forward *find_declared_udp(const DinvPublisher *publisher, const Wish *wish) {
+/* Answers of two UDP forwards to one port of the guest would all leave from the first. */
+static Forward *find_udp_rival(const DinvPublisher *publisher, const Wish *wish) {
     for (guint i = 0; wish->forward.protocol == DINV_PROTOCOL_UDP && i < publisher->forwards->len;
          i++) {
         Forward *forward = g_ptr_array_index(publisher->forwards, i);
-        if (forward->declared && forward->forward.protocol == DINV_PROTOCOL_UDP &&
+        if (forward->forward.protocol == DINV_PROTOCOL_UDP &&
             forward->forward.guest_port == wish->forward.guest_port) {
             return forward;
         }
@@ -144,11 +143,12 @@ static Forward *find_declared_udp(const DinvPublisher *publisher, const Wish *wi
     return NULL;
 }
 
-/* The forward that serves the wish, or is in its way. */
+/* The forward that serves the wish, or is in its way. A declared UDP forward serves whatever its
+ * port outside is. */
 static Forward *find(const DinvPublisher *publisher, const Wish *wish) {
-    Forward *declared = find_declared_udp(publisher, wish);
-    if (declared != NULL) {
-        return declared;
+    Forward *rival = find_udp_rival(publisher, wish);
+    if (rival != NULL && rival->declared) {
+        return rival;
     }
     for (guint i = 0; i < publisher->forwards->len; i++) {
         Forward *forward = g_ptr_array_index(publisher->forwards, i);
@@ -156,19 +156,6 @@ static Forward *find(const DinvPublisher *publisher, const Wish *wish) {
             forward->forward.host_port == wish->forward.host_port &&
             (strcmp(forward->address, wish->address) == 0 ||
              (forward->declared && strcmp(forward->address, ANY) == 0))) {
-            return forward;
-        }
-    }
-    return NULL;
-}
-
-/* Answers of two UDP forwards to one port of the guest would all leave from the first. */
-static const Forward *find_udp_rival(const DinvPublisher *publisher, const Wish *wish) {
-    for (guint i = 0; wish->forward.protocol == DINV_PROTOCOL_UDP && i < publisher->forwards->len;
-         i++) {
-        const Forward *forward = g_ptr_array_index(publisher->forwards, i);
-        if (forward->forward.protocol == DINV_PROTOCOL_UDP &&
-            forward->forward.guest_port == wish->forward.guest_port) {
             return forward;
         }
     }
@@ -271,10 +258,7 @@ static void on_removed(GObject *source, GAsyncResult *result, gpointer user) {
     Operation *operation = user;
     g_autoptr(GError) error = NULL;
     (void)source;
-    if (!dinv_machine_forward_finish(operation->publisher->machine, result, &error)) {
-        dinv_log(DINV_LOG_WARNING, "a port that was released inside is still forwarded: %s",
-                 error->message);
-    }
+    (void)dinv_machine_forward_finish(operation->publisher->machine, result, &error);
     complete(operation, error);
 }
 

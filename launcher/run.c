@@ -203,7 +203,8 @@ static void log_doubts(const DinvPreflight *preflight) {
 }
 
 /* All that is only looked at. */
-static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan) {
+static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan,
+                            DinvNetworkPlan **network) {
     g_autoptr(GError) error = NULL;
     DinvPreflight preflight = {0};
     gboolean can_start =
@@ -213,6 +214,7 @@ static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan) {
     }
     plan->use_kvm = preflight.use_kvm;
     plan->tsc_khz = preflight.tsc_khz;
+    *network = g_steal_pointer(&preflight.network);
     dinv_preflight_clear(&preflight);
     if (!can_start) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
@@ -221,7 +223,8 @@ static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan) {
 }
 
 /* From here on things are made, and signals wait for the loop. */
-static int make_and_serve(DinvMachinePlan *plan, const sigset_t *signals, char **command) {
+static int make_and_serve(DinvMachinePlan *plan, const DinvNetworkPlan *network,
+                          const sigset_t *signals, char **command) {
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
     (void)sigprocmask(SIG_BLOCK, signals, NULL);
@@ -236,8 +239,6 @@ static int make_and_serve(DinvMachinePlan *plan, const sigset_t *signals, char *
     if (disk == NULL) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
     } else {
-        g_autoptr(GArray) outer = dinv_network_list_outer(NULL);
-        g_autoptr(DinvNetworkPlan) network = dinv_network_plan_for(plan->config, outer);
         g_autofree char *slirp = dinv_network_to_string(&network->slirp);
         plan->data_image = dinv_disk_get_data_image(disk);
         plan->slirp_net = slirp;
@@ -253,5 +254,7 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     dinv_log_start(config->log_level);
     get_stop_signals(&signals);
     catch_early_signals(&signals, command[0] != NULL);
-    return look_before(config, &plan) ? make_and_serve(&plan, &signals, command) : DINV_EXIT_FAILED;
+    g_autoptr(DinvNetworkPlan) network = NULL;
+    return look_before(config, &plan, &network) ? make_and_serve(&plan, network, &signals, command)
+                                                : DINV_EXIT_FAILED;
 }

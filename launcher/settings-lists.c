@@ -159,8 +159,7 @@ void dinv_mount_spec_free(DinvMountSpec *mount) {
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvMountSpec, dinv_mount_spec_free)
 
-/* Whether `path` is `directory` or lies below it; both normalised. */
-static gboolean is_within(const char *path, const char *directory) {
+gboolean dinv_path_is_within(const char *path, const char *directory) {
     gsize length = strlen(directory);
 
     if (strcmp(directory, "/") == 0) {
@@ -178,12 +177,12 @@ static const char *hidden_by(const char *target) {
     static const char *const closed[] = {"/boot", "/dev", "/proc", "/sys", "/var/lib/docker"};
 
     for (gsize i = 0; i < G_N_ELEMENTS(kept); i++) {
-        if (is_within(kept[i], target)) {
+        if (dinv_path_is_within(kept[i], target)) {
             return kept[i];
         }
     }
     for (gsize i = 0; i < G_N_ELEMENTS(closed); i++) {
-        if (is_within(closed[i], target) || is_within(target, closed[i])) {
+        if (dinv_path_is_within(closed[i], target) || dinv_path_is_within(target, closed[i])) {
             return closed[i];
         }
     }
@@ -249,7 +248,8 @@ static gboolean check_mount_target(const GPtrArray *mounts, const DinvMountSpec 
                         other->source, mount->source);
             return FALSE;
         }
-        if (is_within(other->target, mount->target) || is_within(mount->target, other->target)) {
+        if (dinv_path_is_within(other->target, mount->target) ||
+            dinv_path_is_within(mount->target, other->target)) {
             g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
                         "the targets \"%s\" and \"%s\" lie within one another", other->target,
                         mount->target);

@@ -57,6 +57,9 @@ gboolean dinv_parse_mounts(const char *text, GPtrArray *mounts,
                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dinv_mount_spec_free(DinvMountSpec *mount);
 
+/* Whether the absolute, normalised `path` is `directory` or lies in it. */
+gboolean dinv_path_is_within(const char *path, const char *directory);
+
 /* "10.0.2.0/24", a prefix from 8 to 27 and no host bits. */
 gboolean dinv_parse_subnet(const char *text, DinvNetwork *subnet,
                            GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -446,6 +446,43 @@ static int listen_at(const char *path) {
     return fd;
 }
 
+/* The first finding about the inner networks, with these outside. */
+static const DinvCheck *check_network(Fixture *fixture, const GArray *networks) {
+    g_ptr_array_set_size(fixture->result.checks, 0);
+    dinv_preflight_check_network(fixture->config, networks, &fixture->result);
+    return fixture->result.checks->pdata[0];
+}
+
+static void test_network(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    DinvOuterNetwork outer[] = {{{DINV_IPV4(172, 17, 0, 0), 16}, "eth0"}};
+    g_autoptr(GArray) networks = g_array_new(FALSE, FALSE, sizeof(DinvOuterNetwork));
+    const DinvCheck *check;
+
+    g_array_append_vals(networks, outer, G_N_ELEMENTS(outer));
+    g_assert_true(run(fixture));
+    check = check_network(fixture, networks);
+    g_assert_cmpint(check->status, ==, DINV_CHECK_OK);
+    g_assert_cmpstr(check->text, ==,
+                    "guest 10.0.2.0/24, docker0 172.18.0.1/16, inner networks from 172.19.0.0/16 "
+                    "and 13 more");
+
+    /* What the user wants must be free; what dinv had to take is only warned about. */
+    fixture->config->bip = (DinvNetwork){DINV_IPV4(172, 17, 200, 1), 24};
+    check = check_network(fixture, networks);
+    g_assert_cmpint(check->status, ==, DINV_CHECK_FAILED);
+    g_assert_cmpstr(check->text, ==,
+                    "docker0's network (DINV_BIP), 172.17.200.0/24, overlaps 172.17.0.0/16 on eth0 "
+                    "outside");
+    g_assert_nonnull(check->remedy);
+    fixture->config->bip = (DinvNetwork){0};
+    for (guint first = 1; first < 224; first++) {
+        DinvOuterNetwork all = {{DINV_IPV4(first, 0, 0, 0), 8}, "eth0"};
+        g_array_append_val(networks, all);
+    }
+    check = check_network(fixture, networks);
+    g_assert_cmpint(check->status, ==, DINV_CHECK_WARNING);
+}
+
 static void test_socket(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     const char *path = fixture->config->socket_path;
     g_autofree char *directory = g_path_get_dirname(path);
@@ -504,42 +541,6 @@ static void test_doctor(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 #define ADD(name, function)                                                                        \
     g_test_add("/preflight/" name, Fixture, NULL, set_up, function, tear_down)
-
-static void test_network(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    DinvOuterNetwork outer[] = {{{DINV_IPV4(172, 17, 0, 0), 16}, "eth0"}};
-    g_autoptr(GArray) networks = g_array_new(FALSE, FALSE, sizeof(DinvOuterNetwork));
-    const DinvCheck *check;
-
-    g_array_append_vals(networks, outer, G_N_ELEMENTS(outer));
-    g_assert_true(run(fixture));
-    g_ptr_array_set_size(fixture->result.checks, 0);
-    dinv_preflight_check_network(fixture->config, networks, &fixture->result);
-    check = fixture->result.checks->pdata[0];
-    g_assert_cmpint(check->status, ==, DINV_CHECK_OK);
-    g_assert_cmpstr(check->text, ==,
-                    "guest 10.0.2.0/24, docker0 172.18.0.1/16, inner networks from 172.19.0.0/16 "
-                    "and 13 more");
-
-    /* What the user wants must be free; what dinv had to take is only warned about. */
-    g_ptr_array_set_size(fixture->result.checks, 0);
-    fixture->config->bip = (DinvNetwork){DINV_IPV4(172, 17, 200, 1), 24};
-    dinv_preflight_check_network(fixture->config, networks, &fixture->result);
-    check = fixture->result.checks->pdata[0];
-    g_assert_cmpint(check->status, ==, DINV_CHECK_FAILED);
-    g_assert_cmpstr(check->text, ==,
-                    "docker0's network (DINV_BIP), 172.17.200.0/24, overlaps 172.17.0.0/16 on eth0 "
-                    "outside");
-    g_assert_nonnull(check->remedy);
-    g_ptr_array_set_size(fixture->result.checks, 0);
-    fixture->config->bip = (DinvNetwork){0};
-    for (guint first = 1; first < 224; first++) {
-        DinvOuterNetwork all = {{DINV_IPV4(first, 0, 0, 0), 8}, "eth0"};
-        g_array_append_val(networks, all);
-    }
-    dinv_preflight_check_network(fixture->config, networks, &fixture->result);
-    check = fixture->result.checks->pdata[0];
-    g_assert_cmpint(check->status, ==, DINV_CHECK_WARNING);
-}
 
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
