@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -22,6 +23,7 @@
 #include "guest/mounts.h"
 #include "guest/port-proxy.h"
 #include "guest/port.h"
+#include "guest/process.h"
 
 enum {
     FIND_PORTS_AGAIN_MS = 10,
@@ -379,8 +381,18 @@ static int watch_signals(DinvAgent *agent) {
     return dinv_loop_watch(agent->loop, agent->signal_fd, POLLIN, signal_ready, agent);
 }
 
+/* Every published port and every relayed stream is a descriptor here; the kernel starts process 1
+ * with 1024. */
+static void raise_limits(void) {
+    const struct rlimit files = {.rlim_cur = DINV_FILES_HARD, .rlim_max = DINV_FILES_HARD};
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0) {
+        dinv_log_warning("cannot have more descriptors: %s, ignoring", strerror(errno));
+    }
+}
+
 /* Without any of these nothing can be said or done in an orderly way. */
 static int prepare(DinvAgent *agent) {
+    raise_limits();
     agent->loop = dinv_loop_new();
     if (agent->loop == NULL) {
         return -errno;

@@ -15,8 +15,6 @@
 #include "guest/ping.h"
 #include "guest/process.h"
 
-enum { MAX_FILES = 524288 }; /* hard limit, what containers may raise theirs to */
-
 struct DinvEngine {
     DinvLoop *loop;
     DinvEngineLog *log;
@@ -183,7 +181,6 @@ static int spawn(DinvEngine *engine, char *const *argv, char *const *environment
         .stderr_fd = output[1],
         .cgroup = engine->plan.cgroup,
         .oom_score = "-500",
-        .max_files = MAX_FILES,
     };
     int result = dinv_process_start(&options, &engine->pid);
     close(output[1]);

@@ -59,12 +59,10 @@ static void set_limits(const DinvProcessOptions *options) {
     if (options->oom_score != NULL) {
         (void)dinv_file_write("/proc/self/oom_score_adj", options->oom_score);
     }
-    if (options->max_files > 0) {
-        struct rlimit limit = {.rlim_cur = 1024, .rlim_max = options->max_files};
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-        limit = (struct rlimit){.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
-        (void)setrlimit(RLIMIT_NPROC, &limit);
-    }
+    struct rlimit limit = {.rlim_cur = DINV_FILES_SOFT, .rlim_max = DINV_FILES_HARD};
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    limit = (struct rlimit){.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    (void)setrlimit(RLIMIT_NPROC, &limit);
 }
 
 static int become(const DinvAccount *account) {

@@ -11,6 +11,11 @@
 
 #define DINV_DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+/* Limits of descriptors that programs start with; a program may raise its own up to the hard one,
+ * which is also what process 1 allows itself. */
+#define DINV_FILES_SOFT 1024
+#define DINV_FILES_HARD 524288
+
 typedef struct {
     char *const *argv;        /* argv[0] is searched for in the PATH of `environment` */
     char *const *environment; /* whole */
@@ -21,7 +26,6 @@ typedef struct {
     bool terminal;              /* stdin_fd is a terminal to become the controlling one */
     const char *cgroup;         /* directory of the cgroup to start in; NULL: ours */
     const char *oom_score;      /* for /proc/self/oom_score_adj; NULL: ours */
-    unsigned long max_files;    /* hard limit of descriptors; 0: ours */
     const DinvAccount *account; /* to become; NULL: ours */
 } DinvProcessOptions;
 

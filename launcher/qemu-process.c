@@ -31,6 +31,7 @@ struct DinvQemuProcess {
 /* Between fork and exec: async-signal-safe calls only. `user` is the pid of the parent. */
 static void set_up_child(gpointer user) {
     const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
+    struct rlimit files;
     struct sigaction action = {.sa_handler = SIG_DFL};
     sigset_t none;
 
@@ -41,6 +42,11 @@ static void set_up_child(gpointer user) {
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setpgid(0, 0);
     (void)setrlimit(RLIMIT_CORE, &no_core);
+    /* Every forwarded connection is a descriptor of QEMU, which waits for them with poll(). */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* The parent may have gone before the line above. */
     if (getppid() != GPOINTER_TO_INT(user)) {

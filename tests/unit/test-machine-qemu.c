@@ -64,6 +64,7 @@ static void shutdown_event(int fd, const char *reason) {
 /* How the process was set up, as one line on the console. */
 static void report(int console) {
     struct rlimit core = {0};
+    struct rlimit files = {0};
     sigset_t mask;
     int death_signal = 0;
     int open_fds = 0;
@@ -72,6 +73,7 @@ static void report(int console) {
     char text[256];
 
     (void)getrlimit(RLIMIT_CORE, &core);
+    (void)getrlimit(RLIMIT_NOFILE, &files);
     (void)prctl(PR_GET_PDEATHSIG, &death_signal);
     (void)sigprocmask(SIG_SETMASK, NULL, &mask);
     for (int fd = 0; fd < 1024; fd++) {
@@ -83,9 +85,10 @@ static void report(int console) {
         blocked += sigismember(&mask, number) == 1;
         ignored += sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
     }
-    (void)snprintf(text, sizeof(text), "leader=%d core=%llu death=%d fds=%d blocked=%d ignored=%d",
-                   getpgid(0) == getpid(), (unsigned long long)core.rlim_max, death_signal,
-                   open_fds, blocked, ignored);
+    (void)snprintf(text, sizeof(text),
+                   "leader=%d core=%llu all-files=%d death=%d fds=%d blocked=%d ignored=%d",
+                   getpgid(0) == getpid(), (unsigned long long)core.rlim_max,
+                   files.rlim_cur == files.rlim_max, death_signal, open_fds, blocked, ignored);
     send_line(console, text);
 }
 
@@ -229,22 +232,28 @@ static void expect_exit(Fixture *fixture, const char *role, DinvMachineExitKind 
 static void test_set_up_of_child(Fixture *fixture) {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct sigaction before;
+    struct rlimit files;
+    struct rlimit few;
     sigset_t block;
     sigset_t old;
 
-    /* The launcher's own signal settings must not be inherited. */
+    /* The launcher's own signal settings must not be inherited, nor its soft limit. */
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    few = (struct rlimit){.rlim_cur = 64, .rlim_max = files.rlim_max};
+    (void)setrlimit(RLIMIT_NOFILE, &few);
     (void)sigemptyset(&block);
     (void)sigaddset(&block, SIGTERM);
     (void)sigprocmask(SIG_BLOCK, &block, &old);
     (void)sigaction(SIGHUP, &ignore, &before);
     start(fixture, "serve");
     expect_line(dinv_machine_take_console_fd(fixture->machine),
-                "leader=1 core=0 death=9 fds=7 blocked=0 ignored=0");
+                "leader=1 core=0 all-files=1 death=9 fds=7 blocked=0 ignored=0");
     expect_line(dinv_machine_take_control_fd(fixture->machine), "control");
     expect_line(dinv_machine_take_relay_fd(fixture->machine), "relay");
     g_assert_cmpint(dinv_machine_take_relay_fd(fixture->machine), ==, -1);
     (void)sigaction(SIGHUP, &before, NULL);
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
+    (void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
 static void test_poweroff(Fixture *fixture) {
