@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,24 +18,27 @@
 #include <unistd.h>
 
 #include "guest/loop.h"
+#include "guest/publish-request.h"
 #include "guest/unix-socket.h"
-
-#define LOCAL_PROXY     "/usr/sbin/docker-proxy"
-#define GUEST_INTERFACE "eth0"
 
 enum {
     VERDICT_FD = 3,
     LISTEN_FD = 4,
     LOCAL_PROXIES_MAX = 2,
-    ANSWER_MS = 30000,  /* of the launcher, or of docker-proxy */
-    RELEASE_MS = 10000, /* what dockerd would wait for us to end */
-    LINE_SIZE = 512,
+    /* dockerd waits 16 s for the verdict, and then forgets about us: by then nothing is to be left.
+     */
+    START_MS = 14000,
+    RELEASE_MS = 10000, /* until dockerd's user is let go, who waits for our end */
+    LINE_SIZE = DINV_PUBLISH_LINE_SIZE,
 };
 
 typedef struct {
+    const DinvPortProxyPlan *plan;
     DinvPortProxyArguments arguments;
+    uint64_t start_deadline_ms;
     int signal_fd;
-    int agent_fd; /* -1: not published */
+    int agent_fd;   /* -1: not asked */
+    bool published; /* the agent has said yes */
     pid_t locals[LOCAL_PROXIES_MAX];
     unsigned local_count;
     char problem[LINE_SIZE];
@@ -133,14 +135,19 @@ static void complain(PortProxy *proxy, const char *text) {
     (void)snprintf(proxy->problem, sizeof proxy->problem, "%s", text);
 }
 
+static uint64_t min(uint64_t left, uint64_t right) {
+    return left < right ? left : right;
+}
+
 /* Reads one line. False at the end, after the deadline, or when a signal says that it is over. */
-static bool read_line(const PortProxy *proxy, int fd, uint64_t deadline_ms, char line[LINE_SIZE]) {
+static bool read_line(const PortProxy *proxy, int fd, char line[LINE_SIZE]) {
     size_t len = 0;
     while (len < LINE_SIZE - 1) {
         uint64_t now_ms = dinv_now_ms();
+        uint64_t left_ms = proxy->start_deadline_ms - min(now_ms, proxy->start_deadline_ms);
         struct pollfd fds[] = {{.fd = fd, .events = POLLIN},
                                {.fd = proxy->signal_fd, .events = POLLIN}};
-        int ready = now_ms < deadline_ms ? poll(fds, 2, (int)(deadline_ms - now_ms)) : 0;
+        int ready = poll(fds, 2, (int)left_ms);
         /* What a child said before it ended comes before its end. */
         if (ready <= 0 || fds[0].revents == 0) {
             return false;
@@ -161,8 +168,9 @@ static bool read_line(const PortProxy *proxy, int fd, uint64_t deadline_ms, char
 
 /* --- Local clients --- */
 
-_Noreturn static void exec_local(const DinvPortProxyArguments *arguments, const char *address,
-                                 bool use_listen_fd, int verdict_fd) {
+_Noreturn static void exec_local(const PortProxy *proxy, const char *address, bool use_listen_fd,
+                                 int verdict_fd) {
+    const DinvPortProxyArguments *arguments = &proxy->arguments;
     char host_port[8];
     char container_port[8];
     sigset_t none;
@@ -185,22 +193,21 @@ _Noreturn static void exec_local(const DinvPortProxyArguments *arguments, const 
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)dup2(verdict_fd, VERDICT_FD);
-    execv(LOCAL_PROXY, (char *const *)argv);
+    execv(proxy->plan->local_proxy, (char *const *)argv);
     _exit(127);
 }
 
 /* What docker-proxy says on its descriptor 3 is what we say on ours. */
 static bool hear_local(PortProxy *proxy, int fd) {
     char line[LINE_SIZE];
-    uint64_t deadline_ms = dinv_now_ms() + ANSWER_MS;
-    if (!read_line(proxy, fd, deadline_ms, line)) {
+    if (!read_line(proxy, fd, line)) {
         complain(proxy, "docker-proxy did not start");
         return false;
     }
     if (strcmp(line, "0") == 0) {
         return true;
     }
-    if (!read_line(proxy, fd, deadline_ms, proxy->problem) || proxy->problem[0] == '\0') {
+    if (!read_line(proxy, fd, proxy->problem) || proxy->problem[0] == '\0') {
         complain(proxy, "docker-proxy failed");
     }
     return false;
@@ -214,7 +221,7 @@ static bool start_local(PortProxy *proxy, const char *address, bool use_listen_f
     }
     pid_t pid = fork();
     if (pid == 0) {
-        exec_local(&proxy->arguments, address, use_listen_fd, ends[1]);
+        exec_local(proxy, address, use_listen_fd, ends[1]);
     }
     close(ends[1]);
     bool started = pid > 0;
@@ -229,11 +236,12 @@ static bool start_local(PortProxy *proxy, const char *address, bool use_listen_f
 }
 
 /* The guest's own address on the way out; empty if it has none. */
-static void get_guest_address(char text[INET_ADDRSTRLEN]) {
-    struct ifreq request = {.ifr_name = GUEST_INTERFACE};
+static void get_guest_address(const char *interface, char text[INET_ADDRSTRLEN]) {
+    struct ifreq request = {0};
     struct sockaddr_in address;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     text[0] = '\0';
+    (void)snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
     if (fd >= 0 && ioctl(fd, SIOCGIFADDR, &request) == 0) {
         memcpy(&address, &request.ifr_addr, sizeof address);
         (void)inet_ntop(AF_INET, &address.sin_addr, text, INET_ADDRSTRLEN);
@@ -257,7 +265,7 @@ static bool is_local(const char *address) {
 static bool serve_local(PortProxy *proxy) {
     const DinvPortProxyArguments *arguments = &proxy->arguments;
     char guest[INET_ADDRSTRLEN];
-    get_guest_address(guest);
+    get_guest_address(proxy->plan->interface, guest);
     bool any = strcmp(arguments->host_ip, "0.0.0.0") == 0;
     bool ipv4 = is_ipv4(arguments->host_ip);
     if ((any || !ipv4 || is_local(arguments->host_ip)) &&
@@ -277,18 +285,10 @@ static bool send_request(const PortProxy *proxy) {
     char container[INET6_ADDRSTRLEN + 16];
     (void)snprintf(container, sizeof container, "%s:%u", arguments->container_ip,
                    arguments->container_port);
-    struct json_object *request = json_object_new_object();
-    json_object_object_add(request, "protocol", json_object_new_string(arguments->protocol));
-    json_object_object_add(request, "address", json_object_new_string(arguments->host_ip));
-    json_object_object_add(request, "port", json_object_new_int((int)arguments->host_port));
-    json_object_object_add(request, "container", json_object_new_string(container));
-    size_t len = 0;
-    const char *text = json_object_to_json_string_length(request, JSON_C_TO_STRING_PLAIN, &len);
-    char line[LINE_SIZE];
-    int line_len = snprintf(line, sizeof line, "%s\n", text);
-    json_object_put(request);
-    return line_len > 0 && (size_t)line_len < sizeof line &&
-           send(proxy->agent_fd, line, (size_t)line_len, MSG_NOSIGNAL) == line_len;
+    char line[DINV_PUBLISH_LINE_SIZE];
+    int len = dinv_publish_request_format(line, arguments->protocol, arguments->host_ip,
+                                          arguments->host_port, container);
+    return len > 0 && send(proxy->agent_fd, line, (size_t)len, MSG_NOSIGNAL) == len;
 }
 
 static bool publish(PortProxy *proxy) {
@@ -296,13 +296,13 @@ static bool publish(PortProxy *proxy) {
     if (!is_ipv4(proxy->arguments.host_ip)) {
         return true;
     }
-    proxy->agent_fd = dinv_unix_socket_connect(DINV_PORT_PROXY_SOCKET);
-    if (proxy->agent_fd < 0 || !send_request(proxy) ||
-        !read_line(proxy, proxy->agent_fd, dinv_now_ms() + ANSWER_MS, line)) {
+    proxy->agent_fd = dinv_unix_socket_connect(proxy->plan->agent_socket);
+    if (proxy->agent_fd < 0 || !send_request(proxy) || !read_line(proxy, proxy->agent_fd, line)) {
         complain(proxy, "dinv's agent does not answer, the port is not published");
         return false;
     }
-    if (strcmp(line, "ok") == 0) {
+    proxy->published = strcmp(line, "ok") == 0;
+    if (proxy->published) {
         return true;
     }
     complain(proxy, strncmp(line, "error ", 6) == 0 ? line + 6 : line);
@@ -311,19 +311,26 @@ static bool publish(PortProxy *proxy) {
 
 /* --- The end --- */
 
-/* From outside first: nobody is to be let in who then finds nobody. */
-static void release(PortProxy *proxy) {
-    if (proxy->agent_fd >= 0) {
+static void unpublish(const PortProxy *proxy) {
+    uint64_t deadline_ms = dinv_now_ms() + RELEASE_MS;
+    (void)shutdown(proxy->agent_fd, SHUT_WR);
+    for (uint64_t now_ms; (now_ms = dinv_now_ms()) < deadline_ms;) {
+        struct pollfd pollfd = {.fd = proxy->agent_fd, .events = POLLIN};
         char byte;
-        uint64_t deadline_ms = dinv_now_ms() + RELEASE_MS;
-        (void)shutdown(proxy->agent_fd, SHUT_WR);
-        for (uint64_t now_ms; (now_ms = dinv_now_ms()) < deadline_ms;) {
-            struct pollfd pollfd = {.fd = proxy->agent_fd, .events = POLLIN};
-            if (poll(&pollfd, 1, (int)(deadline_ms - now_ms)) > 0 &&
-                read(proxy->agent_fd, &byte, 1) <= 0) {
-                break;
-            }
+        if (poll(&pollfd, 1, (int)(deadline_ms - now_ms)) > 0 &&
+            read(proxy->agent_fd, &byte, 1) <= 0) {
+            break;
         }
+    }
+}
+
+/* From outside first: nobody is to be let in who then finds nobody. An agent that has not said yes
+ * is not waited for: it sees to it that nothing stays of the request. */
+static void release(PortProxy *proxy) {
+    if (proxy->published) {
+        unpublish(proxy);
+    }
+    if (proxy->agent_fd >= 0) {
         close(proxy->agent_fd);
     }
     for (unsigned i = 0; i < proxy->local_count; i++) {
@@ -342,14 +349,14 @@ static int wait_for_end(const PortProxy *proxy) {
     return info.ssi_signo == SIGCHLD ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static void give_verdict(const char *problem) {
+/* Whether anybody has heard it. */
+static bool give_verdict(const char *problem) {
     char text[LINE_SIZE + 8];
     int len = problem == NULL ? snprintf(text, sizeof text, "0\n")
                               : snprintf(text, sizeof text, "1\n%s\n", problem);
-    if (write(VERDICT_FD, text, (size_t)len) != len) {
-        (void)fprintf(stderr, "dinv-port-proxy: nobody waits for the verdict: %s\n", text + 2);
-    }
+    bool heard = write(VERDICT_FD, text, (size_t)len) == len;
     close(VERDICT_FD);
+    return heard;
 }
 
 static int watch_signals(void) {
@@ -374,22 +381,29 @@ static void keep_low_descriptors(void) {
     (void)fcntl(VERDICT_FD, F_SETFD, FD_CLOEXEC);
 }
 
-int dinv_port_proxy_main(int argc, char **argv) {
-    PortProxy proxy = {.agent_fd = -1};
+int dinv_port_proxy_run(int argc, char **argv, const DinvPortProxyPlan *plan) {
+    PortProxy proxy = {.plan = plan, .agent_fd = -1, .start_deadline_ms = dinv_now_ms() + START_MS};
     const char *problem = NULL;
     keep_low_descriptors();
     if (!dinv_port_proxy_parse(argc, argv, &proxy.arguments, &problem)) {
-        give_verdict(problem);
+        (void)give_verdict(problem);
         return EXIT_FAILURE;
     }
     proxy.signal_fd = watch_signals();
     if (!serve_local(&proxy) || !publish(&proxy)) {
         release(&proxy);
-        give_verdict(proxy.problem);
+        (void)give_verdict(proxy.problem);
         return EXIT_FAILURE;
     }
-    give_verdict(NULL);
-    int status = wait_for_end(&proxy);
+    /* A dockerd that waits no more has told its user that the port is not published. */
+    int status = give_verdict(NULL) ? wait_for_end(&proxy) : EXIT_FAILURE;
     release(&proxy);
     return status;
+}
+
+int dinv_port_proxy_main(int argc, char **argv) {
+    static const DinvPortProxyPlan plan = {.local_proxy = "/usr/sbin/docker-proxy",
+                                           .agent_socket = DINV_PORT_PROXY_SOCKET,
+                                           .interface = "eth0"};
+    return dinv_port_proxy_run(argc, argv, &plan);
 }

@@ -36,5 +36,15 @@ typedef struct {
 bool dinv_port_proxy_parse(int argc, char **argv, DinvPortProxyArguments *arguments,
                            const char **problem);
 
-/* The whole program; returns its exit status. */
+/* What surrounds it. */
+typedef struct {
+    const char *local_proxy;  /* the program docker-proxy */
+    const char *agent_socket; /* where the agent listens */
+    const char *interface;    /* whose address what comes from outside goes to */
+} DinvPortProxyPlan;
+
+/* The whole program, from the verdict on descriptor 3 to its exit status: EXIT_SUCCESS if it served
+ * until a signal ended it. Takes over this process: descriptors 3 and 4, the signals. */
+int dinv_port_proxy_run(int argc, char **argv, const DinvPortProxyPlan *plan);
+/* The same with the guest's own plan. */
 int dinv_port_proxy_main(int argc, char **argv);

@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #include "guest/log.h"
+#include "guest/publish-request.h"
 
-enum { LINE_SIZE = 512, BACKLOG = 1024 };
+enum { BACKLOG = 1024 };
 
 typedef enum {
     PROXY_READING,
@@ -31,7 +32,7 @@ struct Proxy {
     bool released; /* it has ended, or asked for the release */
     struct json_object *fields;
     size_t len;
-    char line[LINE_SIZE];
+    char line[DINV_PUBLISH_LINE_SIZE];
 };
 
 struct DinvPublish {
@@ -60,7 +61,7 @@ static void end(Proxy *proxy) {
 
 /* A short line on a new connection: there is room for it, or nobody reads. */
 static void answer_proxy(Proxy *proxy, const char *error) {
-    char text[LINE_SIZE];
+    char text[DINV_PUBLISH_LINE_SIZE];
     int len = error == NULL ? snprintf(text, sizeof text, "ok\n")
                             : snprintf(text, sizeof text, "error %.400s\n", error);
     (void)send(proxy->fd, text, (size_t)len, MSG_NOSIGNAL);
@@ -97,33 +98,8 @@ static void published(void *user, const char *error) {
     }
 }
 
-static bool copy_field(struct json_object *to, struct json_object *from, const char *key,
-                       json_type type) {
-    struct json_object *value;
-    if (!json_object_object_get_ex(from, key, &value) || !json_object_is_type(value, type)) {
-        return false;
-    }
-    json_object_object_add(to, key, json_object_get(value));
-    return true;
-}
-
-/* What a proxy asks for, NULL if it makes no sense. */
-static struct json_object *parse(const char *line, size_t len) {
-    struct json_object *asked = dinv_json_parse_object(line, len);
-    struct json_object *fields = json_object_new_object();
-    if (asked == NULL || !copy_field(fields, asked, "protocol", json_type_string) ||
-        !copy_field(fields, asked, "address", json_type_string) ||
-        !copy_field(fields, asked, "port", json_type_int) ||
-        !copy_field(fields, asked, "container", json_type_string)) {
-        json_object_put(fields);
-        fields = NULL;
-    }
-    json_object_put(asked);
-    return fields;
-}
-
 static void line_came(Proxy *proxy, size_t len) {
-    proxy->fields = parse(proxy->line, len);
+    proxy->fields = dinv_publish_request_parse(proxy->line, len);
     if (proxy->fields == NULL) {
         answer_proxy(proxy, "dinv-port-proxy asked for something that makes no sense");
         end(proxy);

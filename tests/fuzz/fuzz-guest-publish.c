@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* The line by which a port proxy asks, and the arguments that it was started with itself. */
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/port-proxy.h"
+#include "guest/publish-request.h"
+
+#define WORDS_MAX 24
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char *field(struct json_object *fields, const char *key) {
+    return json_object_get_string(json_object_object_get(fields, key));
+}
+
+/* What was understood and is written again is understood as the same. */
+static void check_line(const char *line, size_t len) {
+    char again[DINV_PUBLISH_LINE_SIZE];
+    struct json_object *fields = dinv_publish_request_parse(line, len);
+    if (fields == NULL) {
+        return;
+    }
+    if (json_object_object_length(fields) != 4) {
+        abort();
+    }
+    int64_t port = json_object_get_int64(json_object_object_get(fields, "port"));
+    if (port >= 1 && port <= 65535) {
+        int written =
+            dinv_publish_request_format(again, field(fields, "protocol"), field(fields, "address"),
+                                        (unsigned)port, field(fields, "container"));
+        struct json_object *same =
+            written > 0 ? dinv_publish_request_parse(again, (size_t)written - 1) : NULL;
+        if (written > 0 &&
+            (same == NULL || strcmp(field(same, "address"), field(fields, "address")) != 0)) {
+            abort();
+        }
+        json_object_put(same);
+    }
+    json_object_put(fields);
+}
+
+static void check_arguments(char *text) {
+    char *argv[WORDS_MAX + 1] = {"dinv-port-proxy"};
+    int argc = 1;
+    char *state = NULL;
+    for (char *word = strtok_r(text, " \n", &state); word != NULL && argc < WORDS_MAX;
+         word = strtok_r(NULL, " \n", &state)) {
+        argv[argc++] = word;
+    }
+    DinvPortProxyArguments arguments;
+    const char *problem = NULL;
+    struct in6_addr address;
+    if (!dinv_port_proxy_parse(argc, argv, &arguments, &problem)) {
+        if (problem == NULL) {
+            abort();
+        }
+    } else if (arguments.host_port - 1 > 65534 || arguments.container_port - 1 > 65534 ||
+               (inet_pton(AF_INET, arguments.host_ip, &address) != 1 &&
+                inet_pton(AF_INET6, arguments.host_ip, &address) != 1)) {
+        abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    check_line((const char *)data, size);
+    char *text = malloc(size + 1);
+    if (text != NULL) {
+        memcpy(text, data, size);
+        text[size] = '\0';
+        check_arguments(text);
+        free(text);
+    }
+    return 0;
+}
