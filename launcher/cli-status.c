@@ -88,6 +88,22 @@ static void print_mounts(struct json_object *mounts) {
     }
 }
 
+/* The TCP ports; the unix socket stands beside the engine's version. */
+static void print_endpoints(struct json_object *endpoints) {
+    gsize count =
+        json_object_is_type(endpoints, json_type_array) ? json_object_array_length(endpoints) : 0;
+    for (gsize i = 0; i < count; i++) {
+        struct json_object *endpoint = json_object_array_get_idx(endpoints, i);
+        const char *address = dinv_cli_text(endpoint, "address");
+        if (g_str_has_prefix(address, "tcp://")) {
+            printf("%-10s and on %s, %s\n", "", address,
+                   json_object_get_boolean(dinv_cli_get(endpoint, "tls"))
+                       ? "TLS, to clients with a certificate"
+                       : "without TLS, to everyone");
+        }
+    }
+}
+
 static void print_status(struct json_object *status) {
     struct json_object *guest = dinv_cli_get(status, "guest");
     struct json_object *network = dinv_cli_get(status, "network");
@@ -96,6 +112,7 @@ static void print_status(struct json_object *status) {
            json_object_get_double(dinv_cli_get(status, "uptime_s")));
     printf("%-10s Docker %s on %s\n", "Engine", dinv_cli_text(status, "engine"),
            dinv_cli_text(status, "socket"));
+    print_endpoints(dinv_cli_get(status, "endpoints"));
     printf("%-10s %s, %" G_GINT64_FORMAT " CPUs, Linux %s\n", "Machine",
            dinv_cli_text(status, "accel"), int_of(status, "cpus"),
            dinv_cli_text(status, "guest_kernel"));

@@ -28,6 +28,8 @@ void dinv_config_free(DinvConfig *config) {
     g_strfreev(config->dockerd_args);
     g_free(config->state_dir);
     g_free(config->socket_path);
+    g_free(config->tls_directory);
+    g_strfreev(config->tls_names);
     g_free(config->kernel);
     g_free(config->initrd);
     g_free(config->rootfs);

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "launcher/network.h"
+#include "launcher/tcp.h"
 
 typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
 typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
@@ -39,11 +40,15 @@ typedef struct {
     uid_t socket_uid; /* (uid_t)-1: leave as created */
     gid_t socket_gid; /* (gid_t)-1: leave as created */
     mode_t socket_mode;
-    GArray *ports;       /* of DinvPortForward */
-    DinvNetwork subnet;  /* of the guest; prefix 0: chosen */
-    DinvNetwork bip;     /* docker0's address, with its network's prefix; prefix 0: chosen */
-    DinvPublish publish; /* whether ports that are published inside are forwarded */
-    GPtrArray *mounts;   /* of DinvMountSpec* */
+    char *tls_directory;      /* of the certificates; NULL: no TLS */
+    char **tls_names;         /* more of the server's: "DNS:NAME", "IP:ADDRESS"; NULL: none */
+    DinvTcpAddress tls;       /* where the engine answers with TLS; port 0: nowhere */
+    DinvTcpAddress plaintext; /* where it answers without TLS; port 0: nowhere */
+    GArray *ports;            /* of DinvPortForward */
+    DinvNetwork subnet;       /* of the guest; prefix 0: chosen */
+    DinvNetwork bip;          /* docker0's address, with its network's prefix; prefix 0: chosen */
+    DinvPublish publish;      /* whether ports that are published inside are forwarded */
+    GPtrArray *mounts;        /* of DinvMountSpec* */
     char **dockerd_args;
     guint shutdown_timeout_ms;
     guint boot_timeout_ms; /* QEMU's start to the engine's first answer */

@@ -56,7 +56,7 @@ static void append_roff_setting(GString *output, const DinvSetting *setting) {
         g_string_append_c(output, '\n');
     }
     if (setting->alias != NULL) {
-        g_string_append_printf(output, "The older name \\fB%s\\fR is read too.\n", setting->alias);
+        g_string_append_printf(output, "The name \\fB%s\\fR is read too.\n", setting->alias);
     }
 }
 
@@ -107,7 +107,7 @@ char *dinv_help_man_page(void) {
                     "Each can be given as an environment variable or as a flag behind the verb, "
                     "as \\fB\\-\\-flag value\\fR or \\fB\\-\\-flag=value\\fR.\n"
                     "Flags win over variables.\n"
-                    "An empty value means the default.\n");
+                    "An empty value means the default, if the setting does not say otherwise.\n");
     for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL; setting++) {
         append_roff_setting(output, setting);
     }
@@ -142,7 +142,7 @@ char *dinv_help_readme_table(void) {
         g_string_append(output, setting->fallback != NULL ? "` | " : " | ");
         append_cell(output, setting->help);
         if (setting->alias != NULL) {
-            g_string_append_printf(output, " (older name: `%s`)", setting->alias);
+            g_string_append_printf(output, " (also `%s`)", setting->alias);
         }
         g_string_append(output, " |\n");
     }

@@ -37,7 +37,8 @@ static void unblock_signals(gpointer user) {
 
 /* What would send the docker client elsewhere than DOCKER_HOST says, or with TLS, goes. */
 static char **make_environment(const char *socket_path) {
-    static const char *const others[] = {"DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY"};
+    static const char *const others[] = {"DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY",
+                                         "DOCKER_CERT_PATH"};
     g_autofree char *host = g_strconcat("unix://", socket_path, NULL);
     char **environment = g_environ_setenv(g_get_environ(), "DOCKER_HOST", host, TRUE);
     for (guint i = 0; i < G_N_ELEMENTS(others); i++) {

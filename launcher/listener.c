@@ -18,7 +18,8 @@
 #define RETRY_MS 250u
 
 struct DinvListener {
-    char *path;
+    char *name;           /* of a unix socket its path */
+    gboolean is_path;     /* which goes with us */
     struct stat identity; /* of our socket, so that we remove no other's */
     int fd;
     guint source;
@@ -134,8 +135,24 @@ DinvListener *dinv_listener_new(const char *path, mode_t mode, uid_t uid, gid_t 
         return NULL;
     }
     listener->fd = fd;
-    listener->path = g_strdup(path);
+    listener->name = g_strdup(path);
+    listener->is_path = TRUE;
     return listener;
+}
+
+DinvListener *dinv_listener_new_tcp(const DinvTcpAddress *address, GError **error) {
+    int fd = dinv_tcp_listen(address, BACKLOG, error);
+    if (fd < 0) {
+        return NULL;
+    }
+    DinvListener *listener = g_new0(DinvListener, 1);
+    listener->fd = fd;
+    listener->name = dinv_tcp_address_to_string(address);
+    return listener;
+}
+
+const char *dinv_listener_get_name(const DinvListener *listener) {
+    return listener->name;
 }
 
 static gboolean on_connection(int fd, GIOCondition condition, gpointer user);
@@ -161,7 +178,7 @@ static gboolean on_connection(int fd, GIOCondition condition, gpointer user) {
     if (!listener->complained) {
         listener->complained = TRUE;
         dinv_log(DINV_LOG_WARNING, "cannot accept a connection on \"%s\": %s, trying again",
-                 listener->path, g_strerror(errno));
+                 listener->name, g_strerror(errno));
     }
     listener->source = g_timeout_add(RETRY_MS, on_retry, listener);
     return G_SOURCE_REMOVE;
@@ -183,10 +200,10 @@ void dinv_listener_free(DinvListener *listener) {
     g_clear_handle_id(&listener->source, g_source_remove);
     (void)close(listener->fd);
     struct stat now;
-    if (lstat(listener->path, &now) == 0 && now.st_ino == listener->identity.st_ino &&
-        now.st_dev == listener->identity.st_dev) {
-        (void)unlink(listener->path);
+    if (listener->is_path && lstat(listener->name, &now) == 0 &&
+        now.st_ino == listener->identity.st_ino && now.st_dev == listener->identity.st_dev) {
+        (void)unlink(listener->name);
     }
-    g_free(listener->path);
+    g_free(listener->name);
     g_free(listener);
 }

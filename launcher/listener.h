@@ -3,12 +3,14 @@
  * A listening unix socket that is never seen half made: bound under a temporary name in the same
  * directory (made if it is missing), given its mode and owner, then renamed to its path. A dead
  * socket that is in the way is replaced, a live one is an error. Removed again by
- * dinv_listener_free().
+ * dinv_listener_free(). Or a TCP socket.
  */
 #pragma once
 
 #include <gio/gio.h>
 #include <sys/types.h>
+
+#include "launcher/tcp.h"
 
 typedef struct DinvListener DinvListener;
 
@@ -16,6 +18,7 @@ typedef struct DinvListener DinvListener;
  * dinv_listener_accept_to(): a client that comes before the engine is up simply waits. */
 DinvListener *dinv_listener_new(const char *path, mode_t mode, uid_t uid, gid_t gid,
                                 GError **error);
+DinvListener *dinv_listener_new_tcp(const DinvTcpAddress *address, GError **error);
 void dinv_listener_free(DinvListener *listener);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvListener, dinv_listener_free)
 
@@ -23,3 +26,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvListener, dinv_listener_free)
  * `accepted`, from the default GMainContext. */
 void dinv_listener_accept_to(DinvListener *listener, void (*accepted)(int fd, gpointer user),
                              gpointer user);
+
+/* The path, or "tcp://…". Borrowed. */
+const char *dinv_listener_get_name(const DinvListener *listener);

@@ -157,6 +157,7 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     dinv_preflight_check_ports(config, result);
     dinv_preflight_check_network(config, outer, result);
     dinv_preflight_check_socket(config, result);
+    dinv_preflight_check_endpoints(config, result);
     dinv_preflight_check_state_dir(config, result);
     if (result->tsc_khz == 0) {
         result->tsc_khz = dinv_tsc_measure_khz();

@@ -55,6 +55,22 @@ static const DinvSetting table[] = {
     {"DINV_SOCKET_MODE", NULL, DINV_TYPE_MODE, FIELD(socket_mode), "MODE", "0660", NULL, NO_LIMITS,
      "permissions of the socket, octal",
      "Who may write to the socket is root in the guest, and can read and write DINV_MOUNTS."},
+    {"DINV_TLS_CERTDIR", "DOCKER_TLS_CERTDIR", DINV_TYPE_TLS_DIRECTORY, FIELD(tls_directory),
+     "DIRECTORY", NULL, "no TCP", NO_LIMITS,
+     "where the certificates are kept or made with which the engine also answers on TCP port 2376",
+     "As in docker:dind: ca/, server/ and client/ in it hold key.pem, cert.pem and ca.pem, what is "
+     "missing is made, and a client must show a certificate of that CA (docker --tlsverify). "
+     "Set but empty, the engine answers without TLS on port 2375 instead. Not set, it answers on "
+     "the unix socket alone."},
+    {"DINV_TLS_SAN", "DOCKER_TLS_SAN", DINV_TYPE_TLS_NAMES, FIELD(tls_names), "NAMES", NULL, "none",
+     NO_LIMITS, "more names of the server's certificate, such as DNS:ci.example.org,IP:192.0.2.7",
+     "It has those of the container, its addresses, docker and localhost anyway."},
+    {"DINV_TLS_PORT", NULL, DINV_TYPE_TCP_ADDRESS, FIELD(tls), "[ADDRESS:]PORT", "2376", NULL,
+     NO_LIMITS, "the TCP port for DINV_TLS_CERTDIR", NULL},
+    {"DINV_PLAINTEXT_PORT", "PORT", DINV_TYPE_TCP_ADDRESS, FIELD(plaintext), "[ADDRESS:]PORT", NULL,
+     "none, or 2375 if DINV_TLS_CERTDIR is set but empty", NO_LIMITS,
+     "a TCP port where the engine answers without TLS, to everyone who reaches it",
+     "Who reaches it is root in the guest, and can read and write DINV_MOUNTS."},
     {"DINV_TCP_PORTS", NULL, DINV_TYPE_TCP_PORTS, FIELD(ports), "PORTS", NULL, "none", NO_LIMITS,
      "TCP ports to forward from the start, such as 8080;5000-5010;8443:443",
      "An item is a port, a range, or outside:inside; items are separated by semicolons, commas or "

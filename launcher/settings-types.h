@@ -68,5 +68,13 @@ gboolean dinv_parse_subnet(const char *text, DinvNetwork *subnet,
 gboolean dinv_parse_bridge_address(const char *text, DinvNetwork *address,
                                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* "2375", "127.0.0.1:2375", "[::1]:2375". */
+gboolean dinv_parse_tcp_address(const char *text, DinvTcpAddress *address,
+                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* "DNS:ci.example.org,IP:192.0.2.7": replaces *names (NULL-terminated) by the items. */
+gboolean dinv_parse_certificate_names(const char *text, char ***names,
+                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* "512M", "1.5G", or bytes: the shortest text that dinv_parse_size() reads back as `bytes`. */
 char *dinv_format_size(guint64 bytes);

@@ -12,6 +12,9 @@
 
 #include "launcher/help.h"
 
+/* That of docker:dind without TLS. */
+#define PLAINTEXT_PORT 2375u
+
 /* Where the text of one setting came from: "DINV_CPUS", "--cpus". Both NULL: nowhere. */
 typedef struct {
     char *origin;
@@ -97,6 +100,11 @@ static gboolean is_test_variable(const char *name) {
     return g_strv_contains(names, name);
 }
 
+/* As docker:dind has it: set, but empty, is a wish. */
+static gboolean takes_empty(const DinvSetting *setting) {
+    return setting->type == DINV_TYPE_TLS_DIRECTORY;
+}
+
 /* Takes "NAME=value" when NAME is a setting or the older name of one; FALSE if it is neither. */
 static gboolean collect_variable(const char *name, const char *value, GivenSettings *all,
                                  GPtrArray *warnings) {
@@ -110,7 +118,7 @@ static gboolean collect_variable(const char *name, const char *value, GivenSetti
         if (!is_name && g_strcmp0(name, setting->alias) != 0) {
             continue;
         }
-        if (*value == '\0') { /* as if it were not set */
+        if (*value == '\0' && !takes_empty(setting)) { /* as if it were not set */
             return TRUE;
         }
         if (given->origin != NULL && strcmp(given->text, value) != 0) {
@@ -229,6 +237,16 @@ static gboolean parse_path(const char *text, char **path, GError **error) {
     return TRUE;
 }
 
+/* Empty stays so; settle_tcp() sees what that means. */
+static gboolean parse_tls_directory(const char *text, char **path, GError **error) {
+    if (*text == '\0') {
+        g_free(*path);
+        *path = g_strdup("");
+        return TRUE;
+    }
+    return parse_path(text, path, error);
+}
+
 static gboolean parse_words(const char *text, char ***words, GError **error) {
     g_autoptr(GError) failure = NULL;
     char **parsed = NULL;
@@ -298,8 +316,48 @@ static gboolean parse_setting(const DinvSetting *setting, const char *text, Dinv
         return dinv_parse_subnet(text, field, error);
     case DINV_TYPE_BRIDGE_ADDRESS:
         return dinv_parse_bridge_address(text, field, error);
+    case DINV_TYPE_TLS_DIRECTORY:
+        return parse_tls_directory(text, field, error);
+    case DINV_TYPE_TLS_NAMES:
+        return dinv_parse_certificate_names(text, field, error);
+    case DINV_TYPE_TCP_ADDRESS:
+        return dinv_parse_tcp_address(text, field, error);
     }
     g_assert_not_reached();
+}
+
+/* The TCP ports follow from the directory for TLS: given, empty, or not given. */
+static void settle_tcp(DinvConfig *config) {
+    if (config->tls_directory != NULL && *config->tls_directory != '\0') {
+        return;
+    }
+    if (config->tls_directory != NULL && config->plaintext.port == 0) {
+        config->plaintext.port = PLAINTEXT_PORT;
+    }
+    g_clear_pointer(&config->tls_directory, g_free);
+    config->tls.port = 0;
+}
+
+/* The engine's own ports are no others' as well. */
+static gboolean check_tcp(const DinvConfig *config, GError **error) {
+    if (config->tls.port != 0 && config->tls.port == config->plaintext.port) {
+        g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
+                    "port %u is both DINV_TLS_PORT and DINV_PLAINTEXT_PORT", config->tls.port);
+        return FALSE;
+    }
+    for (guint i = 0; i < config->ports->len; i++) {
+        const DinvPortForward *forward = &g_array_index(config->ports, DinvPortForward, i);
+        gboolean is_tls = forward->host_port == config->tls.port;
+
+        if (forward->protocol == DINV_PROTOCOL_TCP &&
+            (is_tls || forward->host_port == config->plaintext.port)) {
+            g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
+                        "DINV_TCP_PORTS: port %u is where the engine answers (%s)",
+                        forward->host_port, is_tls ? "DINV_TLS_PORT" : "DINV_PLAINTEXT_PORT");
+            return FALSE;
+        }
+    }
+    return TRUE;
 }
 
 /* What no single parser can see. */
@@ -315,7 +373,7 @@ static gboolean check_config(const DinvConfig *config, const char *socket_origin
                     length, longest);
         return FALSE;
     }
-    return TRUE;
+    return check_tcp(config, error);
 }
 
 static DinvConfig *config_new(const DinvLimits *limits) {
@@ -354,7 +412,7 @@ static DinvConfig *config_from(const GivenSettings *all, const DinvLimits *limit
     for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL;
          setting++, index++) {
         const Given *given = &all->given[index];
-        gboolean is_given = given->text != NULL && given->text[0] != '\0';
+        gboolean is_given = given->text != NULL && (given->text[0] != '\0' || takes_empty(setting));
         const char *text = is_given ? given->text : setting->fallback;
         const char *origin = is_given ? given->origin : setting->name;
 
@@ -379,6 +437,7 @@ static DinvConfig *config_from(const GivenSettings *all, const DinvLimits *limit
                  config->cpus, limits->cpus_online);
         }
     }
+    settle_tcp(config);
     if (!check_config(config, socket_origin, error)) {
         return NULL;
     }

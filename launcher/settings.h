@@ -29,6 +29,9 @@ typedef enum {
     DINV_TYPE_MOUNTS,
     DINV_TYPE_SUBNET,         /* an IPv4 network */
     DINV_TYPE_BRIDGE_ADDRESS, /* an IPv4 address of a host, with its network's prefix */
+    DINV_TYPE_TLS_DIRECTORY,  /* a path; an empty value has a meaning of its own */
+    DINV_TYPE_TLS_NAMES,
+    DINV_TYPE_TCP_ADDRESS,
 } DinvSettingType;
 
 typedef struct {
@@ -57,10 +60,10 @@ char *dinv_setting_flag(const DinvSetting *setting);
 /* Reads the settings: `environment` (NULL-terminated "NAME=value") first, then flags, which win.
  * *argv points to the first word to look at (program name and verb are behind it); *argc and *argv
  * are moved on to the first word that is no setting's flag or value (a verb's own flag counts as
- * such), past a "--". An empty value means the default. Defaults of CPUs and memory come from the
- * limits of this process. Appends sentences (char*) about what was ignored to `warnings`. NULL with
- * a DINV_SETTINGS_ERROR on failure; *argc and *argv are then unchanged. Looks at files only for the
- * limits, never at what the settings name. */
+ * such), past a "--". An empty value means the default, but of the directory for TLS. Defaults of
+ * CPUs and memory come from the limits of this process. Appends sentences (char*) about what was
+ * ignored to `warnings`. NULL with a DINV_SETTINGS_ERROR on failure; *argc and *argv are then
+ * unchanged. Looks at files only for the limits, never at what the settings name. */
 DinvConfig *dinv_settings_load(const char *const *environment, int *argc, char ***argv,
                                GPtrArray *warnings, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

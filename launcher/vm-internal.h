@@ -4,7 +4,7 @@
 
 #include "launcher/console.h"
 #include "launcher/control.h"
-#include "launcher/listener.h"
+#include "launcher/endpoints.h"
 #include "launcher/publisher.h"
 #include "launcher/vm.h"
 
@@ -30,7 +30,7 @@ struct DinvVm {
     DinvConsole *console;
     DinvControl *control;
     DinvRelayHost *relay;
-    DinvListener *listener;
+    DinvEndpoints *endpoints;
     DinvPublisher *publisher;
     GArray *phases;
     char *guest_version;

@@ -85,6 +85,9 @@ static struct json_object *describe(const DinvVm *vm) {
     add_int(status, "memory_bytes", config->memory_bytes);
     add_int(status, "disk_bytes", config->disk_bytes);
     add_string(status, "socket", config->socket_path);
+    json_object_object_add(status, "endpoints",
+                           vm->endpoints != NULL ? dinv_endpoints_describe(vm->endpoints)
+                                                 : json_object_new_array());
     add_string(status, "state_dir", config->state_dir);
     json_object_object_add(status, "uptime_s", json_object_new_double(dinv_log_elapsed()));
     json_object_object_add(status, "phases", describe_phases(vm));

@@ -87,7 +87,7 @@ static gboolean on_stop_deadline(gpointer user) {
 static void begin_stopping(DinvVm *vm, guint timeout_ms) {
     set_state(vm, DINV_VM_STOPPING);
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
-    g_clear_pointer(&vm->listener, dinv_listener_free);
+    g_clear_pointer(&vm->endpoints, dinv_endpoints_free);
     dinv_log_waiting_for("the guest to stop its containers and power off");
     if (timeout_ms > 0) {
         vm->stop_timeout_ms = timeout_ms;
@@ -205,7 +205,7 @@ static void on_machine_exited(DinvMachine *machine, const DinvMachineExit *exit,
         log_stopped(vm, exit);
     }
     set_state(vm, DINV_VM_STOPPED);
-    g_clear_pointer(&vm->listener, dinv_listener_free);
+    g_clear_pointer(&vm->endpoints, dinv_endpoints_free);
     vm->callbacks.stopped(vm, vm->failed, vm->user);
 }
 
@@ -278,7 +278,7 @@ static void on_docker_client(int fd, gpointer user) {
     DinvVm *vm = user;
     g_autoptr(GError) error = NULL;
     if (!dinv_relay_host_bridge(vm->relay, "docker", NULL, 0, fd, &error)) {
-        dinv_log(DINV_LOG_WARNING, "a client of docker.sock was turned away: %s", error->message);
+        dinv_log(DINV_LOG_WARNING, "a client of the engine was turned away: %s", error->message);
     }
 }
 
@@ -303,9 +303,9 @@ static void on_ready(const char *engine, gint64 uptime_us, gpointer user) {
     vm->engine_version = dinv_log_printable_line(engine);
     add_phase(vm, "ready");
     dinv_log_waiting_for(NULL);
-    dinv_log(DINV_LOG_INFO, "ready: Docker %s on %s", vm->engine_version,
-             vm->plan->config->socket_path);
-    dinv_listener_accept_to(vm->listener, on_docker_client, vm);
+    g_autofree char *places = dinv_endpoints_to_string(vm->endpoints);
+    dinv_log(DINV_LOG_INFO, "ready: Docker %s on %s", vm->engine_version, places);
+    dinv_endpoints_serve(vm->endpoints, on_docker_client, vm);
     vm->callbacks.ready(vm, vm->user);
 }
 
@@ -404,17 +404,16 @@ static const DinvControlCallbacks control_callbacks = {
 gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     const DinvConfig *config = vm->plan->config;
     vm->publisher = dinv_publisher_new(vm->machine, config);
-    vm->listener = dinv_listener_new(config->socket_path, config->socket_mode, config->socket_uid,
-                                     config->socket_gid, error);
-    if (vm->listener == NULL || !dinv_machine_start(vm->machine, error)) {
-        g_clear_pointer(&vm->listener, dinv_listener_free);
+    vm->endpoints = dinv_endpoints_new(config, error);
+    if (vm->endpoints == NULL || !dinv_machine_start(vm->machine, error)) {
+        g_clear_pointer(&vm->endpoints, dinv_endpoints_free);
         return FALSE;
     }
     g_autofree char *console_path = g_build_filename(config->state_dir, "console.log", NULL);
     vm->console = dinv_console_new(dinv_machine_take_console_fd(vm->machine), console_path, error);
     if (vm->console == NULL) {
         g_clear_pointer(&vm->machine, dinv_machine_free);
-        g_clear_pointer(&vm->listener, dinv_listener_free);
+        g_clear_pointer(&vm->endpoints, dinv_endpoints_free);
         return FALSE;
     }
     vm->control =
@@ -450,7 +449,7 @@ void dinv_vm_free(DinvVm *vm) {
         return;
     }
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
-    dinv_listener_free(vm->listener);
+    dinv_endpoints_free(vm->endpoints);
     dinv_relay_host_free(vm->relay);
     dinv_publisher_free(vm->publisher);
     dinv_control_free(vm->control);

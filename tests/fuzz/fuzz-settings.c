@@ -11,7 +11,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void check_tcp(const DinvConfig *config) {
+    g_assert(config->tls_directory == NULL || config->tls_directory[0] == '/');
+    g_assert((config->tls_directory == NULL) == (config->tls.port == 0));
+    g_assert(config->tls.port == 0 || config->tls.port != config->plaintext.port);
+    g_assert(strlen(config->tls.host) < sizeof config->tls.host);
+    for (guint i = 0; config->tls_names != NULL && config->tls_names[i] != NULL; i++) {
+        g_assert(g_str_has_prefix(config->tls_names[i], "DNS:") ||
+                 g_str_has_prefix(config->tls_names[i], "IP:"));
+    }
+}
+
 static void check_config(const DinvConfig *config) {
+    check_tcp(config);
     g_assert(config->cpus >= 1 && config->cpus <= DINV_CPUS_MAXIMUM);
     g_assert(config->memory_bytes >= DINV_MEMORY_MINIMUM && config->memory_bytes % (1 << 20) == 0);
     g_assert(config->disk_bytes >= 1 << 30 && config->disk_bytes % (1 << 20) == 0);

@@ -91,9 +91,10 @@ static void test_environment(void) {
     g_setenv("DOCKER_HOST", "tcp://elsewhere", TRUE);
     g_setenv("DOCKER_CONTEXT", "elsewhere", TRUE);
     g_setenv("DOCKER_TLS_VERIFY", "1", TRUE);
+    g_setenv("DOCKER_CERT_PATH", "/certs/client", TRUE);
     g_setenv("KEPT", "yes", TRUE);
     g_assert_cmpint(run_shell("test \"$DOCKER_HOST\" = 'unix://" SOCKET_PATH "' && test $KEPT = yes"
-                              " && test -z \"$DOCKER_CONTEXT$DOCKER_TLS_VERIFY\""),
+                              " && test -z \"$DOCKER_CONTEXT$DOCKER_TLS_VERIFY$DOCKER_CERT_PATH\""),
                     ==, 0);
     g_assert_cmpstr(g_getenv("DOCKER_HOST"), ==, "tcp://elsewhere");
 }

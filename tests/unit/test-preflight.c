@@ -16,6 +16,7 @@
 #include "launcher/preflight.h"
 #include "launcher/settings.h"
 #include "tests/unit/scratch.h"
+#include "tests/unit/tcp-port.h"
 
 #define MEBI (G_GUINT64_CONSTANT(1) << 20)
 
@@ -417,6 +418,22 @@ static int take_port(int type, guint16 *port) {
     return fd;
 }
 
+static void test_plaintext(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *taken = NULL;
+    guint16 port = tcp_port_find_free();
+    int fd;
+
+    fixture->config->plaintext.port = port;
+    g_assert_true(run(fixture));
+    g_assert_nonnull(strstr(find_line(fixture, "tcp", DINV_CHECK_OK)->text, "without TLS"));
+    fd = tcp_port_take(&fixture->config->plaintext.port);
+    taken =
+        g_strdup_printf("DINV_PLAINTEXT_PORT: cannot listen on tcp://*:%u: Address already in use",
+                        (guint)fixture->config->plaintext.port);
+    assert_failed(fixture, "tcp", taken);
+    close(fd);
+}
+
 static void test_port_taken(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
     static const char *const names[] = {"DINV_TCP_PORTS", "DINV_UDP_PORTS"};
@@ -559,6 +576,7 @@ int main(int argc, char **argv) {
     ADD("mounts", test_mounts);
     ADD("mounts/forbidden", test_forbidden_mounts);
     ADD("ports", test_port_taken);
+    ADD("plaintext", test_plaintext);
     ADD("network", test_network);
     ADD("socket", test_socket);
     ADD("state-dir", test_state_dir);

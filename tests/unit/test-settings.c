@@ -183,6 +183,75 @@ static void test_empty_is_default(void) {
     g_assert_cmpuint(load->warnings->len, ==, 0);
 }
 
+/* As docker:dind has it: a directory, set but empty, not set. */
+static void test_tcp(void) {
+    g_autoptr(Load) none = load_good("", "");
+    g_autoptr(Load) tls = load_good("DOCKER_TLS_CERTDIR=/certs/|DOCKER_TLS_SAN=DNS:a.example, "
+                                    "IP:192.0.2.7,IP:::1,,DNS:*.b.example",
+                                    "");
+    g_autoptr(Load) plaintext = load_good("DOCKER_TLS_CERTDIR=", "");
+    g_autoptr(Load) flag = load_good("", "--tls-certdir=|--plaintext-port|127.0.0.1:4000");
+    g_autoptr(Load) port = load_good("PORT=4444", "");
+    g_autoptr(Load) both = load_good("PORT=|DINV_TLS_CERTDIR=/c|DINV_TLS_PORT=[::1]:1234|"
+                                     "DINV_PLAINTEXT_PORT=2375",
+                                     "");
+
+    g_assert_null(none->config->tls_directory);
+    g_assert_cmpuint(none->config->tls.port, ==, 0);
+    g_assert_cmpuint(none->config->plaintext.port, ==, 0);
+    g_assert_cmpstr(tls->config->tls_directory, ==, "/certs");
+    g_assert_cmpstr(tls->config->tls.host, ==, "");
+    g_assert_cmpuint(tls->config->tls.port, ==, 2376);
+    g_assert_cmpuint(tls->config->plaintext.port, ==, 0);
+    g_assert_cmpuint(g_strv_length(tls->config->tls_names), ==, 4);
+    g_assert_cmpstr(tls->config->tls_names[2], ==, "IP:::1");
+    g_assert_null(plaintext->config->tls_directory);
+    g_assert_cmpuint(plaintext->config->tls.port, ==, 0);
+    g_assert_cmpuint(plaintext->config->plaintext.port, ==, 2375);
+    g_assert_cmpstr(flag->config->plaintext.host, ==, "127.0.0.1");
+    g_assert_cmpuint(flag->config->plaintext.port, ==, 4000);
+    g_assert_cmpuint(port->config->plaintext.port, ==, 4444);
+    g_assert_cmpuint(port->config->tls.port, ==, 0);
+    g_assert_cmpstr(both->config->tls.host, ==, "::1");
+    g_assert_cmpuint(both->config->tls.port, ==, 1234);
+    g_assert_cmpuint(both->config->plaintext.port, ==, 2375);
+}
+
+static void test_bad_tcp(void) {
+    static const char *const addresses[] = {
+        "0",       "65536",          "x",       "-1",      ":2375",
+        "::1:80",  "[127.0.0.1]:80", "[::1]",   "[::1]:",  "[]:80",
+        "host:80", "127.0.0.1:80 ",  "[::1:80", "::1]:80", "127.1:80"};
+    static const char *const names[] = {
+        "a.example", "DNS:",         "DNS:a b",        "IP:a",  "IP:",
+        "DNS:*.*.x", "URI:http://x", "DNS:\xc3\xa4.x", "dns:a", "IP:127.0.0.1/8"};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(addresses); i++) {
+        g_autofree char *variable = g_strconcat("DINV_PLAINTEXT_PORT=", addresses[i], NULL);
+        g_autofree char *message =
+            g_strdup_printf("DINV_PLAINTEXT_PORT: \"%s\" is not a port (1-65535) or ADDRESS:PORT, "
+                            "such as 127.0.0.1:2375 or [::1]:2375",
+                            addresses[i]);
+        assert_refused(variable, "", DINV_SETTINGS_ERROR_INVALID, message);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *variable = g_strconcat("DOCKER_TLS_SAN=DNS:x,", names[i], NULL);
+        g_autofree char *message =
+            g_strdup_printf("DOCKER_TLS_SAN: \"%s\" is neither DNS:NAME nor IP:ADDRESS", names[i]);
+        assert_refused(variable, "", DINV_SETTINGS_ERROR_INVALID, message);
+    }
+    assert_refused("DOCKER_TLS_CERTDIR=|DINV_TCP_PORTS=2370-2380", "", DINV_SETTINGS_ERROR_CONFLICT,
+                   "DINV_TCP_PORTS: port 2375 is where the engine answers (DINV_PLAINTEXT_PORT)");
+    assert_refused("DOCKER_TLS_CERTDIR=/c|DINV_TCP_PORTS=2376", "", DINV_SETTINGS_ERROR_CONFLICT,
+                   "DINV_TCP_PORTS: port 2376 is where the engine answers (DINV_TLS_PORT)");
+    assert_refused("DOCKER_TLS_CERTDIR=/c|PORT=2376", "", DINV_SETTINGS_ERROR_CONFLICT,
+                   "port 2376 is both DINV_TLS_PORT and DINV_PLAINTEXT_PORT");
+    g_autoptr(Load) udp = load_good("DOCKER_TLS_CERTDIR=/c|DINV_UDP_PORTS=2376", "");
+    g_autoptr(Load) unused = load_good("DINV_TCP_PORTS=2376", "");
+    g_assert_cmpuint(udp->config->tls.port, ==, 2376);
+    g_assert_cmpuint(unused->config->ports->len, ==, 1);
+}
+
 static void test_aliases(void) {
     g_autoptr(Load) old = load_good("DINV_DOCKER_SIZE=10G|DOCKER_DAEMON_ARGS=-D|"
                                     "DINV_DOCKER_SOCK_UID=5|DINV_DOCKER_SOCK_GID=6",
@@ -581,6 +650,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/settings/flags/end", test_flags_end);
     g_test_add_func("/settings/flags/wrong", test_flags_wrong);
     g_test_add_func("/settings/empty-is-default", test_empty_is_default);
+    g_test_add_func("/settings/tcp", test_tcp);
+    g_test_add_func("/settings/bad-tcp", test_bad_tcp);
     g_test_add_func("/settings/aliases", test_aliases);
     g_test_add_func("/settings/unknown-variables", test_unknown_variables);
     g_test_add_func("/settings/numbers", test_numbers);

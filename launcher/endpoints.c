@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/endpoints.h"
+
+#include "launcher/listener.h"
+#include "launcher/log.h"
+
+struct DinvEndpoints {
+    DinvListener *unix_socket;
+    DinvListener *plaintext; /* NULL if not asked for */
+    void (*client)(int fd, gpointer user);
+    gpointer user;
+};
+
+/* As docker:dind warns, once at the start. */
+static void warn_of_plaintext(const DinvListener *listener) {
+    dinv_log(
+        DINV_LOG_WARNING,
+        "the Docker engine will answer on %s without TLS: whoever reaches that port is root in "
+        "the guest and can read and write DINV_MOUNTS; DOCKER_TLS_CERTDIR=/certs has TLS and "
+        "lets in only clients with a certificate",
+        dinv_listener_get_name(listener));
+}
+
+DinvEndpoints *dinv_endpoints_new(const DinvConfig *config, GError **error) {
+    g_autoptr(DinvEndpoints) endpoints = g_new0(DinvEndpoints, 1);
+    endpoints->unix_socket = dinv_listener_new(config->socket_path, config->socket_mode,
+                                               config->socket_uid, config->socket_gid, error);
+    if (endpoints->unix_socket == NULL) {
+        return NULL;
+    }
+    if (config->plaintext.port != 0) {
+        endpoints->plaintext = dinv_listener_new_tcp(&config->plaintext, error);
+        if (endpoints->plaintext == NULL) {
+            return NULL;
+        }
+        warn_of_plaintext(endpoints->plaintext);
+    }
+    return g_steal_pointer(&endpoints);
+}
+
+void dinv_endpoints_free(DinvEndpoints *endpoints) {
+    if (endpoints == NULL) {
+        return;
+    }
+    dinv_listener_free(endpoints->unix_socket);
+    dinv_listener_free(endpoints->plaintext);
+    g_free(endpoints);
+}
+
+static void on_tcp_client(int fd, gpointer user) {
+    DinvEndpoints *endpoints = user;
+    dinv_tcp_set_options(fd);
+    endpoints->client(fd, endpoints->user);
+}
+
+void dinv_endpoints_serve(DinvEndpoints *endpoints, void (*client)(int fd, gpointer user),
+                          gpointer user) {
+    endpoints->client = client;
+    endpoints->user = user;
+    dinv_listener_accept_to(endpoints->unix_socket, client, user);
+    if (endpoints->plaintext != NULL) {
+        dinv_listener_accept_to(endpoints->plaintext, on_tcp_client, endpoints);
+    }
+}
+
+static void add_description(struct json_object *array, const DinvListener *listener, gboolean tls) {
+    if (listener == NULL) {
+        return;
+    }
+    struct json_object *item = json_object_new_object();
+    json_object_object_add(item, "address",
+                           json_object_new_string(dinv_listener_get_name(listener)));
+    json_object_object_add(item, "tls", json_object_new_boolean(tls));
+    json_object_array_add(array, item);
+}
+
+struct json_object *dinv_endpoints_describe(const DinvEndpoints *endpoints) {
+    struct json_object *array = json_object_new_array();
+    add_description(array, endpoints->unix_socket, FALSE);
+    add_description(array, endpoints->plaintext, FALSE);
+    return array;
+}
+
+char *dinv_endpoints_to_string(const DinvEndpoints *endpoints) {
+    g_autoptr(GString) text = g_string_new(dinv_listener_get_name(endpoints->unix_socket));
+    if (endpoints->plaintext != NULL) {
+        g_string_append_printf(text, " and %s (no TLS)",
+                               dinv_listener_get_name(endpoints->plaintext));
+    }
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the Docker engine answers: the unix socket, and TCP ports without and with TLS as the
+ * settings ask for. Whatever way a client came, what is handed on is a stream socket with the
+ * engine's plain protocol on it.
+ */
+#pragma once
+
+#include <gio/gio.h>
+#include <json-c/json.h>
+
+#include "launcher/config.h"
+
+typedef struct DinvEndpoints DinvEndpoints;
+
+/* Binds all of them; clients wait in the kernel's queues until dinv_endpoints_serve(). */
+DinvEndpoints *dinv_endpoints_new(const DinvConfig *config, GError **error);
+void dinv_endpoints_free(DinvEndpoints *endpoints);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvEndpoints, dinv_endpoints_free)
+
+/* From now on gives every client (nonblocking, close-on-exec, owned by the callee) to `client`,
+ * from the default GMainContext. */
+void dinv_endpoints_serve(DinvEndpoints *endpoints, void (*client)(int fd, gpointer user),
+                          gpointer user);
+
+/* For `dinv status`: an array of {"address", "tls"}. */
+struct json_object *dinv_endpoints_describe(const DinvEndpoints *endpoints);
+
+/* For people: "/var/run/docker.sock, tcp://…:2376 (TLS)". Transfer full. */
+char *dinv_endpoints_to_string(const DinvEndpoints *endpoints);
