@@ -27,8 +27,11 @@ LABEL org.opencontainers.image.title="dinv" \
     org.opencontainers.image.documentation="/usr/share/doc/dinv"
 COPY --from=build /stage/ /
 # For --user: what any user may be needs a place for its socket and, in a new volume, for its state.
-RUN chmod 1777 /run && mkdir -p -m 1777 /var/lib/dinv && chmod 1777 /var/lib/dinv
+# The same for DOCKER_TLS_CERTDIR=/certs, whose client/ is often a volume of its own.
+RUN chmod 1777 /run && mkdir -p /var/lib/dinv /certs/client \
+    && chmod 1777 /var/lib/dinv /certs /certs/client
 VOLUME /var/lib/dinv
+EXPOSE 2375 2376
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=20s --start-period=3m --retries=3 CMD ["dinv", "health"]
 ENTRYPOINT ["dinv", "run"]

@@ -3,10 +3,13 @@
 
 #include "launcher/listener.h"
 #include "launcher/log.h"
+#include "launcher/tls-server.h"
 
 struct DinvEndpoints {
     DinvListener *unix_socket;
-    DinvListener *plaintext; /* NULL if not asked for */
+    DinvListener *plaintext; /* NULL if not asked for, as these two */
+    DinvListener *tls;
+    DinvTlsServer *tls_server;
     void (*client)(int fd, gpointer user);
     gpointer user;
 };
@@ -19,6 +22,37 @@ static void warn_of_plaintext(const DinvListener *listener) {
         "the guest and can read and write DINV_MOUNTS; DOCKER_TLS_CERTDIR=/certs has TLS and "
         "lets in only clients with a certificate",
         dinv_listener_get_name(listener));
+}
+
+static void log_all(DinvLogLevel level, GPtrArray *texts) {
+    for (guint i = 0; i < texts->len; i++) {
+        dinv_log(level, "TLS: %s", (const char *)texts->pdata[i]);
+    }
+}
+
+static void on_tls_client(int fd, gpointer user) {
+    DinvEndpoints *endpoints = user;
+    endpoints->client(fd, endpoints->user);
+}
+
+static gboolean start_tls(DinvEndpoints *endpoints, const DinvConfig *config, GError **error) {
+    g_auto(GStrv) names = dinv_tls_list_names((const char *const *)config->tls_names);
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    DinvTlsFiles files = {0};
+    if (!dinv_tls_store_prepare(config->tls_directory, (const char *const *)names, notes, warnings,
+                                &files, error)) {
+        return FALSE;
+    }
+    log_all(DINV_LOG_INFO, notes);
+    log_all(DINV_LOG_WARNING, warnings);
+    endpoints->tls_server = dinv_tls_server_new(&files, on_tls_client, endpoints, error);
+    dinv_tls_files_clear(&files);
+    if (endpoints->tls_server == NULL) {
+        return FALSE;
+    }
+    endpoints->tls = dinv_listener_new_tcp(&config->tls, error);
+    return endpoints->tls != NULL;
 }
 
 DinvEndpoints *dinv_endpoints_new(const DinvConfig *config, GError **error) {
@@ -35,6 +69,9 @@ DinvEndpoints *dinv_endpoints_new(const DinvConfig *config, GError **error) {
         }
         warn_of_plaintext(endpoints->plaintext);
     }
+    if (config->tls_directory != NULL && !start_tls(endpoints, config, error)) {
+        return NULL;
+    }
     return g_steal_pointer(&endpoints);
 }
 
@@ -44,7 +81,15 @@ void dinv_endpoints_free(DinvEndpoints *endpoints) {
     }
     dinv_listener_free(endpoints->unix_socket);
     dinv_listener_free(endpoints->plaintext);
+    dinv_listener_free(endpoints->tls);
+    dinv_tls_server_free(endpoints->tls_server);
     g_free(endpoints);
+}
+
+static void on_tls_connection(int fd, gpointer user) {
+    DinvEndpoints *endpoints = user;
+    dinv_tcp_set_options(fd);
+    dinv_tls_server_take(endpoints->tls_server, fd);
 }
 
 static void on_tcp_client(int fd, gpointer user) {
@@ -60,6 +105,9 @@ void dinv_endpoints_serve(DinvEndpoints *endpoints, void (*client)(int fd, gpoin
     dinv_listener_accept_to(endpoints->unix_socket, client, user);
     if (endpoints->plaintext != NULL) {
         dinv_listener_accept_to(endpoints->plaintext, on_tcp_client, endpoints);
+    }
+    if (endpoints->tls != NULL) {
+        dinv_listener_accept_to(endpoints->tls, on_tls_connection, endpoints);
     }
 }
 
@@ -78,14 +126,17 @@ struct json_object *dinv_endpoints_describe(const DinvEndpoints *endpoints) {
     struct json_object *array = json_object_new_array();
     add_description(array, endpoints->unix_socket, FALSE);
     add_description(array, endpoints->plaintext, FALSE);
+    add_description(array, endpoints->tls, TRUE);
     return array;
 }
 
 char *dinv_endpoints_to_string(const DinvEndpoints *endpoints) {
     g_autoptr(GString) text = g_string_new(dinv_listener_get_name(endpoints->unix_socket));
     if (endpoints->plaintext != NULL) {
-        g_string_append_printf(text, " and %s (no TLS)",
-                               dinv_listener_get_name(endpoints->plaintext));
+        g_string_append_printf(text, ", %s (no TLS)", dinv_listener_get_name(endpoints->plaintext));
+    }
+    if (endpoints->tls != NULL) {
+        g_string_append_printf(text, ", %s (TLS)", dinv_listener_get_name(endpoints->tls));
     }
     return g_string_free(g_steal_pointer(&text), FALSE);
 }

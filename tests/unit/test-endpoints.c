@@ -94,9 +94,8 @@ static void test_unix_alone(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) 
 static void test_plaintext(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config.plaintext.port = tcp_port_find_free();
     g_autoptr(DinvEndpoints) endpoints = make(fixture);
-    g_autofree char *text =
-        g_strdup_printf("%s and tcp://*:%u (no TLS)", fixture->config.socket_path,
-                        (guint)fixture->config.plaintext.port);
+    g_autofree char *text = g_strdup_printf("%s, tcp://*:%u (no TLS)", fixture->config.socket_path,
+                                            (guint)fixture->config.plaintext.port);
     int early = tcp_port_connect("127.0.0.1", fixture->config.plaintext.port);
     int ipv6 = tcp_port_connect("::1", fixture->config.plaintext.port);
 
