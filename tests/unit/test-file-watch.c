@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/file-watch.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/scratch.h"
+
+#define GUARD_MS 60000u
+
+typedef struct {
+    Scratch scratch;
+    char *path;
+    DinvFileWatch *watch;
+    guint changes;
+} Fixture;
+
+static void on_changed(gpointer user) {
+    Fixture *fixture = user;
+    fixture->changes++;
+}
+
+static gboolean on_guard(gpointer user G_GNUC_UNUSED) {
+    g_test_fail_printf("the test's own deadline passed");
+    abort();
+}
+
+static void wait_for_change(Fixture *fixture) {
+    guint guard = g_timeout_add(GUARD_MS, on_guard, NULL);
+    while (fixture->changes == 0) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_source_remove(guard);
+    fixture->changes = 0;
+}
+
+static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    scratch_make(&fixture->scratch);
+    scratch_write(&fixture->scratch, "file", "old\n");
+    fixture->path = scratch_path(&fixture->scratch, "file");
+    const char *const paths[] = {"/nonexistent/dinv", fixture->path, NULL};
+    fixture->watch = dinv_file_watch_new(paths, on_changed, fixture);
+    g_assert_nonnull(fixture->watch);
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    dinv_file_watch_free(fixture->watch);
+    g_free(fixture->path);
+    scratch_remove(&fixture->scratch);
+}
+
+/* As Docker changes a resolv.conf, which is a bind mount. */
+static void rewrite(Fixture *fixture, const char *text) {
+    int fd = open(fixture->path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(write(fd, text, strlen(text)), ==, (ssize_t)strlen(text));
+    close(fd);
+}
+
+static void test_rewritten(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    rewrite(fixture, "new\n");
+    wait_for_change(fixture);
+    rewrite(fixture, "newer\n");
+    wait_for_change(fixture);
+}
+
+/* By rename, twice: the second time it is another file than was there at first. */
+static void test_replaced(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    scratch_write(&fixture->scratch, "file", "new\n");
+    wait_for_change(fixture);
+    scratch_write(&fixture->scratch, "file", "newer\n");
+    wait_for_change(fixture);
+    rewrite(fixture, "newest\n");
+    wait_for_change(fixture);
+}
+
+static void test_made_later(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_assert_cmpint(g_remove(fixture->path), ==, 0);
+    wait_for_change(fixture);
+    scratch_write(&fixture->scratch, "file", "again\n");
+    dinv_file_watch_renew(fixture->watch);
+    rewrite(fixture, "new\n");
+    wait_for_change(fixture);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, function)                                                                        \
+    g_test_add("/launcher/file-watch/" name, Fixture, NULL, set_up, function, tear_down)
+    ADD("rewritten", test_rewritten);
+    ADD("replaced", test_replaced);
+    ADD("made-later", test_made_later);
+    return g_test_run();
+}
