@@ -94,6 +94,14 @@ static int set_network(const DinvConfiguration *configuration, Failure *failure)
     return result;
 }
 
+/* In the background, as dockerd needs longer for its start; the machine can do without. */
+static void redirect_names(DinvAgent *agent, const DinvConfiguration *configuration) {
+    int result = dinv_names_redirect(agent->names, &configuration->network);
+    if (result < 0) {
+        dinv_log_warning("names are not asked of the launcher: %s, ignoring", strerror(-result));
+    }
+}
+
 static int start_engine(DinvAgent *agent, const DinvConfiguration *configuration,
                         Failure *failure) {
     if (agent->engine_started) {
@@ -131,6 +139,7 @@ static int carry_out(DinvAgent *agent, const DinvConfiguration *configuration, F
     if (result < 0) {
         return result;
     }
+    redirect_names(agent, configuration);
     dinv_agent_send_phase(agent, "network-up");
     return start_engine(agent, configuration, failure);
 }

@@ -6,6 +6,7 @@
 #include "guest/configuration.h"
 #include "guest/control.h"
 #include "guest/engine.h"
+#include "guest/names.h"
 #include "guest/power.h"
 #include "guest/publish.h"
 #include "guest/relay-host.h"
@@ -25,6 +26,7 @@ typedef struct {
     DinvControl *control; /* NULL until the port was found, like the next */
     DinvRelayHost *relay;
     DinvPublish *publish;
+    DinvNames *names;
     DinvPowerButton *button;   /* NULL: no such key */
     DinvEngineLog *engine_log; /* NULL: could not be made */
     DinvEngine *engine;

@@ -8,6 +8,7 @@
 #include "guest/agent-internal.h"
 #include "guest/disk.h"
 #include "guest/log.h"
+#include "guest/network.h"
 #include "guest/system.h"
 
 static void handle_shutdown(DinvAgent *agent, const DinvMessage *message) {
@@ -45,6 +46,24 @@ static const char *data_target(const DinvAgent *agent) {
     return agent->configuration != NULL && agent->configuration->disk_count > 0
                ? agent->configuration->disks[0].target
                : NULL;
+}
+
+static void handle_resolver(DinvAgent *agent, const DinvMessage *message) {
+    char reason[256] = "the machine has not been configured";
+    int result = agent->configuration == NULL
+                     ? -ENOTCONN
+                     : dinv_configuration_set_resolver(agent->configuration, message->body, reason,
+                                                       sizeof reason);
+    if (result == 0) {
+        result = dinv_network_write_resolv_conf("/etc", &agent->configuration->network);
+        (void)snprintf(reason, sizeof reason, "cannot write /etc/resolv.conf: %s",
+                       strerror(-result));
+    }
+    if (result < 0) {
+        dinv_control_reply_error(agent->control, message->id, reason);
+    } else {
+        dinv_control_reply(agent->control, message->id, NULL);
+    }
 }
 
 static void handle_stats(DinvAgent *agent, const DinvMessage *message) {
@@ -133,6 +152,7 @@ void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message) {
         {"configure", dinv_agent_configure},
         {"shutdown", handle_shutdown},
         {"settime", handle_settime},
+        {"resolver", handle_resolver},
         {"stats", handle_stats},
         {"trim", handle_trim},
     };

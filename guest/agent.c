@@ -185,6 +185,10 @@ static int make_engine(DinvAgent *agent) {
     if (agent->publish == NULL) {
         return -errno;
     }
+    agent->names = dinv_names_new(agent->loop, "iptables-restore");
+    if (agent->names == NULL) {
+        return -ENOMEM;
+    }
     agent->engine = dinv_engine_new(agent->loop, agent->engine_log, &plan, &callbacks, agent);
     return agent->engine != NULL ? 0 : -ENOMEM;
 }

@@ -206,6 +206,17 @@ static void take_hosts(Reader *reader, struct json_object *object,
     }
 }
 
+static void take_resolver(Reader *reader, struct json_object *object,
+                          DinvNetworkConfiguration *network) {
+    struct json_object *resolver = field(reader, object, "resolver");
+    if (resolver != NULL && expect_object(reader, resolver, "network.resolver")) {
+        network->resolver =
+            take_address(reader, field(reader, resolver, "address"), "network.resolver.address");
+        network->resolver_port = (uint16_t)take_integer(reader, field(reader, resolver, "port"),
+                                                        "network.resolver.port", 1, UINT16_MAX);
+    }
+}
+
 static void take_network(Reader *reader, struct json_object *body,
                          DinvNetworkConfiguration *network) {
     struct json_object *object = field(reader, body, "network");
@@ -233,6 +244,7 @@ static void take_network(Reader *reader, struct json_object *body,
     network->search = take_list(reader, from, "search", "network.search", take_word);
     network->options = take_list(reader, from, "options", "network.options", take_word);
     take_hosts(reader, from, network);
+    take_resolver(reader, from, network);
     json_object_put(empty);
 }
 
@@ -424,6 +436,24 @@ static void free_list(char **list) {
         free(*item);
     }
     free(list);
+}
+
+int dinv_configuration_set_resolver(DinvConfiguration *configuration, struct json_object *body,
+                                    char *reason, size_t reason_size) {
+    Reader reader = {.reason = reason, .reason_size = reason_size};
+    DinvNetworkConfiguration *network = &configuration->network;
+    char **search = take_list(&reader, body, "search", "search", take_word);
+    char **options = take_list(&reader, body, "options", "options", take_word);
+    if (reader.error != 0) {
+        free_list(search);
+        free_list(options);
+        return reader.error;
+    }
+    free_list(network->search);
+    free_list(network->options);
+    network->search = search;
+    network->options = options;
+    return 0;
 }
 
 void dinv_configuration_free(DinvConfiguration *configuration) {

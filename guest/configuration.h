@@ -28,6 +28,8 @@ typedef struct {
     char **options;
     DinvHostEntry *hosts;
     size_t host_count;
+    struct in_addr resolver; /* answers what is asked of `dns`, at this port */
+    uint16_t resolver_port;  /* 0: they answer themselves */
 } DinvNetworkConfiguration;
 
 typedef struct {
@@ -63,6 +65,11 @@ typedef struct {
 int dinv_configuration_parse(struct json_object *body, DinvConfiguration **configuration,
                              char *reason, size_t reason_size);
 void dinv_configuration_free(DinvConfiguration *configuration);
+
+/* The verb `resolver`: replaces search domains and options. 0, or -EBADMSG with a sentence in
+ * `reason` and nothing changed. */
+int dinv_configuration_set_resolver(DinvConfiguration *configuration, struct json_object *body,
+                                    char *reason, size_t reason_size);
 
 /* The `time` field, of `configure` and of `settime` alike: {"sec": …, "nsec": …}. false if it is
  * not one. */

@@ -206,9 +206,13 @@ static int write_file(const char *directory, const char *name, PrintFile print,
     return result;
 }
 
+int dinv_network_write_resolv_conf(const char *directory, const DinvNetworkConfiguration *network) {
+    return write_file(directory, "resolv.conf", print_resolv_conf, network, NULL);
+}
+
 int dinv_network_write_files(const char *directory, const DinvNetworkConfiguration *network,
                              const char *hostname) {
-    int result = write_file(directory, "resolv.conf", print_resolv_conf, network, hostname);
+    int result = dinv_network_write_resolv_conf(directory, network);
     if (result == 0) {
         result = write_file(directory, "hosts", print_hosts, network, hostname);
     }

@@ -11,6 +11,9 @@
  * MTU. May come again with other values. 0 or -errno, after having said in the log what failed. */
 int dinv_network_configure(const DinvNetworkConfiguration *network);
 
+/* Writes resolv.conf into the directory; a reader sees the old or the new one. 0 or -errno. */
+int dinv_network_write_resolv_conf(const char *directory, const DinvNetworkConfiguration *network);
+
 /* Writes hosts, resolv.conf and (with a hostname) hostname into the directory, "/etc" except in
  * tests. 0 or -errno. */
 int dinv_network_write_files(const char *directory, const DinvNetworkConfiguration *network,

@@ -97,7 +97,7 @@ static void test_configure_example(void) {
         "\"time\": {\"sec\": 1760000000, \"nsec\": 5}, \"entropy\": \"Zm9vYmFy\","
         "\"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24, \"gateway\": \"10.0.2.2\","
         "\"mtu\": 1500, \"dns\": [\"10.0.2.3\"], \"search\": [\"example.org\"],"
-        "\"options\": [\"ndots:1\"],"
+        "\"options\": [\"ndots:1\"], \"resolver\": {\"address\": \"10.0.2.2\", \"port\": 61001},"
         "\"hosts\": [{\"name\": \"host.docker.internal\", \"address\": \"10.0.2.2\"}]},"
         "\"disks\": [{\"serial\": \"dinv-data\", \"target\": \"/var/lib/docker\"}],"
         "\"mounts\": [{\"driver\": \"9p\", \"tag\": \"dinv0\", \"target\": \"/a b\","
@@ -119,6 +119,8 @@ static void test_configure_example(void) {
     g_assert_cmpstr(configuration->network.dns[0], ==, "10.0.2.3");
     g_assert_null(configuration->network.dns[1]);
     g_assert_cmpuint(configuration->network.host_count, ==, 1);
+    g_assert_cmphex(configuration->network.resolver.s_addr, ==, htonl(0x0a000202));
+    g_assert_cmpuint(configuration->network.resolver_port, ==, 61001);
     g_assert_cmpstr(configuration->network.hosts[0].name, ==, "host.docker.internal");
     g_assert_cmpuint(configuration->disk_count, ==, 1);
     g_assert_cmpstr(configuration->disks[0].serial, ==, "dinv-data");
@@ -191,6 +193,16 @@ static void test_configure_bad(void) {
         {"\"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24, \"hosts\": [{\"name\": "
          "\"a\"}]}",
          "network.hosts.address: "},
+        {"\"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24, \"resolver\": 53}",
+         "network.resolver: "},
+        {"\"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24, \"resolver\": {\"port\": 53}}",
+         "network.resolver.address: "},
+        {"\"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24, \"resolver\": "
+         "{\"address\": \"::1\", \"port\": 53}}",
+         "network.resolver.address: "},
+        {"\"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24, \"resolver\": "
+         "{\"address\": \"10.0.2.2\", \"port\": 65536}}",
+         "network.resolver.port: "},
         {"\"disks\": {}", "disks: "},
         {"\"disks\": [{\"serial\": \"a\"}]", "disks.target: "},
         {"\"disks\": [{\"target\": \"/a\"}]", "disks.serial: "},
@@ -233,6 +245,42 @@ static void test_configure_protocol(void) {
     g_assert_cmpint(parse("{\"protocol\": \"1\"}", &configuration, reason), ==, -EBADMSG);
     g_assert_cmpint(parse("{\"protocol\": 2}", &configuration, reason), ==, -EPROTONOSUPPORT);
     g_assert_cmpstr(reason, ==, "protocol: version 2 of the launcher is not 1 of the guest");
+}
+
+/* The verb `resolver`: all of it or nothing. */
+static void test_resolver(void) {
+    static const char *const bad[] = {
+        "{\"search\": [\"a b\"]}",
+        "{\"search\": [\"b\"], \"options\": [\"x\\ny\"]}",
+        "{\"search\": \"b\"}",
+        "{\"options\": [1]}",
+    };
+    DinvConfiguration *configuration = NULL;
+    char reason[256];
+    g_assert_cmpint(
+        parse("{\"protocol\": 1, \"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24,"
+              "\"search\": [\"old.example\"], \"options\": [\"ndots:1\"]}}",
+              &configuration, reason),
+        ==, 0);
+    for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
+        struct json_object *body = dinv_json_parse_object(bad[i], strlen(bad[i]));
+        reason[0] = '\0';
+        g_assert_cmpint(dinv_configuration_set_resolver(configuration, body, reason, sizeof reason),
+                        ==, -EBADMSG);
+        g_assert_cmpstr(reason, !=, "");
+        g_assert_cmpstr(configuration->network.search[0], ==, "old.example");
+        g_assert_cmpstr(configuration->network.options[0], ==, "ndots:1");
+        json_object_put(body);
+    }
+    static const char good[] = "{\"search\": [\"a.example\", \"b.example\"]}";
+    struct json_object *body = dinv_json_parse_object(good, strlen(good));
+    g_assert_cmpint(dinv_configuration_set_resolver(configuration, body, reason, sizeof reason), ==,
+                    0);
+    g_assert_cmpstr(configuration->network.search[1], ==, "b.example");
+    g_assert_null(configuration->network.search[2]);
+    g_assert_null(configuration->network.options[0]);
+    json_object_put(body);
+    dinv_configuration_free(configuration);
 }
 
 /* --- the channel ------------------------------------------------------------------------------ */
@@ -396,6 +444,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/guest/configuration/least", test_configure_least);
     g_test_add_func("/guest/configuration/bad", test_configure_bad);
     g_test_add_func("/guest/configuration/protocol", test_configure_protocol);
+    g_test_add_func("/guest/configuration/resolver", test_resolver);
     g_test_add("/guest/control/split-lines", Channel, NULL, channel_set_up,
                test_control_split_lines, channel_tear_down);
     g_test_add("/guest/control/huge-line", Channel, NULL, channel_set_up, test_control_huge_line,
