@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "launcher/control.h"
+#include "launcher/dns-forwarder.h"
 
 #define ENTROPY_BYTES 64u
 /* The largest message the 9p client asks for (facts: the driver caps it), and the cache mode that
@@ -33,31 +34,33 @@ static void add_entropy(struct json_object *object) {
     }
 }
 
-/* Words after `keyword` in a resolv.conf. As resolv.conf(5) has it, of several lines with search
- * domains the last one counts, and options add up. */
-static struct json_object *resolv_words(const char *resolv_conf, const char *keyword,
-                                        gboolean adds_up) {
-    struct json_object *words = json_object_new_array();
-    g_auto(GStrv) lines = g_strsplit(resolv_conf != NULL ? resolv_conf : "", "\n", -1);
-    for (guint i = 0; lines[i] != NULL; i++) {
-        g_auto(GStrv) fields = g_strsplit_set(g_strstrip(lines[i]), " \t", -1);
-        if (fields[0] == NULL || strcmp(fields[0], keyword) != 0) {
-            continue;
-        }
-        if (!adds_up) {
-            json_object_put(words);
-            words = json_object_new_array();
-        }
-        for (guint j = 1; fields[j] != NULL; j++) {
-            if (fields[j][0] != '\0') {
-                json_object_array_add(words, json_object_new_string(fields[j]));
-            }
-        }
+static struct json_object *make_list(const char *const *words) {
+    struct json_object *list = json_object_new_array();
+    for (; *words != NULL; words++) {
+        json_object_array_add(list, json_object_new_string(*words));
     }
-    return words;
+    return list;
 }
 
-static struct json_object *make_network(const DinvNetworkPlan *plan, const char *resolv_conf) {
+void dinv_guest_config_add_resolver(struct json_object *object, const DinvResolverFiles *files) {
+    json_object_object_add(object, "search", make_list((const char *const *)files->search));
+    json_object_object_add(object, "options", make_list((const char *const *)files->options));
+}
+
+/* The outer container's names; its forwarder knows them too, if there is one. */
+static struct json_object *make_hosts(const char *gateway) {
+    struct json_object *hosts = json_object_new_array();
+    for (guint i = 0; i < DINV_DNS_OWN_NAMES; i++) {
+        struct json_object *host = json_object_new_object();
+        add_string(host, "name", dinv_dns_own_names[i]);
+        add_string(host, "address", gateway);
+        json_object_array_add(hosts, host);
+    }
+    return hosts;
+}
+
+static struct json_object *make_network(const DinvNetworkPlan *plan, const DinvResolverFiles *files,
+                                        guint16 resolver_port) {
     struct json_object *network = json_object_new_object();
     g_autofree char *guest = dinv_network_host_to_string(&plan->slirp, 15);
     g_autofree char *gateway = dinv_network_host_to_string(&plan->slirp, 2);
@@ -69,14 +72,14 @@ static struct json_object *make_network(const DinvNetworkPlan *plan, const char 
     struct json_object *dns = json_object_new_array();
     json_object_array_add(dns, json_object_new_string(resolver));
     json_object_object_add(network, "dns", dns);
-    json_object_object_add(network, "search", resolv_words(resolv_conf, "search", FALSE));
-    json_object_object_add(network, "options", resolv_words(resolv_conf, "options", TRUE));
-    struct json_object *host = json_object_new_object();
-    add_string(host, "name", "host.docker.internal");
-    add_string(host, "address", gateway);
-    struct json_object *hosts = json_object_new_array();
-    json_object_array_add(hosts, host);
-    json_object_object_add(network, "hosts", hosts);
+    if (resolver_port != 0) {
+        struct json_object *at = json_object_new_object();
+        add_string(at, "address", gateway);
+        json_object_object_add(at, "port", json_object_new_int(resolver_port));
+        json_object_object_add(network, "resolver", at);
+    }
+    dinv_guest_config_add_resolver(network, files);
+    json_object_object_add(network, "hosts", make_hosts(gateway));
     return network;
 }
 
@@ -145,13 +148,14 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvNetw
 }
 
 struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvNetworkPlan *network,
-                                          const char *hostname, const char *resolv_conf) {
+                                          const char *hostname, const DinvResolverFiles *files,
+                                          guint16 resolver_port) {
     struct json_object *body = json_object_new_object();
     json_object_object_add(body, "protocol", json_object_new_int(DINV_CONTROL_PROTOCOL));
     add_string(body, "hostname", hostname);
     json_object_object_add(body, "time", make_time());
     add_entropy(body);
-    json_object_object_add(body, "network", make_network(network, resolv_conf));
+    json_object_object_add(body, "network", make_network(network, files, resolver_port));
     json_object_object_add(body, "disks", make_disks());
     json_object_object_add(body, "mounts", make_mounts(config));
     json_object_object_add(body, "dockerd", make_dockerd(config, network));

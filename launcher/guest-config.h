@@ -9,8 +9,14 @@
 
 #include "launcher/config.h"
 #include "launcher/network-plan.h"
+#include "launcher/resolver-files.h"
 
-/* `resolv_conf` is the outer container's file (NULL: none), for its search domains and
- * options. Time and entropy are taken anew at every call. Transfer full. */
+/* `files` are the outer container's, for search domains and options; `resolver_port` is that of the
+ * DNS forwarder on the gateway (0: none, SLIRP's resolver serves). Time and entropy are taken anew
+ * at every call. Transfer full. */
 struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvNetworkPlan *network,
-                                          const char *hostname, const char *resolv_conf);
+                                          const char *hostname, const DinvResolverFiles *files,
+                                          guint16 resolver_port);
+
+/* Adds the fields that `configure` and `resolver` share: search domains and options. */
+void dinv_guest_config_add_resolver(struct json_object *object, const DinvResolverFiles *files);

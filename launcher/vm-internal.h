@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What vm.c and vm-status.c share; not for others. */
+/* What vm.c, vm-configure.c and vm-status.c share; not for others. */
 #pragma once
 
 #include "launcher/console.h"
 #include "launcher/control.h"
+#include "launcher/dns-forwarder.h"
 #include "launcher/endpoints.h"
 #include "launcher/publisher.h"
 #include "launcher/vm.h"
@@ -32,6 +33,7 @@ struct DinvVm {
     DinvRelayHost *relay;
     DinvEndpoints *endpoints;
     DinvPublisher *publisher;
+    DinvDnsForwarder *resolver; /* NULL: not yet, or it cannot listen */
     GArray *phases;
     char *guest_version;
     char *guest_kernel;
@@ -40,6 +42,10 @@ struct DinvVm {
     gint64 guest_log_start_us; /* of the window that guest_log_lines counts in */
     guint guest_log_lines;
 };
+
+/* The fields of `configure`. Starts the DNS forwarder that they tell of; later changes of the outer
+ * container's search domains and options are then told to the guest. Transfer full. */
+struct json_object *dinv_vm_make_configuration(DinvVm *vm);
 
 /* By DinvVmState. */
 extern const char *const dinv_vm_state_names[];

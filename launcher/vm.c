@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launcher/guest-config.h"
 #include "launcher/log.h"
 
 #define CONFIGURE_TIMEOUT_MS 60000u
@@ -261,12 +260,9 @@ static void on_hello(gint64 protocol, const char *version, const char *kernel, g
     add_phase(vm, "hello");
     set_state(vm, DINV_VM_CONFIGURING);
     dinv_log_waiting_for("the guest to set itself up");
-    g_autofree char *resolv_conf = NULL;
-    (void)g_file_get_contents("/etc/resolv.conf", &resolv_conf, NULL, NULL);
-    dinv_control_request(
-        vm->control, "configure",
-        dinv_guest_config_new(vm->plan->config, vm->network, g_get_host_name(), resolv_conf),
-        MAX(CONFIGURE_TIMEOUT_MS, vm->plan->config->boot_timeout_ms), on_configured, vm);
+    dinv_control_request(vm->control, "configure", dinv_vm_make_configuration(vm),
+                         MAX(CONFIGURE_TIMEOUT_MS, vm->plan->config->boot_timeout_ms),
+                         on_configured, vm);
 }
 
 static void on_phase(const char *name, gint64 uptime_us, gpointer user) {
@@ -452,6 +448,7 @@ void dinv_vm_free(DinvVm *vm) {
     dinv_endpoints_free(vm->endpoints);
     dinv_relay_host_free(vm->relay);
     dinv_publisher_free(vm->publisher);
+    dinv_dns_forwarder_free(vm->resolver);
     dinv_control_free(vm->control);
     dinv_machine_free(vm->machine);
     dinv_console_free(vm->console);

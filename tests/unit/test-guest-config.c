@@ -29,7 +29,9 @@ static void tear_down(Fixture *fixture, gconstpointer data) {
 }
 
 static struct json_object *make(Fixture *fixture, const char *resolv_conf) {
-    return dinv_guest_config_new(&fixture->config, fixture->network, "outer", resolv_conf);
+    g_autoptr(DinvResolverFiles) files =
+        dinv_resolver_files_parse(resolv_conf, NULL, DINV_DNS_PORT);
+    return dinv_guest_config_new(&fixture->config, fixture->network, "outer", files, 61001);
 }
 
 static const char *to_text(struct json_object *object) {
@@ -56,8 +58,10 @@ static void test_plain(Fixture *fixture, gconstpointer data) {
     g_assert_cmpstr(
         text_of(body, "network", NULL), ==,
         "{\"address\":\"10.0.2.15\",\"prefix\":24,\"gateway\":\"10.0.2.2\",\"mtu\":1500,"
-        "\"dns\":[\"10.0.2.3\"],\"search\":[],\"options\":[],"
-        "\"hosts\":[{\"name\":\"host.docker.internal\",\"address\":\"10.0.2.2\"}]}");
+        "\"dns\":[\"10.0.2.3\"],\"resolver\":{\"address\":\"10.0.2.2\",\"port\":61001},"
+        "\"search\":[],\"options\":[],"
+        "\"hosts\":[{\"name\":\"host.docker.internal\",\"address\":\"10.0.2.2\"},"
+        "{\"name\":\"gateway.docker.internal\",\"address\":\"10.0.2.2\"}]}");
     g_assert_cmpstr(text_of(body, "disks", NULL), ==,
                     "[{\"serial\":\"dinv-data\",\"target\":\"/var/lib/docker\"}]");
     g_assert_cmpstr(text_of(body, "mounts", NULL), ==, "[]");
@@ -143,20 +147,25 @@ static void test_user_arguments(Fixture *fixture, gconstpointer data) {
     }
 }
 
-static void test_resolv_conf(Fixture *fixture, gconstpointer data) {
+static void test_resolver(Fixture *fixture, gconstpointer data) {
+    static const char resolv_conf[] = "search a.example b.example\noptions ndots:1 edns0\n";
     (void)data;
-    struct json_object *body =
-        make(fixture, "# search no.example\nsearch old.example\n  search  a.example\tb.example \n"
-                      "nameserver 127.0.0.11\noptions ndots:1\nsearching c.example\n"
-                      "options edns0  trust-ad");
+    struct json_object *body = make(fixture, resolv_conf);
     g_assert_cmpstr(text_of(body, "network", "search"), ==, "[\"a.example\",\"b.example\"]");
-    g_assert_cmpstr(text_of(body, "network", "options"), ==,
-                    "[\"ndots:1\",\"edns0\",\"trust-ad\"]");
-    g_assert_cmpstr(text_of(body, "network", "dns"), ==, "[\"10.0.2.3\"]");
+    g_assert_cmpstr(text_of(body, "network", "options"), ==, "[\"ndots:1\",\"edns0\"]");
     json_object_put(body);
-    body = make(fixture, "search\noptions\n\n\t\n");
-    g_assert_cmpstr(text_of(body, "network", "search"), ==, "[]");
-    g_assert_cmpstr(text_of(body, "network", "options"), ==, "[]");
+    g_autoptr(DinvResolverFiles) files =
+        dinv_resolver_files_parse(resolv_conf, NULL, DINV_DNS_PORT);
+    /* The fields of the verb of that name. */
+    body = json_object_new_object();
+    dinv_guest_config_add_resolver(body, files);
+    g_assert_cmpstr(to_text(body), ==,
+                    "{\"search\":[\"a.example\",\"b.example\"],"
+                    "\"options\":[\"ndots:1\",\"edns0\"]}");
+    json_object_put(body);
+    /* Without a forwarder. */
+    body = dinv_guest_config_new(&fixture->config, fixture->network, "outer", files, 0);
+    g_assert_null(json_object_object_get(json_object_object_get(body, "network"), "resolver"));
     json_object_put(body);
 }
 
@@ -184,7 +193,7 @@ int main(int argc, char **argv) {
     ADD("fresh", test_fresh);
     ADD("mounts", test_mounts);
     ADD("user-arguments", test_user_arguments);
-    ADD("resolv-conf", test_resolv_conf);
+    ADD("resolver", test_resolver);
     ADD("other-networks", test_other_networks);
     return g_test_run();
 }
