@@ -21,6 +21,11 @@ typedef struct {
     char text[512];
 } Failure;
 
+typedef struct {
+    DinvAgent *agent;
+    Failure *failure;
+} MountingDisk;
+
 static int set_identity(const DinvConfiguration *configuration, Failure *failure) {
     int result = 0;
     if (configuration->time.tv_sec > 0) {
@@ -53,12 +58,37 @@ static int set_identity(const DinvConfiguration *configuration, Failure *failure
     return result;
 }
 
-static int mount_disks(const DinvConfiguration *configuration, Failure *failure) {
+static void checking_disk(void *user, const DinvDiskConfiguration *disk) {
+    MountingDisk *mounting = user;
+    dinv_log_info("checking disk %s", disk->serial);
+    dinv_agent_send_phase(mounting->agent, "checking-disk");
+}
+
+static void disk_checked(void *user, const DinvDiskConfiguration *disk) {
+    MountingDisk *mounting = user;
+    (void)disk;
+    dinv_agent_send_phase(mounting->agent, "disk-checked");
+}
+
+static void disk_damaged(void *user, const DinvDiskConfiguration *disk, const char *said) {
+    MountingDisk *mounting = user;
+    dinv_agent_send_damaged(mounting->agent, disk->serial);
+    (void)snprintf(mounting->failure->text, sizeof mounting->failure->text,
+                   "disk %s is damaged, and e2fsck cannot repair it without losing something: %s",
+                   disk->serial, said);
+}
+
+static int mount_disks(DinvAgent *agent, const DinvConfiguration *configuration, Failure *failure) {
+    MountingDisk mounting = {agent, failure};
+    const DinvDiskObserver observer = {checking_disk, disk_checked, disk_damaged, &mounting};
     for (size_t index = 0; index < configuration->disk_count; index++) {
         const DinvDiskConfiguration *disk = &configuration->disks[index];
-        int result = dinv_disk_mount(disk);
+        int result = dinv_disk_mount(disk, &observer);
         if (result < 0) {
             failure->what = "disk";
+            if (failure->text[0] != '\0') {
+                return result; /* disk_damaged() has said it */
+            }
             (void)snprintf(failure->text, sizeof failure->text, "cannot mount disk %s on %s: %s",
                            disk->serial, disk->target,
                            result == -ENODEV ? "there is no disk of that serial number"
@@ -129,7 +159,7 @@ static int carry_out(DinvAgent *agent, const DinvConfiguration *configuration, F
     }
     dinv_system_set_sysctls();
     dinv_agent_send_phase(agent, "configured");
-    result = mount_disks(configuration, failure);
+    result = mount_disks(agent, configuration, failure);
     result = result == 0 ? mount_shares(configuration, failure) : result;
     if (result < 0) {
         return result;

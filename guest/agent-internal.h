@@ -44,6 +44,8 @@ typedef struct {
 void dinv_agent_send_phase(DinvAgent *agent, const char *name);
 /* The machine cannot go on: says so (with dockerd's last lines if `with_log`), and ends it. */
 void dinv_agent_fail(DinvAgent *agent, const char *what, const char *text, bool with_log);
+/* Sends {"event": "damaged", …}: the disk is beyond repair. */
+void dinv_agent_send_damaged(DinvAgent *agent, const char *serial);
 /* Sends the event `ready`. */
 void dinv_agent_send_ready(DinvAgent *agent);
 

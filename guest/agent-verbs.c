@@ -41,10 +41,13 @@ static void handle_settime(DinvAgent *agent, const DinvMessage *message) {
     }
 }
 
-/* Where the data disk is; NULL if there is none (yet). */
-static const char *data_target(const DinvAgent *agent) {
-    return agent->configuration != NULL && agent->configuration->disk_count > 0
-               ? agent->configuration->disks[0].target
+/* The order of the disks in `configure`. */
+enum { DATA_DISK, VOLUME_DISK };
+
+/* Where the disk is; NULL if there is none (yet). */
+static const char *disk_target(const DinvAgent *agent, size_t disk) {
+    return agent->configuration != NULL && agent->configuration->disk_count > disk
+               ? agent->configuration->disks[disk].target
                : NULL;
 }
 
@@ -66,16 +69,27 @@ static void handle_resolver(DinvAgent *agent, const DinvMessage *message) {
     }
 }
 
+static void add_disk(struct json_object *results, const char *name, const char *target) {
+    DinvDiskUsage usage = {0};
+    char key[32];
+    if (target != NULL) {
+        (void)dinv_disk_usage(target, &usage);
+    }
+    (void)snprintf(key, sizeof key, "%s_total", name);
+    json_object_object_add(results, key, json_object_new_int64((int64_t)usage.total));
+    (void)snprintf(key, sizeof key, "%s_used", name);
+    json_object_object_add(results, key, json_object_new_int64((int64_t)usage.used));
+    (void)snprintf(key, sizeof key, "%s_free", name);
+    json_object_object_add(results, key, json_object_new_int64((int64_t)usage.available));
+}
+
 static void handle_stats(DinvAgent *agent, const DinvMessage *message) {
     struct json_object *results = json_object_new_object();
     dinv_system_add_stats(results);
-    uint64_t total = 0;
-    uint64_t available = 0;
-    if (data_target(agent) != NULL) {
-        (void)dinv_disk_usage(data_target(agent), &total, &available);
+    add_disk(results, "disk", disk_target(agent, DATA_DISK));
+    if (disk_target(agent, VOLUME_DISK) != NULL) {
+        add_disk(results, "volume", disk_target(agent, VOLUME_DISK));
     }
-    json_object_object_add(results, "disk_total", json_object_new_int64((int64_t)total));
-    json_object_object_add(results, "disk_free", json_object_new_int64((int64_t)available));
     DinvRelayStats relay = {0};
     if (agent->relay != NULL) {
         dinv_relay_host_get_stats(agent->relay, &relay);
@@ -131,7 +145,7 @@ static int start_trim(DinvAgent *agent, const char *target) {
 }
 
 static void handle_trim(DinvAgent *agent, const DinvMessage *message) {
-    const char *target = data_target(agent);
+    const char *target = disk_target(agent, DATA_DISK);
     int result = target == NULL        ? -ENODEV
                  : agent->trim_id != 0 ? -EALREADY
                                        : start_trim(agent, target);

@@ -59,6 +59,12 @@ void dinv_agent_send_phase(DinvAgent *agent, const char *name) {
     send_event(agent, "phase", fields);
 }
 
+void dinv_agent_send_damaged(DinvAgent *agent, const char *serial) {
+    struct json_object *fields = with_uptime();
+    json_object_object_add(fields, "disk", json_object_new_string(serial));
+    send_event(agent, "damaged", fields);
+}
+
 void dinv_agent_send_ready(DinvAgent *agent) {
     struct json_object *fields = with_uptime();
     json_object_object_add(fields, "engine", json_object_new_string(agent->engine_version));

@@ -248,6 +248,14 @@ static void take_network(Reader *reader, struct json_object *body,
     json_object_put(empty);
 }
 
+/* -1 if it is not given. */
+static uint32_t take_id(Reader *reader, struct json_object *object, const char *key,
+                        const char *name) {
+    struct json_object *value = field(reader, object, key);
+    return value != NULL ? (uint32_t)take_integer(reader, value, name, 0, UINT32_MAX - 1)
+                         : UINT32_MAX;
+}
+
 static void take_disks(Reader *reader, struct json_object *body, DinvConfiguration *to) {
     struct json_object *array = field(reader, body, "disks");
     size_t count = take_array(reader, array, "disks");
@@ -260,6 +268,8 @@ static void take_disks(Reader *reader, struct json_object *body, DinvConfigurati
         DinvDiskConfiguration *disk = &to->disks[to->disk_count++];
         disk->serial = take_word(reader, field(reader, entry, "serial"), "disks.serial");
         disk->target = take_path(reader, field(reader, entry, "target"), "disks.target");
+        disk->uid = take_id(reader, entry, "uid", "disks.uid");
+        disk->gid = take_id(reader, entry, "gid", "disks.gid");
     }
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 typedef struct {
@@ -35,6 +36,8 @@ typedef struct {
 typedef struct {
     char *serial;
     char *target;
+    uid_t uid; /* of the disk's top directory; -1: leave */
+    gid_t gid;
 } DinvDiskConfiguration;
 
 typedef struct {

@@ -2,7 +2,6 @@
 #include "guest/disk.h"
 
 #include <dirent.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -13,25 +12,14 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "guest/disk-repair.h"
+#include "guest/ext4-super.h"
 #include "guest/files.h"
 #include "guest/log.h"
 #include "guest/mountinfo.h"
 
 /* Documented in ioctl_ext4 (Documentation/filesystems/ext4); no header has it everywhere. */
 #define EXT4_IOC_RESIZE_FS_NUMBER _IOW('f', 16, uint64_t)
-
-/* Of the ext4 superblock (Documentation/filesystems/ext4/super.rst), little-endian. */
-enum {
-    SUPER_OFFSET = 1024,
-    SUPER_SIZE = 1024,
-    SUPER_BLOCKS_LOW = 0x4,
-    SUPER_LOG_BLOCK_SIZE = 0x18,
-    SUPER_MAGIC = 0x38,
-    SUPER_INCOMPATIBLE = 0x60,
-    SUPER_BLOCKS_HIGH = 0x150,
-    EXT4_MAGIC = 0xef53,
-    INCOMPATIBLE_64BIT = 0x80,
-};
 
 static bool serial_is(const char *name, const char *serial) {
     char path[512];
@@ -60,44 +48,19 @@ static int find_device(const char *serial, char *device, size_t size) {
     return result;
 }
 
-static uint32_t little32(const uint8_t *bytes) {
-    uint32_t value;
-    memcpy(&value, bytes, sizeof value);
-    return le32toh(value);
-}
-
-/* Size of the ext4 on `fd` in blocks and of one block in bytes. */
-static int read_super(int fd, uint64_t *blocks, uint64_t *block_size) {
-    uint8_t super[SUPER_SIZE];
-    if (pread(fd, super, sizeof super, SUPER_OFFSET) != (ssize_t)sizeof super) {
-        return -EIO;
-    }
-    uint32_t log_size = little32(super + SUPER_LOG_BLOCK_SIZE);
-    if ((little32(super + SUPER_MAGIC) & 0xffffu) != EXT4_MAGIC || log_size > 6) {
-        return -EINVAL;
-    }
-    *blocks = little32(super + SUPER_BLOCKS_LOW);
-    if ((little32(super + SUPER_INCOMPATIBLE) & INCOMPATIBLE_64BIT) != 0) {
-        *blocks |= (uint64_t)little32(super + SUPER_BLOCKS_HIGH) << 32;
-    }
-    *block_size = UINT64_C(1024) << log_size;
-    return 0;
-}
-
 static int grow_open(int device_fd, int target_fd) {
     uint64_t device_size;
     if (ioctl(device_fd, BLKGETSIZE64, &device_size) < 0) {
         return -errno;
     }
-    uint64_t blocks;
-    uint64_t block_size;
-    int result = read_super(device_fd, &blocks, &block_size);
-    uint64_t wanted = result == 0 ? device_size / block_size : 0;
-    if (result < 0 || wanted <= blocks) {
+    DinvExt4Super super;
+    int result = dinv_ext4_super_read(device_fd, &super);
+    uint64_t wanted = result == 0 ? device_size / super.block_size : 0;
+    if (result < 0 || wanted <= super.blocks) {
         return result;
     }
-    dinv_log_info("growing the data disk from %llu to %llu MiB",
-                  (unsigned long long)(blocks * block_size >> 20),
+    dinv_log_info("growing a disk from %llu to %llu MiB",
+                  (unsigned long long)(super.blocks * super.block_size >> 20),
                   (unsigned long long)(device_size >> 20));
     return ioctl(target_fd, EXT4_IOC_RESIZE_FS_NUMBER, &wanted) < 0 ? -errno : 0;
 }
@@ -129,7 +92,55 @@ static bool is_mounted(const char *device, const char *target) {
     return result;
 }
 
-int dinv_disk_mount(const DinvDiskConfiguration *disk) {
+/* A broken file system must not be written on: by default ext4 goes on after errors. */
+static int mount_ext4(const char *device, const char *target) {
+    return mount(device, target, "ext4", 0, "discard,errors=remount-ro") < 0 ? -errno : 0;
+}
+
+/* Whether that error of mount(2) may come from what is on the disk. */
+static bool blames_content(int result) {
+    return result == -EUCLEAN || result == -EINVAL || result == -EBADMSG;
+}
+
+static int repair(const char *device, const DinvDiskConfiguration *disk, bool thorough,
+                  const DinvDiskObserver *observer) {
+    char said[256];
+    observer->checking(observer->user, disk);
+    int result = dinv_disk_repair(device, thorough, said, sizeof said);
+    observer->checked(observer->user, disk);
+    if (result == -EUCLEAN) {
+        observer->damaged(observer->user, disk, said);
+    } else if (result == -ENOENT) {
+        dinv_log_warning("there is no e2fsck in this image to check disk %s with, ignoring",
+                         disk->serial);
+        result = 0;
+    }
+    return result;
+}
+
+static int repair_and_mount(const char *device, const DinvDiskConfiguration *disk,
+                            const DinvDiskObserver *observer) {
+    bool dirty = dinv_disk_needs_repair(device);
+    int result = dirty ? repair(device, disk, false, observer) : 0;
+    if (result == 0) {
+        result = mount_ext4(device, disk->target);
+    }
+    if (!blames_content(result)) {
+        return result;
+    }
+    /* It looked good from outside. */
+    int repaired = repair(device, disk, true, observer);
+    return repaired == 0 ? mount_ext4(device, disk->target) : repaired;
+}
+
+static int set_owner(const DinvDiskConfiguration *disk) {
+    if (disk->uid == (uid_t)-1 && disk->gid == (gid_t)-1) {
+        return 0;
+    }
+    return chown(disk->target, disk->uid, disk->gid) < 0 ? -errno : 0;
+}
+
+int dinv_disk_mount(const DinvDiskConfiguration *disk, const DinvDiskObserver *observer) {
     char device[64];
     int result = find_device(disk->serial, device, sizeof device);
     if (result < 0) {
@@ -137,25 +148,27 @@ int dinv_disk_mount(const DinvDiskConfiguration *disk) {
     }
     if (!is_mounted(device, disk->target)) {
         result = dinv_make_directories(disk->target);
-        /* A broken file system must not be written on: by default ext4 goes on after errors. */
-        if (result == 0 &&
-            mount(device, disk->target, "ext4", 0, "discard,errors=remount-ro") < 0) {
-            result = -errno;
+        if (result == 0) {
+            result = repair_and_mount(device, disk, observer);
         }
     }
     if (result == 0) {
         grow(device, disk->target);
+        result = set_owner(disk);
     }
     return result;
 }
 
-int dinv_disk_usage(const char *target, uint64_t *total, uint64_t *available) {
+int dinv_disk_usage(const char *target, DinvDiskUsage *usage) {
     struct statvfs status;
     if (statvfs(target, &status) < 0) {
         return -errno;
     }
-    *total = (uint64_t)status.f_blocks * status.f_frsize;
-    *available = (uint64_t)status.f_bavail * status.f_frsize;
+    *usage = (DinvDiskUsage){
+        .total = (uint64_t)status.f_blocks * status.f_frsize,
+        .used = (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize,
+        .available = (uint64_t)status.f_bavail * status.f_frsize,
+    };
     return 0;
 }
 

@@ -237,9 +237,9 @@ gboolean dinv_ext4_end(ext2_filsys fs, GError **error) {
     return code == 0;
 }
 
-static errcode_t make_directories(ext2_filsys fs) {
+static errcode_t make_directories(ext2_filsys fs, gboolean with_lost_and_found) {
     errcode_t code = ext2fs_mkdir(fs, EXT2_ROOT_INO, EXT2_ROOT_INO, NULL);
-    if (code != 0) {
+    if (code != 0 || !with_lost_and_found) {
         return code;
     }
     ext2_ino_t lost_and_found = 0;
@@ -268,7 +268,7 @@ static gboolean format_empty(int fd, const DinvExt4Options *options, GError **er
     }
     gboolean placed = dinv_ext4_add_resize_inode(fs, error);
     if (placed) {
-        errcode_t code = make_directories(fs);
+        errcode_t code = make_directories(fs, !options->no_lost_and_found);
         if (code != 0) {
             dinv_ext4_set_error(error, code, "cannot make the root directory");
             placed = FALSE;
@@ -313,6 +313,12 @@ gboolean dinv_ext4_create(const char *path, const DinvExt4Options *options, GErr
 
 gboolean dinv_ext4_create_data_disk(const char *path, guint64 size_bytes, GError **error) {
     const DinvExt4Options options = {.size_bytes = size_bytes, .label = DINV_DATA_LABEL};
+    return dinv_ext4_create(path, &options, error);
+}
+
+gboolean dinv_ext4_create_volume(const char *path, guint64 size_bytes, GError **error) {
+    const DinvExt4Options options = {
+        .size_bytes = size_bytes, .label = DINV_VOLUME_LABEL, .no_lost_and_found = TRUE};
     return dinv_ext4_create(path, &options, error);
 }
 

@@ -19,9 +19,10 @@ typedef struct {
     /* For an image that is never mounted writable: no journal, no reserved blocks, nothing reserved
      * for growth, no lost+found. */
     gboolean read_only;
-    guint64 journal_bytes;   /* 0: by size, at most 128 MiB */
-    guint32 bytes_per_inode; /* 0: 16384 */
-    guint32 inodes;          /* 0: by bytes_per_inode */
+    gboolean no_lost_and_found; /* e2fsck makes it when it needs one */
+    guint64 journal_bytes;      /* 0: by size, at most 128 MiB */
+    guint32 bytes_per_inode;    /* 0: 16384 */
+    guint32 inodes;             /* 0: by bytes_per_inode */
 } DinvExt4Options;
 
 /* Makes an empty file system in a new file (0600), whole or not at all. An existing file is never
@@ -34,6 +35,10 @@ gboolean dinv_ext4_create(const char *path, const DinvExt4Options *options,
 gboolean dinv_ext4_extend_file(const char *path, guint64 size_bytes,
                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* The data disk of a launcher: label DINV_DATA_LABEL, discards passed on. */
+/* The disks of a launcher, discards passed on: the data disk (label DINV_DATA_LABEL), and the
+ * private volume (DINV_VOLUME_LABEL), whose top directory is empty: programs that want an empty
+ * directory get it. */
 gboolean dinv_ext4_create_data_disk(const char *path, guint64 size_bytes,
                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean dinv_ext4_create_volume(const char *path, guint64 size_bytes,
+                                 GError **error) G_GNUC_WARN_UNUSED_RESULT;

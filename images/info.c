@@ -53,6 +53,8 @@ static void find_kind(DinvImageInfo *info) {
     guint64 version = 0;
     if (g_str_equal(info->label, DINV_DATA_LABEL)) {
         info->kind = DINV_IMAGE_DATA;
+    } else if (g_str_equal(info->label, DINV_VOLUME_LABEL)) {
+        info->kind = DINV_IMAGE_VOLUME;
     } else if (g_str_has_prefix(info->label, DINV_ROOTFS_LABEL_PREFIX) &&
                g_ascii_string_to_unsigned(info->label + strlen(DINV_ROOTFS_LABEL_PREFIX), 10, 0,
                                           999999, &version, NULL)) {
@@ -170,7 +172,8 @@ static gboolean check_length(const char *path, const DinvImageInfo *info, const 
     g_autofree char *have = dinv_image_size_text(info->file_bytes);
     g_autofree char *want = dinv_image_size_text(info->filesystem_bytes);
     g_set_error(error, DINV_IMAGE_ERROR, DINV_IMAGE_ERROR_TRUNCATED,
-                "\"%s\" is truncated: %s of %s; %s", path, have, want, remedy);
+                "\"%s\" is truncated: %s of %s%s%s", path, have, want, remedy != NULL ? "; " : "",
+                remedy != NULL ? remedy : "");
     return FALSE;
 }
 
@@ -205,18 +208,19 @@ gboolean dinv_image_check_rootfs(const char *path, DinvImageInfo *info, GError *
     return TRUE;
 }
 
-gboolean dinv_image_check_data(const char *path, DinvImageInfo *info, GError **error) {
+gboolean dinv_image_check_disk(const char *path, DinvImageKind kind, DinvImageInfo *info,
+                               GError **error) {
     DinvImageInfo found;
     if (!dinv_image_read_info(path, &found, error)) {
         return FALSE;
     }
-    if (found.kind != DINV_IMAGE_DATA) {
+    if (found.kind != kind) {
         g_set_error(error, DINV_IMAGE_ERROR, DINV_IMAGE_ERROR_VERSION,
-                    "\"%s\" is not a data disk of dinv (%s, label \"%s\"); move it out of the way",
-                    path, dinv_image_kind_text(found.kind), found.label);
+                    "\"%s\" is not a %s of dinv (%s, label \"%s\")", path,
+                    dinv_image_kind_text(kind), dinv_image_kind_text(found.kind), found.label);
         return FALSE;
     }
-    if (!check_length(path, &found, "restore it from a copy, or remove it to begin anew", error)) {
+    if (!check_length(path, &found, NULL, error)) {
         return FALSE;
     }
     if (info != NULL) {
@@ -231,6 +235,8 @@ const char *dinv_image_kind_text(DinvImageKind kind) {
         return "root image";
     case DINV_IMAGE_DATA:
         return "data disk";
+    case DINV_IMAGE_VOLUME:
+        return "private volume";
     case DINV_IMAGE_OTHER:
         break;
     }

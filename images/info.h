@@ -10,11 +10,13 @@
 #define DINV_ROOTFS_VERSION      1u
 #define DINV_ROOTFS_LABEL_PREFIX "dinv-root-"
 #define DINV_DATA_LABEL          "dinv-data"
+#define DINV_VOLUME_LABEL        "dinv-volume"
 
 typedef enum {
     DINV_IMAGE_OTHER, /* an ext4 file system that is not one of ours */
     DINV_IMAGE_ROOTFS,
     DINV_IMAGE_DATA,
+    DINV_IMAGE_VOLUME,
 } DinvImageKind;
 
 typedef struct {
@@ -42,11 +44,11 @@ gboolean dinv_image_read_info(const char *path, DinvImageInfo *info,
 gboolean dinv_image_read_info_fd(int fd, const char *name, DinvImageInfo *info,
                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Whether `path` can be used as root image, or as data disk: the right kind and version, not
- * truncated. The error says what is wrong and what to do. `info` may be NULL. */
+/* Whether `path` can be used as root image, or as a disk of that kind: the right kind and
+ * version, not truncated. The error says what is wrong and what to do. `info` may be NULL. */
 gboolean dinv_image_check_rootfs(const char *path, DinvImageInfo *info,
                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
-gboolean dinv_image_check_data(const char *path, DinvImageInfo *info,
+gboolean dinv_image_check_disk(const char *path, DinvImageKind kind, DinvImageInfo *info,
                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 const char *dinv_image_kind_text(DinvImageKind kind);

@@ -70,6 +70,14 @@ static void print_size(const char *label, gint64 free_bytes, gint64 total) {
     printf("%-10s %s of %s used\n", label, used_text, total_text);
 }
 
+/* The guest's view, and what the image takes outside. */
+static void print_disk(const char *label, struct json_object *image, gint64 used, gint64 total) {
+    g_autofree char *allocated =
+        g_format_size_full((guint64)MAX(int_of(image, "allocated"), 0), G_FORMAT_SIZE_IEC_UNITS);
+    print_size(label, total - CLAMP(used, 0, MAX(total, 0)), total);
+    printf("%-10s %s outside, in %s\n", "", allocated, dinv_cli_text(image, "file"));
+}
+
 static void print_ports(struct json_object *ports) {
     for (gsize i = 0; i < json_object_array_length(ports); i++) {
         struct json_object *port = json_object_array_get_idx(ports, i);
@@ -110,6 +118,9 @@ static void print_status(struct json_object *status) {
     printf("%-10s %s (dinv %s, pid %" G_GINT64_FORMAT ", started %.0f s ago)\n", "State",
            dinv_cli_text(status, "state"), dinv_cli_text(status, "version"), int_of(status, "pid"),
            json_object_get_double(dinv_cli_get(status, "uptime_s")));
+    if (dinv_cli_get(status, "paused") != NULL) {
+        printf("%-10s %s\n", "Paused", dinv_cli_text(status, "paused"));
+    }
     printf("%-10s Docker %s on %s\n", "Engine", dinv_cli_text(status, "engine"),
            dinv_cli_text(status, "socket"));
     print_endpoints(dinv_cli_get(status, "endpoints"));
@@ -118,7 +129,12 @@ static void print_status(struct json_object *status) {
            dinv_cli_text(status, "guest_kernel"));
     if (guest != NULL) {
         print_size("Memory", int_of(guest, "memory_available"), int_of(guest, "memory_total"));
-        print_size("Disk", int_of(guest, "disk_free"), int_of(guest, "disk_total"));
+        print_disk("Disk", dinv_cli_get(status, "disk"), int_of(guest, "disk_used"),
+                   int_of(guest, "disk_total"));
+        if (dinv_cli_get(status, "volume") != NULL) {
+            print_disk("Volume", dinv_cli_get(status, "volume"), int_of(guest, "volume_used"),
+                       int_of(guest, "volume_total"));
+        }
     }
     if (network != NULL) {
         printf("%-10s %s\n", "Network", dinv_cli_text(network, "text"));
@@ -193,7 +209,9 @@ int dinv_cli_health(const DinvConfig *config) {
         return EXIT_FAILURE;
     }
     int result = EXIT_FAILURE;
-    if (strcmp(dinv_cli_text(status, "state"), "ready") != 0) {
+    if (dinv_cli_get(status, "paused") != NULL) {
+        dinv_cli_complain("not healthy: the guest is paused: %s", dinv_cli_text(status, "paused"));
+    } else if (strcmp(dinv_cli_text(status, "state"), "ready") != 0) {
         dinv_cli_complain("not healthy: the state is \"%s\"", dinv_cli_text(status, "state"));
     } else if (!ping(dinv_cli_text(status, "socket"))) {
         dinv_cli_complain("not healthy: the engine does not answer on \"%s\"",

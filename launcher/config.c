@@ -27,6 +27,7 @@ void dinv_config_free(DinvConfig *config) {
     g_clear_pointer(&config->mounts, g_ptr_array_unref);
     g_strfreev(config->dockerd_args);
     g_free(config->state_dir);
+    g_free(config->volume_path);
     g_free(config->socket_path);
     g_free(config->tls_directory);
     g_strfreev(config->tls_names);

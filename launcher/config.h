@@ -12,6 +12,7 @@
 #include "launcher/tcp.h"
 
 typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
+typedef enum { DINV_MACHINE_TYPE_MICROVM, DINV_MACHINE_TYPE_Q35 } DinvMachineType;
 typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
 typedef enum { DINV_PROTOCOL_TCP, DINV_PROTOCOL_UDP } DinvProtocol;
 typedef enum { DINV_LOG_ERROR, DINV_LOG_WARNING, DINV_LOG_INFO, DINV_LOG_DEBUG } DinvLogLevel;
@@ -32,10 +33,15 @@ typedef struct {
 
 typedef struct {
     DinvAccel accel;
+    DinvMachineType machine;
     guint cpus;           /* vCPUs, at least 1 */
     guint64 memory_bytes; /* guest RAM, a multiple of 1 MiB */
     guint64 disk_bytes;   /* size of data.img, a multiple of 1 MiB */
     char *state_dir;
+    char *volume_path;    /* in the guest, absolute, normalised; NULL: no private volume */
+    guint64 volume_bytes; /* size of volume.img, a multiple of 1 MiB */
+    uid_t volume_uid;     /* (uid_t)-1: leave as it is */
+    gid_t volume_gid;     /* (gid_t)-1: leave as it is */
     char *socket_path;
     uid_t socket_uid; /* (uid_t)-1: leave as created */
     gid_t socket_gid; /* (gid_t)-1: leave as created */

@@ -231,6 +231,60 @@ void dinv_limits_read(const char *root, DinvLimits *limits) {
     }
 }
 
+/* The value of a line "NAME 123" of `text`. */
+static gboolean read_counter(const char *text, const char *name, guint64 *value) {
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (gsize i = 0; lines[i] != NULL; i++) {
+        if (g_str_has_prefix(lines[i], name) && lines[i][strlen(name)] == ' ') {
+            return g_ascii_string_to_unsigned(lines[i] + strlen(name) + 1, 10, 0, G_MAXUINT64,
+                                              value, NULL);
+        }
+    }
+    return FALSE;
+}
+
+/* In our own cgroup, the first directory: what is above has the kills of others in it. */
+static gboolean read_own_oom_kills(const char *root, const char *controller, const char *file,
+                                   guint64 *kills) {
+    g_autoptr(GPtrArray) directories = list_cgroup_directories(root, controller);
+    g_autofree char *text =
+        directories->len > 0 ? read_cgroup_file(directories->pdata[0], file) : NULL;
+
+    return text != NULL && read_counter(text, "oom_kill", kills);
+}
+
+void dinv_limits_count_oom_kills(const char *root, DinvOomKills *kills) {
+    kills->count = 0;
+    kills->is_known = read_own_oom_kills(root, NULL, "memory.events", &kills->count) ||
+                      read_own_oom_kills(root, "memory", "memory.oom_control", &kills->count);
+}
+
+char *dinv_limits_explain_kill(const char *root, const DinvOomKills *before, guint64 guest_bytes) {
+    DinvOomKills now;
+    DinvLimits limits;
+
+    dinv_limits_count_oom_kills(root, &now);
+    if (!before->is_known || !now.is_known) {
+        return g_strdup("was the container out of memory?");
+    }
+    if (now.count <= before->count) {
+        return g_strdup("not for want of memory, so somebody asked for it");
+    }
+    dinv_limits_read(root, &limits);
+    if (limits.memory_limit == 0) {
+        return g_strdup_printf(
+            "the machine ran out of memory (the guest may take %" G_GUINT64_FORMAT
+            " MiB of it); set DINV_MEMORY lower, or stop something else",
+            guest_bytes >> 20);
+    }
+    return g_strdup_printf("the container ran out of memory (its limit is %" G_GUINT64_FORMAT
+                           " MiB, the guest may take %" G_GUINT64_FORMAT
+                           " MiB); set DINV_MEMORY lower, or give the container more (docker run "
+                           "--memory)",
+                           limits.memory_limit / MEBI, guest_bytes / MEBI);
+}
+
 guint dinv_limits_default_cpus(const DinvLimits *limits) {
     guint cpus = limits->cpus_online;
 

@@ -22,6 +22,19 @@ typedef struct {
  * fail: what is not there or makes no sense counts as unlimited. */
 void dinv_limits_read(const char *root, DinvLimits *limits);
 
+/* How many processes of our cgroup, or below it, the kernel has killed for want of memory. */
+typedef struct {
+    gboolean is_known;
+    guint64 count;
+} DinvOomKills;
+
+void dinv_limits_count_oom_kills(const char *root, DinvOomKills *kills);
+
+/* Whose SIGKILL it was that ended the machine, the kernel's for want of memory or somebody else's,
+ * and what to do: for a person, to be freed. `before` was counted when the machine was started,
+ * `guest_bytes` is the guest's memory. */
+char *dinv_limits_explain_kill(const char *root, const DinvOomKills *before, guint64 guest_bytes);
+
 /* The CPUs online, or the quota where it is less. */
 guint dinv_limits_default_cpus(const DinvLimits *limits);
 

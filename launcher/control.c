@@ -132,6 +132,8 @@ static void handle_event(DinvControl *control, const char *event, struct json_ob
     } else if (strcmp(event, "failed") == 0) {
         callbacks->failed(get_string(message, "what", "?"), get_string(message, "text", "?"),
                           get_string(message, "log", NULL), control->user);
+    } else if (strcmp(event, "damaged") == 0) {
+        callbacks->damaged(get_string(message, "disk", "?"), control->user);
     } else if (strcmp(event, "exit") == 0) {
         callbacks->exiting(get_bool(message, "clean"), control->user);
     } else {

@@ -38,6 +38,8 @@ typedef struct {
     void (*request)(gint64 id, const char *verb, struct json_object *message, gpointer user);
     /* The channel ended; every request was answered with ERROR_CLOSED before. */
     void (*closed)(gpointer user);
+    /* The disk with this serial is beyond repair; `failed` follows. */
+    void (*damaged)(const char *disk, gpointer user);
 } DinvControlCallbacks;
 
 /* `reply` is borrowed, NULL with `error` set if there is none. */

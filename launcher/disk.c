@@ -14,11 +14,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "images/ext4.h"
-#include "images/info.h"
+#include "launcher/disk-image.h"
 
 #define LOCK_NAME    "lock"
-#define DATA_NAME    "data.img"
 #define CONSOLE_NAME "console.log"
 #define HOLDER_MAX   256
 
@@ -28,25 +26,11 @@
 G_DEFINE_QUARK(dinv - disk - error - quark, dinv_disk_error)
 
 struct DinvDisk {
+    const DinvConfig *config;
     int lock_fd;
-    char *data_image;
+    char *images[DINV_DISK_KINDS]; /* paths; NULL: not wanted */
     char *console_log;
 };
-
-static gboolean fail(GError **error, int error_number, const char *format, ...) G_GNUC_PRINTF(3, 4);
-
-/* Sets "MESSAGE: strerror"; always FALSE. */
-static gboolean fail(GError **error, int error_number, const char *format, ...) {
-    g_autofree char *text = NULL;
-    va_list arguments;
-
-    va_start(arguments, format);
-    text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error(error, DINV_DISK_ERROR, DINV_DISK_ERROR_FAILED, "DINV_STATE_DIR: %s: %s", text,
-                g_strerror(error_number));
-    return FALSE;
-}
 
 /* Who wrote into the lock file, "pid 12 on host abc"; untrusted text, but only shown. */
 static char *read_holder(int fd) {
@@ -79,10 +63,10 @@ static gboolean check_lock(const char *state_dir, GError **error) {
     gboolean free_to_take = TRUE;
 
     if (fd < 0) {
-        return errno == ENOENT ? TRUE : fail(error, errno, "cannot open \"%s\"", path);
+        return errno == ENOENT ? TRUE : dinv_disk_fail(error, errno, "cannot open \"%s\"", path);
     }
     if (fcntl(fd, F_OFD_GETLK, &lock) < 0) {
-        free_to_take = fail(error, errno, "cannot lock \"%s\"", path);
+        free_to_take = dinv_disk_fail(error, errno, "cannot lock \"%s\"", path);
     } else if (lock.l_type != F_UNLCK) {
         set_in_use(state_dir, fd, error);
         free_to_take = FALSE;
@@ -99,14 +83,14 @@ static int take_lock(const char *state_dir, GError **error) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0) {
-        fail(error, errno, "cannot make \"%s\"", path);
+        dinv_disk_fail(error, errno, "cannot make \"%s\"", path);
         return -1;
     }
     if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
         if (errno == EAGAIN || errno == EACCES) {
             set_in_use(state_dir, fd, error);
         } else {
-            fail(error, errno, "cannot lock \"%s\"", path);
+            dinv_disk_fail(error, errno, "cannot lock \"%s\"", path);
         }
         close(fd);
         return -1;
@@ -118,38 +102,51 @@ static int take_lock(const char *state_dir, GError **error) {
     return fd;
 }
 
-/* Looks at what may be data.img; a missing one is fine. */
-static gboolean look_at_image(const DinvConfig *config, DinvDiskState *state, GPtrArray *warnings,
-                              GError **error) {
-    g_autofree char *path = g_build_filename(config->state_dir, DATA_NAME, NULL);
-    g_autoptr(GError) failure = NULL;
+static gboolean is_wanted(DinvDiskKind kind, const DinvConfig *config) {
+    return kind != DINV_DISK_VOLUME || config->volume_path != NULL;
+}
+
+/* Whether dinv has used the directory before: what is there under a disk's name is its own then. */
+static gboolean is_ours(const char *state_dir) {
+    g_autofree char *path = g_build_filename(state_dir, LOCK_NAME, NULL);
     struct stat status;
 
-    if (lstat(path, &status) < 0) {
-        return errno == ENOENT ? TRUE : fail(error, errno, "cannot look at \"%s\"", path);
-    }
-    if (!S_ISREG(status.st_mode)) {
-        g_set_error(error, DINV_DISK_ERROR, DINV_DISK_ERROR_IMAGE,
-                    "DINV_STATE_DIR: \"%s\" is not a regular file", path);
-        return FALSE;
-    }
-    if (access(path, R_OK | W_OK) < 0) {
-        return fail(error, errno, "cannot write to \"%s\"", path);
-    }
-    if (!dinv_image_check_data(path, NULL, &failure)) {
-        g_set_error(error, DINV_DISK_ERROR, DINV_DISK_ERROR_IMAGE, "DINV_STATE_DIR: %s",
-                    failure->message);
-        return FALSE;
-    }
-    state->image_exists = TRUE;
-    state->image_bytes = (guint64)status.st_size;
-    if (state->image_bytes > config->disk_bytes) {
+    return lstat(path, &status) == 0;
+}
+
+static void warn_of_size(const DinvConfig *config, const DinvDiskImage *image, guint64 bytes,
+                         GPtrArray *warnings) {
+    if (bytes > image->bytes) {
         g_ptr_array_add(warnings,
-                        g_strdup_printf("DINV_DISK_SIZE: \"%s\" has %" G_GUINT64_FORMAT
+                        g_strdup_printf("%s: \"%s/%s\" has %" G_GUINT64_FORMAT
                                         " MiB already and is never shrunk to %" G_GUINT64_FORMAT
                                         " MiB, ignoring",
-                                        path, state->image_bytes >> 20, config->disk_bytes >> 20));
+                                        image->size_setting, config->state_dir, image->name,
+                                        bytes >> 20, image->bytes >> 20));
     }
+}
+
+static gboolean look_at_images(const DinvConfig *config, DinvDiskState *state, GPtrArray *warnings,
+                               GError **error) {
+    gboolean ours = is_ours(config->state_dir);
+
+    for (DinvDiskKind kind = 0; kind < DINV_DISK_KINDS; kind++) {
+        const DinvDiskImage image = dinv_disk_image_of(kind, config);
+        guint64 bytes = 0;
+
+        if (!is_wanted(kind, config)) {
+            continue;
+        }
+        if (!dinv_disk_image_look(config->state_dir, &image, ours, &bytes, error)) {
+            return FALSE;
+        }
+        warn_of_size(config, &image, bytes, warnings);
+        if (kind == DINV_DISK_DATA) {
+            state->image_exists = bytes != 0;
+            state->image_bytes = bytes;
+        }
+    }
+    dinv_disk_image_list_kept(config->state_dir, warnings);
     return TRUE;
 }
 
@@ -174,21 +171,21 @@ gboolean dinv_disk_check(const DinvConfig *config, DinvDiskState *state, GPtrArr
     struct statvfs space;
 
     if (!g_file_test(nearest, G_FILE_TEST_IS_DIR)) {
-        return fail(error, ENOTDIR, "\"%s\"", nearest);
+        return dinv_disk_fail(error, ENOTDIR, "\"%s\"", nearest);
     }
     if (access(nearest, W_OK | X_OK) < 0) {
-        return fail(error, errno, "cannot write to \"%s\"", nearest);
+        return dinv_disk_fail(error, errno, "cannot write to \"%s\"", nearest);
     }
     if (result.exists && (!check_lock(config->state_dir, error) ||
-                          !look_at_image(config, &result, warnings, error))) {
+                          !look_at_images(config, &result, warnings, error))) {
         return FALSE;
     }
     if (statvfs(nearest, &space) < 0) {
-        return fail(error, errno, "cannot ask for the free space of \"%s\"", nearest);
+        return dinv_disk_fail(error, errno, "cannot ask for the free space of \"%s\"", nearest);
     }
     result.free_bytes = (guint64)space.f_bavail * space.f_frsize;
     if (result.free_bytes == 0) {
-        return fail(error, ENOSPC, "cannot write to \"%s\"", nearest);
+        return dinv_disk_fail(error, ENOSPC, "cannot write to \"%s\"", nearest);
     }
     if (result.free_bytes < FREE_WARNING) {
         g_ptr_array_add(warnings,
@@ -200,44 +197,73 @@ gboolean dinv_disk_check(const DinvConfig *config, DinvDiskState *state, GPtrArr
     return TRUE;
 }
 
-/* Makes data.img, or extends it. */
-static gboolean provide_image(const char *path, const DinvDiskState *state, guint64 bytes,
-                              GError **error) {
+/* Adds to a DINV_DISK_ERROR_DAMAGED what has become of the disk. */
+static void keep_aside(DinvDisk *disk, const DinvDiskImage *image, GError **error) {
     g_autoptr(GError) failure = NULL;
+    g_autofree char *kept = dinv_disk_image_keep_aside(disk->config->state_dir, image, &failure);
+    g_autofree char *message = NULL;
 
-    if (state->image_exists ? dinv_ext4_extend_file(path, bytes, &failure)
-                            : dinv_ext4_create_data_disk(path, bytes, &failure)) {
-        return TRUE;
+    if (error == NULL) {
+        return;
     }
-    g_set_error(error, DINV_DISK_ERROR, DINV_DISK_ERROR_FAILED, "DINV_STATE_DIR: %s",
-                failure->message);
-    return FALSE;
+    message = kept != NULL
+                  ? g_strdup_printf("%s; it is kept as \"%s\", and the next start makes a new one",
+                                    (*error)->message, kept)
+                  : g_strdup_printf("%s; it must be moved out of the way, but %s",
+                                    (*error)->message, failure->message);
+    g_free((*error)->message);
+    (*error)->message = g_steal_pointer(&message);
 }
 
-DinvDisk *dinv_disk_open(const DinvConfig *config, GPtrArray *warnings, GError **error) {
-    g_autoptr(DinvDisk) disk = g_new0(DinvDisk, 1);
-    DinvDiskState state = {0};
+static gboolean open_image(DinvDisk *disk, DinvDiskKind kind, gboolean ours, GError **error) {
+    const char *state_dir = disk->config->state_dir;
+    const DinvDiskImage image = dinv_disk_image_of(kind, disk->config);
+    g_autoptr(GError) problem = NULL;
+    guint64 bytes = 0;
 
+    if (!dinv_disk_image_look(state_dir, &image, ours, &bytes, &problem)) {
+        if (g_error_matches(problem, DINV_DISK_ERROR, DINV_DISK_ERROR_DAMAGED)) {
+            keep_aside(disk, &image, &problem);
+        }
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return FALSE;
+    }
+    disk->images[kind] = g_build_filename(state_dir, image.name, NULL);
+    return dinv_disk_image_provide(state_dir, &image, bytes, error);
+}
+
+DinvDisk *dinv_disk_open(const DinvConfig *config, GError **error) {
+    g_autoptr(DinvDisk) disk = g_new0(DinvDisk, 1);
+    gboolean ours;
+
+    disk->config = config;
     disk->lock_fd = -1;
-    disk->data_image = g_build_filename(config->state_dir, DATA_NAME, NULL);
     disk->console_log = g_build_filename(config->state_dir, CONSOLE_NAME, NULL);
     if (g_mkdir_with_parents(config->state_dir, 0700) < 0) {
-        fail(error, errno, "cannot make \"%s\"", config->state_dir);
+        dinv_disk_fail(error, errno, "cannot make \"%s\"", config->state_dir);
         return NULL;
     }
+    ours = is_ours(config->state_dir);
     disk->lock_fd = take_lock(config->state_dir, error);
     if (disk->lock_fd < 0) {
         return NULL;
     }
-    if (!look_at_image(config, &state, warnings, error) ||
-        !provide_image(disk->data_image, &state, config->disk_bytes, error)) {
-        return NULL;
+    for (DinvDiskKind kind = 0; kind < DINV_DISK_KINDS; kind++) {
+        if (is_wanted(kind, config) && !open_image(disk, kind, ours, error)) {
+            return NULL;
+        }
     }
     return g_steal_pointer(&disk);
 }
 
-const char *dinv_disk_get_data_image(const DinvDisk *disk) {
-    return disk->data_image;
+const char *dinv_disk_get_image(const DinvDisk *disk, DinvDiskKind kind) {
+    return disk->images[kind];
+}
+
+char *dinv_disk_keep_aside(DinvDisk *disk, DinvDiskKind kind, GError **error) {
+    const DinvDiskImage image = dinv_disk_image_of(kind, disk->config);
+
+    return dinv_disk_image_keep_aside(disk->config->state_dir, &image, error);
 }
 
 const char *dinv_disk_get_console_log(const DinvDisk *disk) {
@@ -251,7 +277,9 @@ void dinv_disk_free(DinvDisk *disk) {
     if (disk->lock_fd >= 0) {
         close(disk->lock_fd);
     }
-    g_free(disk->data_image);
+    for (DinvDiskKind kind = 0; kind < DINV_DISK_KINDS; kind++) {
+        g_free(disk->images[kind]);
+    }
     g_free(disk->console_log);
     g_free(disk);
 }

@@ -12,15 +12,24 @@ GQuark dinv_disk_error_quark(void);
 typedef enum {
     DINV_DISK_ERROR_FAILED, /* the directory or a file in it cannot be made, written or read */
     DINV_DISK_ERROR_IN_USE, /* another dinv holds the directory */
-    DINV_DISK_ERROR_IMAGE,  /* data.img is not a data disk, or damaged; it is left as it is */
+    DINV_DISK_ERROR_IMAGE,  /* what has a disk's name is somebody else's; it is left as it is */
+    /* A disk of ours is damaged: dinv_disk_open() has kept it aside under another name, or has said
+     * why it could not. Nothing is ever overwritten. */
+    DINV_DISK_ERROR_DAMAGED,
 } DinvDiskError;
 
 typedef struct DinvDisk DinvDisk;
 
+typedef enum {
+    DINV_DISK_DATA,   /* data.img, for the engine */
+    DINV_DISK_VOLUME, /* volume.img, the private volume, if DINV_VOLUME_PATH is set */
+#define DINV_DISK_KINDS 2
+} DinvDiskKind;
+
 /* What there is before anything is made. */
 typedef struct {
     gboolean exists;       /* the state directory is there */
-    gboolean image_exists; /* and data.img in it */
+    gboolean image_exists; /* and data.img is in it */
     guint64 image_bytes;   /* its size */
     guint64 free_bytes;    /* on the file system that holds, or will hold, the directory */
 } DinvDiskState;
@@ -30,15 +39,19 @@ typedef struct {
 gboolean dinv_disk_check(const DinvConfig *config, DinvDiskState *state, GPtrArray *warnings,
                          GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Makes the state directory if it is missing, locks it until dinv_disk_free(), makes data.img if it
- * is missing and extends it if DINV_DISK_SIZE is larger (the guest grows the file system). A
- * failure leaves no half-made data.img. Blocks for milliseconds. Call it when all else has been
- * checked. */
-DinvDisk *dinv_disk_open(const DinvConfig *config, GPtrArray *warnings,
-                         GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Makes the state directory if it is missing, locks it until dinv_disk_free(), makes the images if
+ * they are missing and extends them if the settings ask for more (the guest grows the file
+ * systems). A failure leaves no half-made image. Blocks for milliseconds. Call it when all else has
+ * been checked: it gives none of the warnings of dinv_disk_check(). `config` is borrowed. */
+DinvDisk *dinv_disk_open(const DinvConfig *config, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Paths, owned by the disk. */
-const char *dinv_disk_get_data_image(const DinvDisk *disk);
+/* Gives an image that turned out to be damaged another name, never that of another file, and
+ * returns it, transfer full. Nothing may use the image any more. */
+char *dinv_disk_keep_aside(DinvDisk *disk, DinvDiskKind kind,
+                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Paths, owned by the disk; NULL for a disk that is not wanted. */
+const char *dinv_disk_get_image(const DinvDisk *disk, DinvDiskKind kind);
 const char *dinv_disk_get_console_log(const DinvDisk *disk);
 
 /* Gives the lock up; the files stay. */

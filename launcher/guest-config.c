@@ -83,12 +83,28 @@ static struct json_object *make_network(const DinvNetworkPlan *plan, const DinvR
     return network;
 }
 
-static struct json_object *make_disks(void) {
+static struct json_object *add_disk(struct json_object *disks, const char *serial,
+                                    const char *target) {
     struct json_object *disk = json_object_new_object();
-    add_string(disk, "serial", "dinv-data");
-    add_string(disk, "target", "/var/lib/docker");
-    struct json_object *disks = json_object_new_array();
+    add_string(disk, "serial", serial);
+    add_string(disk, "target", target);
     json_object_array_add(disks, disk);
+    return disk;
+}
+
+/* The data disk is the first. */
+static struct json_object *make_disks(const DinvConfig *config) {
+    struct json_object *disks = json_object_new_array();
+    (void)add_disk(disks, "dinv-data", "/var/lib/docker");
+    if (config->volume_path != NULL) {
+        struct json_object *volume = add_disk(disks, "dinv-volume", config->volume_path);
+        if (config->volume_uid != (uid_t)-1) {
+            json_object_object_add(volume, "uid", json_object_new_int64(config->volume_uid));
+        }
+        if (config->volume_gid != (gid_t)-1) {
+            json_object_object_add(volume, "gid", json_object_new_int64(config->volume_gid));
+        }
+    }
     return disks;
 }
 
@@ -156,7 +172,7 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvNe
     json_object_object_add(body, "time", make_time());
     add_entropy(body);
     json_object_object_add(body, "network", make_network(network, files, resolver_port));
-    json_object_object_add(body, "disks", make_disks());
+    json_object_object_add(body, "disks", make_disks(config));
     json_object_object_add(body, "mounts", make_mounts(config));
     json_object_object_add(body, "dockerd", make_dockerd(config, network));
     json_object_object_add(body, "environment", json_object_new_object());

@@ -16,9 +16,10 @@ typedef struct DinvMachine DinvMachine;
  * whole life. */
 typedef struct {
     const DinvConfig *config;
-    gboolean use_kvm;       /* the verdict of preflight; never "auto" */
-    const char *data_image; /* path of data.img */
-    guint tsc_khz;          /* the host's TSC rate; 0 if unknown */
+    gboolean use_kvm;         /* the verdict of preflight; never "auto" */
+    const char *data_image;   /* path of data.img */
+    const char *volume_image; /* path of volume.img, the private volume; NULL: none */
+    guint tsc_khz;            /* the host's TSC rate; 0 if unknown */
     /* The SLIRP network: the guest's address is .15, the host .2, the resolver .3 of it. */
     const char *slirp_net; /* "10.0.2.0/24" */
 } DinvMachinePlan;

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "launcher/preflight.h"
 
+#include <string.h>
+
 #include "launcher/container-limits.h"
 #include "launcher/disk.h"
 #include "launcher/kvm-probe.h"
 #include "launcher/preflight-checks.h"
 #include "launcher/settings-types.h"
 #include "launcher/tsc.h"
+
+#define STATE_DIRECTORY "state directory"
 
 G_DEFINE_QUARK(dinv - preflight - error - quark, dinv_preflight_error)
 
@@ -97,7 +101,7 @@ static void check_memory(const DinvPreflightHost *host, const DinvConfig *config
 }
 
 void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *result) {
-    const char *name = "state directory";
+    const char *name = STATE_DIRECTORY;
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GError) error = NULL;
     DinvDiskState state = {0};
@@ -107,6 +111,9 @@ void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *res
 
         if (g_error_matches(error, DINV_DISK_ERROR, DINV_DISK_ERROR_IN_USE)) {
             remedy = g_strdup("stop the other one, or set DINV_STATE_DIR to another directory");
+        } else if (g_error_matches(error, DINV_DISK_ERROR, DINV_DISK_ERROR_DAMAGED)) {
+            result->disk_is_damaged = TRUE;
+            remedy = g_strdup("repair it with e2fsck; dinv run keeps it aside under another name");
         } else if (g_error_matches(error, DINV_DISK_ERROR, DINV_DISK_ERROR_FAILED)) {
             remedy = g_strdup("give the container a volume there (docker run -v "
                               "NAME:/var/lib/dinv), writable for the user it runs as");
@@ -127,19 +134,29 @@ void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *res
     }
 }
 
-/* The first failed line becomes the error. */
+static gboolean refuse(const DinvCheck *check, DinvPreflightError code, GError **error) {
+    g_set_error(error, DINV_PREFLIGHT_ERROR, (int)code, "%s%s%s", check->text,
+                check->remedy == NULL ? "" : "; ", check->remedy == NULL ? "" : check->remedy);
+    return FALSE;
+}
+
+/* The first failed line becomes the error; that of a damaged disk only if it is the only one. */
 static gboolean conclude(const DinvPreflight *result, GError **error) {
+    const DinvCheck *disk = NULL;
+
     for (guint i = 0; i < result->checks->len; i++) {
         const DinvCheck *check = result->checks->pdata[i];
 
         if (check->status != DINV_CHECK_FAILED) {
             continue;
         }
-        g_set_error(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_FAILED, "%s%s%s", check->text,
-                    check->remedy == NULL ? "" : "; ", check->remedy == NULL ? "" : check->remedy);
-        return FALSE;
+        if (result->disk_is_damaged && strcmp(check->name, STATE_DIRECTORY) == 0) {
+            disk = check;
+            continue;
+        }
+        return refuse(check, DINV_PREFLIGHT_ERROR_FAILED, error);
     }
-    return TRUE;
+    return disk == NULL || refuse(disk, DINV_PREFLIGHT_ERROR_DISK, error);
 }
 
 gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *config,

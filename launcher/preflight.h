@@ -13,6 +13,8 @@ GQuark dinv_preflight_error_quark(void);
 
 typedef enum {
     DINV_PREFLIGHT_ERROR_FAILED, /* a check failed */
+    /* All is well but a disk, which dinv_disk_open() will keep aside and then fail as well. */
+    DINV_PREFLIGHT_ERROR_DISK,
 } DinvPreflightError;
 
 typedef enum { DINV_CHECK_OK, DINV_CHECK_WARNING, DINV_CHECK_FAILED } DinvCheckStatus;
@@ -30,6 +32,7 @@ typedef struct {
     guint tsc_khz;     /* rate of the guest's TSC, 0 if unknown */
     guint qemu_major;  /* 0.0 if its check failed */
     guint qemu_minor;
+    gboolean disk_is_damaged;
     DinvNetworkPlan *network; /* what the inner networks will be; never NULL after a run */
 } DinvPreflight;
 

@@ -17,6 +17,10 @@
  *
  * Slots are given explicitly: devices then have the same addresses in every run, whatever is
  * optional.
+ *
+ * q35 is there for hosts whose QEMU has no microvm. Its devices are on PCI, which the kernel probes
+ * from the lowest address up: a slot's address is counted from the other end. SeaBIOS starts an ELF
+ * kernel by the option ROM pvh.bin; qboot finds no ACPI tables for it there.
  */
 #include "launcher/qemu-argv.h"
 
@@ -27,10 +31,12 @@ typedef enum {
     SLOT_NET = 20,
     SLOT_BALLOON = 19,
     SLOT_RNG = 18,
-    SLOT_FIRST_MOUNT = 17, /* and down to 1 */
+    SLOT_FIRST_MOUNT = 17, /* and down to 2 */
+    SLOT_VOLUME = 1,
+    SLOT_COUNT = 24,
 } Slot;
 
-G_STATIC_ASSERT(SLOT_FIRST_MOUNT - (DINV_QEMU_MOUNTS_MAX - 1) == 1);
+G_STATIC_ASSERT(SLOT_FIRST_MOUNT - (DINV_QEMU_MOUNTS_MAX - 1) == SLOT_VOLUME + 1);
 
 /* ---- putting it together ---- */
 
@@ -51,6 +57,28 @@ static void G_GNUC_PRINTF(3, 4)
     va_start(arguments, format);
     g_ptr_array_add(argv, g_strdup_vprintf(format, arguments));
     va_end(arguments);
+}
+
+static gboolean is_q35(const DinvMachinePlan *plan) {
+    return plan->config->machine == DINV_MACHINE_TYPE_Q35;
+}
+
+/* -device KIND on the bus of the machine, in its slot. */
+static void G_GNUC_PRINTF(5, 6) add_device(GPtrArray *argv, const DinvMachinePlan *plan,
+                                           const char *kind, Slot slot, const char *format, ...) {
+    g_autofree char *options = NULL;
+    va_list arguments;
+
+    va_start(arguments, format);
+    options = g_strdup_vprintf(format, arguments);
+    va_end(arguments);
+    if (is_q35(plan)) {
+        add_format(argv, "-device", "%s-pci,bus=pcie.0,addr=0x%x%s", kind,
+                   (guint)(SLOT_COUNT - slot), options);
+    } else {
+        add_format(argv, "-device", "%s-device,bus=virtio-mmio-bus.%u%s", kind, (guint)slot,
+                   options);
+    }
 }
 
 /* A value inside a comma-separated option: QEMU reads ",," as a comma. */
@@ -79,8 +107,12 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
     add_flag(argv, "-S");
     add(argv, "-sandbox",
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    /* With ACPI the guest uses neither the PIT nor the PIC. */
-    add(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off");
+    if (is_q35(plan)) {
+        add(argv, "-M", "q35,sata=off,smbus=off,vmport=off");
+    } else {
+        /* With ACPI the guest uses neither the PIT nor the PIC. */
+        add(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off");
+    }
     if (plan->use_kvm) {
         add(argv, "-accel", "kvm");
         add(argv, "-cpu", "host");
@@ -93,7 +125,8 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
     }
     add_format(argv, "-smp", "%u", plan->config->cpus);
     add_format(argv, "-m", "%" G_GUINT64_FORMAT "M", plan->config->memory_bytes >> 20);
-    add(argv, "-global", "virtio-mmio.force-legacy=false");
+    add(argv, "-global",
+        is_q35(plan) ? "virtio-pci.disable-legacy=on" : "virtio-mmio.force-legacy=false");
 }
 
 static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {
@@ -104,8 +137,10 @@ static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {
     if (!plan->use_kvm && plan->tsc_khz > 0) {
         g_string_append_printf(line, " tsc_early_khz=%u tsc=reliable", plan->tsc_khz);
     }
-    /* SeaBIOS loads an initrd over the ACPI tables. */
-    add(argv, "-bios", "qboot.rom");
+    if (!is_q35(plan)) {
+        /* SeaBIOS loads an initrd over the ACPI tables. */
+        add(argv, "-bios", "qboot.rom");
+    }
     add(argv, "-kernel", plan->config->kernel);
     if (plan->config->initrd != NULL) {
         add(argv, "-initrd", plan->config->initrd);
@@ -113,36 +148,42 @@ static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {
     add(argv, "-append", line->str);
 }
 
+/* A disk that the guest writes to. write-cache=on: the guest sends flushes, and each is an
+ * fdatasync. When the file system under the image is full the guest is paused, it gets no error:
+ * see machine-qemu.c. */
+static void add_writable_disk(GPtrArray *argv, const DinvMachinePlan *plan, const char *name,
+                              const char *image, Slot slot) {
+    g_autofree char *path = escape(image);
+
+    add_format(argv, "-blockdev",
+               "driver=raw,node-name=%s,cache.direct=off,cache.no-flush=off,discard=unmap,"
+               "detect-zeroes=unmap,file.driver=file,file.filename=%s",
+               name, path);
+    add_device(argv, plan, "virtio-blk", slot,
+               ",drive=%s,serial=dinv-%s,write-cache=on,werror=enospc,rerror=report%s", name, name,
+               plan->use_kvm ? ",iothread=disk" : "");
+}
+
 /* -blockdev takes a path as it is; -drive would read "nbd:…" in it as a protocol. */
 static void add_disks(GPtrArray *argv, const DinvMachinePlan *plan) {
     g_autofree char *root = escape(plan->config->rootfs);
-    g_autofree char *data = escape(plan->data_image);
 
     add_format(argv, "-blockdev",
                "driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=%s", root);
-    add_format(argv, "-device",
-               "virtio-blk-device,bus=virtio-mmio-bus.%d,drive=root,serial=dinv-root", SLOT_ROOT);
-    /* write-cache=on: the guest sends flushes, and each is an fdatasync. When the file system under
-     * data.img is full the guest is paused, it gets no error: see machine-qemu.c. */
-    add_format(argv, "-blockdev",
-               "driver=raw,node-name=data,cache.direct=off,cache.no-flush=off,discard=unmap,"
-               "detect-zeroes=unmap,file.driver=file,file.filename=%s",
-               data);
+    add_device(argv, plan, "virtio-blk", SLOT_ROOT, ",drive=root,serial=dinv-root");
     if (plan->use_kvm) {
         add(argv, "-object", "iothread,id=disk");
     }
-    add_format(
-        argv, "-device",
-        "virtio-blk-device,bus=virtio-mmio-bus.%d,drive=data,serial=dinv-data,write-cache=on,"
-        "werror=enospc,rerror=report%s",
-        SLOT_DATA, plan->use_kvm ? ",iothread=disk" : "");
+    add_writable_disk(argv, plan, "data", plan->data_image, SLOT_DATA);
+    if (plan->volume_image != NULL) {
+        add_writable_disk(argv, plan, "volume", plan->volume_image, SLOT_VOLUME);
+    }
 }
 
-static void add_channels(GPtrArray *argv, const DinvQemuFds *fds) {
+static void add_channels(GPtrArray *argv, const DinvMachinePlan *plan, const DinvQemuFds *fds) {
     add_format(argv, "-chardev", "socket,id=qmp,fd=%d", fds->qmp);
     add(argv, "-mon", "chardev=qmp,mode=control");
-    add_format(argv, "-device", "virtio-serial-device,bus=virtio-mmio-bus.%d,max_ports=4",
-               SLOT_SERIAL);
+    add_device(argv, plan, "virtio-serial", SLOT_SERIAL, ",max_ports=4");
     add_format(argv, "-chardev", "socket,id=console,fd=%d", fds->console);
     add(argv, "-device", "virtconsole,nr=0,chardev=console");
     add_format(argv, "-chardev", "socket,id=control,fd=%d", fds->control);
@@ -164,11 +205,13 @@ static void add_network(GPtrArray *argv, const DinvMachinePlan *plan) {
                                forward->host_port, forward->guest_port);
     }
     add(argv, "-netdev", netdev->str);
-    add_format(argv, "-device", "virtio-net-device,bus=virtio-mmio-bus.%d,netdev=" DINV_QEMU_NETDEV,
-               SLOT_NET);
+    add_device(argv, plan, "virtio-net", SLOT_NET, ",netdev=" DINV_QEMU_NETDEV "%s",
+               is_q35(plan) ? ",romfile=" : "");
 }
 
-static void add_mounts(GPtrArray *argv, const GPtrArray *mounts, Dinv9pSecurity security) {
+static void add_mounts(GPtrArray *argv, const DinvMachinePlan *plan, Dinv9pSecurity security) {
+    const GPtrArray *mounts = plan->config->mounts;
+
     for (guint i = 0; mounts != NULL && i < mounts->len; i++) {
         const DinvMountSpec *mount = g_ptr_array_index(mounts, i);
         g_autofree char *path = escape(mount->source);
@@ -177,9 +220,8 @@ static void add_mounts(GPtrArray *argv, const GPtrArray *mounts, Dinv9pSecurity 
         add_format(argv, "-fsdev", "local,id=dinv%u,path=%s,security_model=%s,multidevs=remap%s", i,
                    path, security == DINV_9P_PASSTHROUGH ? "passthrough" : "none",
                    mount->readonly ? ",readonly=on" : "");
-        add_format(argv, "-device",
-                   "virtio-9p-device,bus=virtio-mmio-bus.%u,fsdev=dinv%u,mount_tag=dinv%u",
-                   SLOT_FIRST_MOUNT - i, i, i);
+        add_device(argv, plan, "virtio-9p", SLOT_FIRST_MOUNT - i, ",fsdev=dinv%u,mount_tag=dinv%u",
+                   i, i);
     }
 }
 
@@ -201,14 +243,12 @@ char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds, Dinv9
     add_machine(argv, plan);
     add_kernel(argv, plan);
     add_disks(argv, plan);
-    add_channels(argv, fds);
+    add_channels(argv, plan, fds);
     add_network(argv, plan);
-    add_format(
-        argv, "-device",
-        "virtio-balloon-device,bus=virtio-mmio-bus.%d,free-page-reporting=on,deflate-on-oom=on",
-        SLOT_BALLOON);
-    add_format(argv, "-device", "virtio-rng-device,bus=virtio-mmio-bus.%d", SLOT_RNG);
-    add_mounts(argv, mounts, security);
+    add_device(argv, plan, "virtio-balloon", SLOT_BALLOON,
+               ",free-page-reporting=on,deflate-on-oom=on");
+    add_device(argv, plan, "virtio-rng", SLOT_RNG, "%s", "");
+    add_mounts(argv, plan, security);
     g_ptr_array_add(argv, NULL);
     return (char **)g_ptr_array_free(argv, FALSE);
 }

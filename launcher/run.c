@@ -155,9 +155,29 @@ static void on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
 
 /* --- The whole --- */
 
+/* What the guest could not repair. The machine is gone. */
+static void keep_damaged_disks(const DinvVm *vm, DinvDisk *disk) {
+    for (DinvDiskKind kind = 0; kind < DINV_DISK_KINDS; kind++) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *kept = NULL;
+        if (!dinv_vm_found_damaged(vm, kind)) {
+            continue;
+        }
+        kept = dinv_disk_keep_aside(disk, kind, &error);
+        if (kept != NULL) {
+            dinv_log(DINV_LOG_ERROR,
+                     "the damaged disk is kept as \"%s\", and the next start makes a new one; "
+                     "\"e2fsck -y\" may repair it, then give it its name again",
+                     kept);
+        } else {
+            dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        }
+    }
+}
+
 /* Runs the machine of `plan` to its end. */
-static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, int signal_fd,
-                 char **command) {
+static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, DinvDisk *disk,
+                 int signal_fd, char **command) {
     static const DinvVmCallbacks callbacks = {.ready = on_ready, .stopped = on_stopped};
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
@@ -178,17 +198,11 @@ static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, in
         run.status = DINV_EXIT_FAILED;
     } else {
         g_main_loop_run(loop);
+        keep_damaged_disks(vm, disk);
     }
     end_job(&run);
     g_source_remove(signal_source);
     return run.status;
-}
-
-static void log_warnings(GPtrArray *warnings) {
-    for (guint i = 0; i < warnings->len; i++) {
-        dinv_log(DINV_LOG_WARNING, "%s", (const char *)g_ptr_array_index(warnings, i));
-    }
-    g_ptr_array_set_size(warnings, 0);
 }
 
 /* What preflight found doubtful, with its remedy. */
@@ -216,6 +230,9 @@ static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan,
     plan->tsc_khz = preflight.tsc_khz;
     *network = g_steal_pointer(&preflight.network);
     dinv_preflight_clear(&preflight);
+    if (g_error_matches(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_DISK)) {
+        return TRUE; /* dinv_disk_open() says it better: it has kept the disk aside by then */
+    }
     if (!can_start) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
     }
@@ -226,7 +243,6 @@ static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan,
 static int make_and_serve(DinvMachinePlan *plan, const DinvNetworkPlan *network,
                           const sigset_t *signals, char **command) {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
     (void)sigprocmask(SIG_BLOCK, signals, NULL);
     int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0) {
@@ -234,15 +250,15 @@ static int make_and_serve(DinvMachinePlan *plan, const DinvNetworkPlan *network,
         return DINV_EXIT_FAILED;
     }
     int status = DINV_EXIT_FAILED;
-    g_autoptr(DinvDisk) disk = dinv_disk_open(plan->config, warnings, &error);
-    log_warnings(warnings);
+    g_autoptr(DinvDisk) disk = dinv_disk_open(plan->config, &error);
     if (disk == NULL) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
     } else {
         g_autofree char *slirp = dinv_network_to_string(&network->slirp);
-        plan->data_image = dinv_disk_get_data_image(disk);
+        plan->data_image = dinv_disk_get_image(disk, DINV_DISK_DATA);
+        plan->volume_image = dinv_disk_get_image(disk, DINV_DISK_VOLUME);
         plan->slirp_net = slirp;
-        status = serve(plan, network, signal_fd, command);
+        status = serve(plan, network, disk, signal_fd, command);
     }
     (void)close(signal_fd);
     return status;

@@ -204,6 +204,31 @@ static gboolean parse_path(const char *item, const char *text, char **path, GErr
     return TRUE;
 }
 
+gboolean dinv_parse_guest_path(const char *text, char **path, GError **error) {
+    g_autofree char *normal = NULL;
+    const char *hidden;
+
+    if (text[0] != '/' || strpbrk(text, "\t\n") != NULL) {
+        g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
+                    "\"%s\" is not an absolute path without tabs and newlines", text);
+        return FALSE;
+    }
+    if (!parse_path(text, text, &normal, error)) {
+        return FALSE;
+    }
+    hidden = hidden_by(normal);
+    if (hidden != NULL) {
+        g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
+                    "\"%s\" would hide %s of the guest; name a directory of its own, such as "
+                    "/volume",
+                    normal, hidden);
+        return FALSE;
+    }
+    g_free(*path);
+    *path = g_steal_pointer(&normal);
+    return TRUE;
+}
+
 /* "/source[:/target][:ro|:rw]"; NULL on failure. */
 static DinvMountSpec *parse_mount_item(const char *item, GError **error) {
     g_auto(GStrv) parts = g_strsplit(item, ":", -1);

@@ -25,6 +25,10 @@ static const DinvSetting table[] = {
      "auto tests /dev/kvm with a tiny virtual machine and goes on with emulation, which is many "
      "times "
      "slower, when the test fails. kvm stops with exit status 125 instead."},
+    {"DINV_MACHINE", NULL, DINV_TYPE_CHOICE, FIELD(machine), "microvm|q35", "microvm", NULL,
+     NO_LIMITS, "the machine that QEMU makes",
+     "q35 is for a QEMU without microvm, or a DINV_KERNEL without virtio-mmio. It starts a little "
+     "later, and its devices are on PCI."},
     {"DINV_CPUS", NULL, DINV_TYPE_NUMBER, FIELD(cpus), "N", NULL, "CPUs of the container", 1,
      DINV_CPUS_MAXIMUM, "number of the guest's CPUs",
      "The default is the number of CPUs that this process may run on, or the CPU quota of its "
@@ -46,6 +50,17 @@ static const DinvSetting table[] = {
     {"DINV_STATE_DIR", NULL, DINV_TYPE_PATH, FIELD(state_dir), "DIRECTORY", "/var/lib/dinv", NULL,
      NO_LIMITS, "where the data disk and the console log are kept",
      "Make it a volume to keep images and containers. Only one dinv can use it at a time."},
+    {"DINV_VOLUME_PATH", NULL, DINV_TYPE_GUEST_PATH, FIELD(volume_path), "PATH", NULL, "none",
+     NO_LIMITS, "where the guest has a private volume, a second disk",
+     "docker run -v PATH:… in the guest uses it, at the speed of the data disk and with owners and "
+     "modes of its own. It is volume.img in the state directory, and kept like data.img."},
+    {"DINV_VOLUME_SIZE", NULL, DINV_TYPE_SIZE, FIELD(volume_bytes), "SIZE", "64G", NULL, 256 * MEBI,
+     16384 * GIBI, "size of the private volume",
+     "As DINV_DISK_SIZE: it takes what is used, may grow, and never shrinks."},
+    {"DINV_VOLUME_UID", NULL, DINV_TYPE_ID, FIELD(volume_uid), "UID", NULL, "as it is, at first 0",
+     NO_LIMITS, "owner of the private volume's top directory, a number", NULL},
+    {"DINV_VOLUME_GID", NULL, DINV_TYPE_ID, FIELD(volume_gid), "GID", NULL, "as it is, at first 0",
+     NO_LIMITS, "group of the private volume's top directory, a number", NULL},
     {"DINV_SOCKET", NULL, DINV_TYPE_PATH, FIELD(socket_path), "PATH", "/var/run/docker.sock", NULL,
      NO_LIMITS, "the unix socket where the Docker engine answers", NULL},
     {"DINV_SOCKET_UID", "DINV_DOCKER_SOCK_UID", DINV_TYPE_ID, FIELD(socket_uid), "UID", NULL,

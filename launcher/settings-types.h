@@ -50,6 +50,11 @@ gboolean dinv_parse_choice(const char *text, const char *choices, guint *index,
 gboolean dinv_parse_ports(const char *text, DinvProtocol protocol, GArray *ports,
                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Where something is to be mounted in the guest: absolute, in the way of nothing of the guest's
+ * own; replaces and frees *path. */
+gboolean dinv_parse_guest_path(const char *text, char **path,
+                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* "/src;/data:/inner:ro": appends to `mounts` (of DinvMountSpec*). Paths are normalised. Refuses
  * relative paths, targets that would hide the guest's own system, and targets that meet each other.
  */

@@ -213,10 +213,8 @@ static gboolean parse_id(const DinvSetting *setting, const char *text, gpointer 
     guint64 value;
 
     G_STATIC_ASSERT(sizeof(uid_t) == sizeof(guint32) && sizeof(gid_t) == sizeof(guint32));
-    if (!dinv_parse_number(
-            text,
-            setting->offset == G_STRUCT_OFFSET(DinvConfig, socket_uid) ? "a user id" : "a group id",
-            0, G_MAXUINT32 - 1, &value, error)) {
+    if (!dinv_parse_number(text, strcmp(setting->argument, "UID") == 0 ? "a user id" : "a group id",
+                           0, G_MAXUINT32 - 1, &value, error)) {
         return FALSE;
     }
     *(guint32 *)field = (guint32)value;
@@ -297,6 +295,8 @@ static gboolean parse_setting(const DinvSetting *setting, const char *text, Dinv
                                    error);
     case DINV_TYPE_PATH:
         return parse_path(text, field, error);
+    case DINV_TYPE_GUEST_PATH:
+        return dinv_parse_guest_path(text, field, error);
     case DINV_TYPE_PROGRAM: /* a name stays a name, a path is made absolute */
         if (strchr(text, '/') != NULL) {
             return parse_path(text, field, error);
@@ -360,6 +360,21 @@ static gboolean check_tcp(const DinvConfig *config, GError **error) {
     return TRUE;
 }
 
+/* A mount over the volume's directory would hide the volume; one below it is made in the volume. */
+static gboolean check_volume(const DinvConfig *config, GError **error) {
+    for (guint i = 0; config->volume_path != NULL && i < config->mounts->len; i++) {
+        const DinvMountSpec *mount = config->mounts->pdata[i];
+
+        if (dinv_path_is_within(config->volume_path, mount->target)) {
+            g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
+                        "DINV_VOLUME_PATH: \"%s\" would be hidden by \"%s\" of DINV_MOUNTS",
+                        config->volume_path, mount->target);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* What no single parser can see. */
 static gboolean check_config(const DinvConfig *config, const char *socket_origin, GError **error) {
     const gsize longest = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
@@ -373,7 +388,7 @@ static gboolean check_config(const DinvConfig *config, const char *socket_origin
                     length, longest);
         return FALSE;
     }
-    return check_tcp(config, error);
+    return check_tcp(config, error) && check_volume(config, error);
 }
 
 static DinvConfig *config_new(const DinvLimits *limits) {
@@ -383,6 +398,8 @@ static DinvConfig *config_new(const DinvLimits *limits) {
     config->memory_bytes = dinv_limits_default_memory(limits);
     config->socket_uid = (uid_t)-1;
     config->socket_gid = (gid_t)-1;
+    config->volume_uid = (uid_t)-1;
+    config->volume_gid = (gid_t)-1;
     config->ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward));
     config->mounts = g_ptr_array_new_with_free_func((GDestroyNotify)dinv_mount_spec_free);
     config->dockerd_args = g_new0(char *, 1);

@@ -22,7 +22,8 @@ typedef enum {
     DINV_TYPE_SIZE,
     DINV_TYPE_DURATION,
     DINV_TYPE_PATH,
-    DINV_TYPE_PROGRAM, /* a name to be found in PATH, or a path */
+    DINV_TYPE_GUEST_PATH, /* where something is mounted in the guest */
+    DINV_TYPE_PROGRAM,    /* a name to be found in PATH, or a path */
     DINV_TYPE_WORDS,
     DINV_TYPE_TCP_PORTS,
     DINV_TYPE_UDP_PORTS,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "launcher/console.h"
+#include "launcher/container-limits.h"
 #include "launcher/control.h"
 #include "launcher/dns-forwarder.h"
 #include "launcher/endpoints.h"
@@ -21,10 +22,13 @@ struct DinvVm {
     gpointer user;
     DinvVmState state;
     gboolean failed;
-    gboolean stop_asked;  /* by our owner */
-    gboolean quitting;    /* the machine was told to end without the guest */
-    gboolean exited;      /* the machine is gone: what the guest still says leads to nothing new */
-    gboolean guest_clean; /* the guest said that its file systems are */
+    gboolean stop_asked; /* by our owner */
+    gboolean quitting;   /* the machine was told to end without the guest */
+    gboolean exited;     /* the machine is gone: what the guest still says leads to nothing new */
+    gboolean damaged[DINV_DISK_KINDS];
+    char *paused;            /* why the machine stands still; NULL if it does not */
+    DinvOomKills oom_before; /* when the machine was started */
+    gboolean guest_clean;    /* the guest said that its file systems are */
     guint deadline_source;
     guint stop_timeout_ms;
     DinvMachine *machine;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What `dinv status` shows of a vm. */
 #include <math.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launcher/log.h"
@@ -26,6 +27,20 @@ static struct json_object *describe_phases(const DinvVm *vm) {
         json_object_array_add(phases, item);
     }
     return phases;
+}
+
+/* What an image takes of the file system that it lies on. NULL if there is no such image. */
+static struct json_object *describe_image(const char *path, const char *target) {
+    struct stat status;
+    if (path == NULL || stat(path, &status) < 0) {
+        return NULL;
+    }
+    struct json_object *image = json_object_new_object();
+    add_string(image, "file", path);
+    add_string(image, "target", target);
+    add_int(image, "size", (guint64)status.st_size);
+    add_int(image, "allocated", (guint64)status.st_blocks * 512);
+    return image;
 }
 
 static struct json_object *describe_mounts(const DinvConfig *config) {
@@ -84,6 +99,11 @@ static struct json_object *describe(const DinvVm *vm) {
     add_int(status, "cpus", config->cpus);
     add_int(status, "memory_bytes", config->memory_bytes);
     add_int(status, "disk_bytes", config->disk_bytes);
+    add_string(status, "machine", config->machine == DINV_MACHINE_TYPE_Q35 ? "q35" : "microvm");
+    add_string(status, "paused", vm->paused);
+    json_object_object_add(status, "disk", describe_image(vm->plan->data_image, "/var/lib/docker"));
+    json_object_object_add(status, "volume",
+                           describe_image(vm->plan->volume_image, config->volume_path));
     add_string(status, "socket", config->socket_path);
     json_object_object_add(status, "endpoints",
                            vm->endpoints != NULL ? dinv_endpoints_describe(vm->endpoints)
@@ -114,7 +134,8 @@ typedef struct {
 static struct json_object *copy_figures(struct json_object *reply) {
     static const char *const keys[] = {
         "memory_total", "memory_available", "disk_total",   "disk_free",     "load1",
-        "uptime_us",    "processes",        "relay_memory", "relay_streams",
+        "uptime_us",    "processes",        "relay_memory", "relay_streams", "volume_total",
+        "volume_free",  "disk_used",        "volume_used",
     };
     struct json_object *figures = json_object_new_object();
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {

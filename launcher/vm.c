@@ -8,9 +8,10 @@
 
 #include "launcher/log.h"
 
-#define CONFIGURE_TIMEOUT_MS 60000u
-#define CONSOLE_TAIL_LINES   40u /* the last line of a panic comes after a stack trace */
-#define PHASES_MAX           64u
+/* What e2fsck may take with a damaged disk of any size. */
+#define DISK_CHECK_MS      (60u * 60u * 1000u)
+#define CONSOLE_TAIL_LINES 40u /* the last line of a panic comes after a stack trace */
+#define PHASES_MAX         64u
 /* Lines of the guest that reach the log in one window of time. */
 #define GUEST_LOG_LINES     100u
 #define GUEST_LOG_WINDOW_US (60 * (gint64)G_USEC_PER_SEC)
@@ -160,10 +161,13 @@ static void log_exit(DinvVm *vm, const DinvMachineExit *exit, DinvLogLevel level
         dinv_log(level, "the guest's kernel panicked or rebooted");
     } else if (WIFSIGNALED(exit->wait_status)) {
         int signal_number = WTERMSIG(exit->wait_status);
-        dinv_log(level, "%s was killed by signal %d (%s)%s%s%s", qemu, signal_number,
-                 strsignal(signal_number),
-                 signal_number == SIGKILL ? "; was the container out of memory?" : "", separator,
-                 message);
+        g_autofree char *cause =
+            signal_number == SIGKILL
+                ? dinv_limits_explain_kill("", &vm->oom_before, vm->plan->config->memory_bytes)
+                : NULL;
+        dinv_log(level, "%s was killed by signal %d (%s)%s%s%s%s", qemu, signal_number,
+                 strsignal(signal_number), cause != NULL ? "; " : "", cause != NULL ? cause : "",
+                 separator, message);
     } else {
         dinv_log(level, "%s ended with status %d%s%s", qemu, WEXITSTATUS(exit->wait_status),
                  separator, message);
@@ -210,11 +214,12 @@ static void on_machine_exited(DinvMachine *machine, const DinvMachineExit *exit,
 
 static void on_machine_paused(DinvMachine *machine, gboolean paused, const char *reason,
                               gpointer user) {
+    DinvVm *vm = user;
     (void)machine;
-    (void)user;
+    g_clear_pointer(&vm->paused, g_free);
     if (paused) {
-        g_autofree char *printable = dinv_log_printable_line(reason);
-        dinv_log(DINV_LOG_ERROR, "the guest is paused: %s", printable);
+        vm->paused = dinv_log_printable_line(reason);
+        dinv_log(DINV_LOG_ERROR, "the guest is paused: %s", vm->paused);
     } else {
         dinv_log(DINV_LOG_INFO, "the guest goes on");
     }
@@ -232,7 +237,9 @@ static void on_configured(struct json_object *reply, const GError *error, gpoint
     }
     if (error != NULL) {
         dinv_log(DINV_LOG_ERROR, "the guest did not take its configuration: %s", error->message);
-        log_console_tail(vm);
+        if (!vm->damaged[DINV_DISK_DATA] && !vm->damaged[DINV_DISK_VOLUME]) {
+            log_console_tail(vm);
+        }
         fail(vm);
         return;
     }
@@ -261,13 +268,41 @@ static void on_hello(gint64 protocol, const char *version, const char *kernel, g
     set_state(vm, DINV_VM_CONFIGURING);
     dinv_log_waiting_for("the guest to set itself up");
     dinv_control_request(vm->control, "configure", dinv_vm_make_configuration(vm),
-                         MAX(CONFIGURE_TIMEOUT_MS, vm->plan->config->boot_timeout_ms),
-                         on_configured, vm);
+                         DISK_CHECK_MS + vm->plan->config->boot_timeout_ms, on_configured, vm);
+}
+
+/* The time that a check of a disk takes does not count as that of the boot. */
+static void set_boot_deadline(DinvVm *vm, guint timeout_ms) {
+    g_clear_handle_id(&vm->deadline_source, g_source_remove);
+    vm->deadline_source = g_timeout_add(timeout_ms, on_boot_deadline, vm);
 }
 
 static void on_phase(const char *name, gint64 uptime_us, gpointer user) {
+    DinvVm *vm = user;
     (void)uptime_us;
-    add_phase(user, name);
+    add_phase(vm, name);
+    if (vm->state != DINV_VM_CONFIGURING || vm->exited) {
+        return;
+    }
+    if (strcmp(name, "checking-disk") == 0) {
+        set_boot_deadline(vm, DISK_CHECK_MS);
+        dinv_log_waiting_for("the check of a disk");
+    } else if (strcmp(name, "disk-checked") == 0) {
+        set_boot_deadline(vm, vm->plan->config->boot_timeout_ms);
+        dinv_log_waiting_for("the guest to set itself up");
+    }
+}
+
+static void on_damaged(const char *disk, gpointer user) {
+    static const char *const serials[DINV_DISK_KINDS] = {
+        [DINV_DISK_DATA] = "dinv-data", [DINV_DISK_VOLUME] = "dinv-volume"};
+    DinvVm *vm = user;
+    for (DinvDiskKind kind = 0; kind < DINV_DISK_KINDS; kind++) {
+        /* Later it is in use, and was good enough for that. */
+        if (vm->state == DINV_VM_CONFIGURING && strcmp(disk, serials[kind]) == 0) {
+            vm->damaged[kind] = TRUE;
+        }
+    }
 }
 
 static void on_docker_client(int fd, gpointer user) {
@@ -393,6 +428,7 @@ static const DinvControlCallbacks control_callbacks = {
     .log = on_guest_log,
     .failed = on_guest_failed,
     .exiting = on_guest_exiting,
+    .damaged = on_damaged,
     .request = on_guest_request,
     .closed = on_control_closed,
 };
@@ -400,6 +436,7 @@ static const DinvControlCallbacks control_callbacks = {
 gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     const DinvConfig *config = vm->plan->config;
     vm->publisher = dinv_publisher_new(vm->machine, config);
+    dinv_limits_count_oom_kills("", &vm->oom_before);
     vm->endpoints = dinv_endpoints_new(config, error);
     if (vm->endpoints == NULL || !dinv_machine_start(vm->machine, error)) {
         g_clear_pointer(&vm->endpoints, dinv_endpoints_free);
@@ -453,6 +490,7 @@ void dinv_vm_free(DinvVm *vm) {
     dinv_machine_free(vm->machine);
     dinv_console_free(vm->console);
     g_array_unref(vm->phases);
+    g_free(vm->paused);
     g_free(vm->guest_version);
     g_free(vm->guest_kernel);
     g_free(vm->engine_version);
@@ -465,6 +503,10 @@ DinvVmState dinv_vm_get_state(const DinvVm *vm) {
 
 DinvMachine *dinv_vm_get_machine(DinvVm *vm) {
     return vm->state > DINV_VM_STARTING && vm->state < DINV_VM_STOPPED ? vm->machine : NULL;
+}
+
+gboolean dinv_vm_found_damaged(const DinvVm *vm, DinvDiskKind kind) {
+    return vm->damaged[kind];
 }
 
 DinvRelayHost *dinv_vm_get_relay(DinvVm *vm) {

@@ -15,6 +15,7 @@
 #include <gio/gio.h>
 #include <json-c/json.h>
 
+#include "launcher/disk.h"
 #include "launcher/machine.h"
 #include "launcher/network-plan.h"
 #include "launcher/relay-host.h"
@@ -59,6 +60,9 @@ DinvRelayHost *dinv_vm_get_relay(DinvVm *vm);
 
 /* NULL unless it runs. Borrowed. */
 DinvMachine *dinv_vm_get_machine(DinvVm *vm);
+
+/* Whether the guest said that the disk is beyond repair, and so did not start. */
+gboolean dinv_vm_found_damaged(const DinvVm *vm, DinvDiskKind kind);
 
 /* What `dinv status --json` prints, with the guest's own figures if it answers within two seconds.
  * `callback` runs later or from within the call; `status` is borrowed. */

@@ -66,10 +66,16 @@ static void on_closed(gpointer user) {
     *(gboolean *)user = TRUE;
 }
 
+static void on_damaged(const char *disk, gpointer user) {
+    (void)user;
+    g_free(dinv_log_printable(disk));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const DinvControlCallbacks callbacks = {on_hello,  on_phase,   on_phase,   on_log,
-                                                   on_failed, on_exiting, on_request, on_closed};
+    static const DinvControlCallbacks callbacks = {on_hello,   on_phase,  on_phase,
+                                                   on_log,     on_failed, on_exiting,
+                                                   on_request, on_closed, on_damaged};
     gboolean closed = FALSE;
     int fds[2];
     dinv_log_start(DINV_LOG_ERROR);

@@ -45,6 +45,10 @@ static void on_exiting(gboolean clean, gpointer user) {
     g_string_append_printf(((Fixture *)user)->seen, "exit %d;", clean);
 }
 
+static void on_damaged(const char *disk, gpointer user) {
+    g_string_append_printf(((Fixture *)user)->seen, "damaged %s;", disk);
+}
+
 static void on_request(gint64 id, const char *verb, struct json_object *message, gpointer user) {
     Fixture *fixture = user;
     struct json_object *port = NULL;
@@ -69,8 +73,9 @@ static void on_reply(struct json_object *reply, const GError *error, gpointer us
 }
 
 static void set_up(Fixture *fixture, gconstpointer data) {
-    static const DinvControlCallbacks callbacks = {on_hello,  on_phase,   on_ready,   on_log,
-                                                   on_failed, on_exiting, on_request, on_closed};
+    static const DinvControlCallbacks callbacks = {on_hello,   on_phase,  on_ready,
+                                                   on_log,     on_failed, on_exiting,
+                                                   on_request, on_closed, on_damaged};
     int fds[2];
     (void)data;
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), ==, 0);
@@ -113,10 +118,12 @@ static void test_events(Fixture *fixture, gconstpointer data) {
                "\"uptime_us\":7}\n{\"event\":\"phase\",\"name\":\"network-up\"}\n"
                "{\"event\":\"ready\",\"engine\":\"26\"}\n"
                "{\"event\":\"log\",\"level\":\"warning\",\"text\":\"x\"}\n"
+               "{\"event\":\"damaged\",\"disk\":\"dinv-data\"}\n"
                "{\"event\":\"failed\",\"what\":\"disk\",\"text\":\"no\"}\n"
                "{\"event\":\"exit\",\"clean\":true}\n{\"event\":\"new\"}\n");
     g_assert_cmpstr(fixture->seen->str, ==,
-                    "hello 1 0.1 6.12 7;phase network-up;ready 26;log 1 x;failed disk no (none);"
+                    "hello 1 0.1 6.12 7;phase network-up;ready 26;log 1 x;damaged dinv-data;"
+                    "failed disk no (none);"
                     "exit 1;");
 }
 

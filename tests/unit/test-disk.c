@@ -29,13 +29,14 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_ptr_array_unref(fixture->warnings);
     g_free(fixture->config.state_dir);
+    g_free(fixture->config.volume_path);
     g_free(fixture->image);
     scratch_remove(&fixture->scratch);
 }
 
 static DinvDisk *open_good(Fixture *fixture) {
     g_autoptr(GError) error = NULL;
-    DinvDisk *disk = dinv_disk_open(&fixture->config, fixture->warnings, &error);
+    DinvDisk *disk = dinv_disk_open(&fixture->config, &error);
 
     g_assert_no_error(error);
     g_assert_nonnull(disk);
@@ -50,7 +51,7 @@ static char *assert_refused(Fixture *fixture, DinvDiskError code) {
 
     g_assert_false(dinv_disk_check(&fixture->config, &state, fixture->warnings, &check_error));
     g_assert_error(check_error, DINV_DISK_ERROR, (int)code);
-    g_assert_null(dinv_disk_open(&fixture->config, fixture->warnings, &open_error));
+    g_assert_null(dinv_disk_open(&fixture->config, &open_error));
     g_assert_error(open_error, DINV_DISK_ERROR, (int)code);
     g_assert_true(g_str_has_prefix(open_error->message, "DINV_STATE_DIR: "));
     g_test_message("%s", open_error->message);
@@ -70,7 +71,7 @@ static void test_new(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     struct stat status;
     DinvImageInfo info;
 
-    g_assert_cmpstr(dinv_disk_get_data_image(disk), ==, fixture->image);
+    g_assert_cmpstr(dinv_disk_get_image(disk, DINV_DISK_DATA), ==, fixture->image);
     g_assert_true(g_str_has_suffix(dinv_disk_get_console_log(disk), "/deep/state/console.log"));
     g_assert_true(dinv_image_read_info(fixture->image, &info, &error));
     g_assert_no_error(error);
@@ -120,9 +121,11 @@ static void test_grow(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 }
 
 static void test_never_shrink(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    DinvDiskState state = {0};
+
     dinv_disk_free(open_good(fixture));
     fixture->config.disk_bytes = 1 * GIBI;
-    g_ptr_array_set_size(fixture->warnings, 0);
+    g_assert_true(dinv_disk_check(&fixture->config, &state, fixture->warnings, NULL));
     dinv_disk_free(open_good(fixture));
     g_assert_cmpuint(size_of(fixture->image), ==, 2 * GIBI);
     g_assert_cmpuint(fixture->warnings->len, >=, 1);
@@ -151,7 +154,7 @@ static void test_killed_holder(Fixture *fixture, gconstpointer data G_GNUC_UNUSE
     g_assert_cmpint(pipe(ready), ==, 0);
     child = fork();
     if (child == 0) {
-        DinvDisk *disk = dinv_disk_open(&fixture->config, fixture->warnings, NULL);
+        DinvDisk *disk = dinv_disk_open(&fixture->config, NULL);
         if (write(ready[1], disk == NULL ? "n" : "y", 1) == 1) {
             pause(); /* until it is killed */
         }
@@ -182,23 +185,124 @@ static void test_strange_holder(Fixture *fixture, gconstpointer data G_GNUC_UNUS
     dinv_disk_free(disk);
 }
 
-static void test_truncated(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    g_autofree char *message = NULL;
+/* The one file in the state directory that was kept aside; NULL if there is none. */
+static char *find_kept(Fixture *fixture, const char *name) {
+    g_autofree char *prefix = g_strconcat(name, ".damaged-", NULL);
+    g_autoptr(GDir) directory = g_dir_open(fixture->config.state_dir, 0, NULL);
+    char *found = NULL;
+    const char *entry;
 
-    dinv_disk_free(open_good(fixture));
-    g_assert_cmpint(truncate(fixture->image, 1 << 20), ==, 0);
-    message = assert_refused(fixture, DINV_DISK_ERROR_IMAGE);
-    g_assert_nonnull(strstr(message, "data.img"));
-    g_assert_cmpuint(size_of(fixture->image), ==, 1 << 20);
+    while ((entry = g_dir_read_name(directory)) != NULL) {
+        if (g_str_has_prefix(entry, prefix)) {
+            g_assert_null(found);
+            found = g_build_filename(fixture->config.state_dir, entry, NULL);
+        }
+    }
+    return found;
 }
 
-static void test_not_an_image(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+/* Refused by the check, which changes nothing; kept aside by the opening; then there is a new one.
+ */
+static void assert_kept_aside(Fixture *fixture, const char *name, guint64 bytes) {
+    g_autofree char *path = g_build_filename(fixture->config.state_dir, name, NULL);
+    g_autofree char *kept = NULL;
+    g_autoptr(GError) check_error = NULL;
+    g_autoptr(GError) open_error = NULL;
+    DinvDiskState state = {0};
+
+    g_assert_false(dinv_disk_check(&fixture->config, &state, fixture->warnings, &check_error));
+    g_assert_error(check_error, DINV_DISK_ERROR, DINV_DISK_ERROR_DAMAGED);
+    g_assert_cmpuint(size_of(path), ==, bytes);
+    g_assert_null(dinv_disk_open(&fixture->config, &open_error));
+    g_assert_error(open_error, DINV_DISK_ERROR, DINV_DISK_ERROR_DAMAGED);
+    g_test_message("%s", open_error->message);
+    g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+    kept = find_kept(fixture, name);
+    g_assert_nonnull(kept);
+    g_assert_nonnull(strstr(open_error->message, kept));
+    g_assert_cmpuint(size_of(kept), ==, bytes);
+    dinv_disk_free(open_good(fixture));
+    g_assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
+    g_ptr_array_set_size(fixture->warnings, 0);
+    g_assert_true(dinv_disk_check(&fixture->config, &state, fixture->warnings, NULL));
+    g_assert_cmpuint(fixture->warnings->len, >=, 1);
+    g_assert_nonnull(strstr(fixture->warnings->pdata[0], kept));
+}
+
+static void test_truncated(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    dinv_disk_free(open_good(fixture));
+    g_assert_cmpint(truncate(fixture->image, 1 << 20), ==, 0);
+    assert_kept_aside(fixture, "data.img", 1 << 20);
+}
+
+static void test_no_ext4(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    dinv_disk_free(open_good(fixture));
+    scratch_write(&fixture->scratch, "deep/state/data.img", "not ext4");
+    assert_kept_aside(fixture, "data.img", 8);
+}
+
+/* The disks of one directory are not to be mixed up. */
+static void test_wrong_label(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *volume = scratch_path(&fixture->scratch, "deep/state/volume.img");
+
+    fixture->config.volume_path = g_strdup("/volume");
+    fixture->config.volume_bytes = 1 * GIBI;
+    dinv_disk_free(open_good(fixture));
+    g_assert_cmpint(rename(fixture->image, volume), ==, 0);
+    assert_kept_aside(fixture, "volume.img", 2 * GIBI);
+}
+
+/* Where dinv has never been, nothing is renamed. */
+static void test_somebody_elses(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *text = NULL;
+    g_autofree char *lock = scratch_path(&fixture->scratch, "deep/state/lock");
+    g_autofree char *message = NULL;
+    g_autoptr(GError) error = NULL;
 
     scratch_write(&fixture->scratch, "deep/state/data.img", "not ext4");
-    g_free(assert_refused(fixture, DINV_DISK_ERROR_IMAGE));
+    g_assert_null(dinv_disk_open(&fixture->config, &error));
+    g_assert_error(error, DINV_DISK_ERROR, DINV_DISK_ERROR_IMAGE);
+    g_assert_cmpint(unlink(lock), ==, 0);
+    message = assert_refused(fixture, DINV_DISK_ERROR_IMAGE);
+    g_assert_nonnull(strstr(message, "move it out of the way"));
     g_assert_true(g_file_get_contents(fixture->image, &text, NULL, NULL));
     g_assert_cmpstr(text, ==, "not ext4");
+}
+
+/* Each gets a name of its own, however many there are in a second. */
+static void test_keep_several(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    for (guint i = 0; i < 4; i++) {
+        g_autoptr(DinvDisk) disk = open_good(fixture);
+        g_autoptr(GError) error = NULL;
+        char *kept = dinv_disk_keep_aside(disk, DINV_DISK_DATA, &error);
+
+        g_assert_no_error(error);
+        g_assert_true(g_file_test(kept, G_FILE_TEST_IS_REGULAR));
+        g_assert_true(g_hash_table_add(names, kept));
+        g_assert_false(g_file_test(fixture->image, G_FILE_TEST_EXISTS));
+    }
+}
+
+static void test_volume(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *path = scratch_path(&fixture->scratch, "deep/state/volume.img");
+    DinvDisk *disk = open_good(fixture);
+    DinvImageInfo info;
+
+    g_assert_null(dinv_disk_get_image(disk, DINV_DISK_VOLUME));
+    g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+    dinv_disk_free(disk);
+    fixture->config.volume_path = g_strdup("/volume");
+    fixture->config.volume_bytes = 1 * GIBI;
+    disk = open_good(fixture);
+    g_assert_cmpstr(dinv_disk_get_image(disk, DINV_DISK_VOLUME), ==, path);
+    dinv_disk_free(disk);
+    g_assert_true(dinv_image_check_disk(path, DINV_IMAGE_VOLUME, &info, NULL));
+    g_assert_cmpuint(info.filesystem_bytes, ==, 1 * GIBI);
+    fixture->config.volume_bytes = 2 * GIBI;
+    dinv_disk_free(open_good(fixture));
+    g_assert_cmpuint(size_of(path), ==, 2 * GIBI);
 }
 
 static void test_image_is_directory(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
@@ -231,7 +335,11 @@ int main(int argc, char **argv) {
     ADD("lock/killed-holder", test_killed_holder);
     ADD("lock/strange-holder", test_strange_holder);
     ADD("image/truncated", test_truncated);
-    ADD("image/not-ext4", test_not_an_image);
+    ADD("image/no-ext4", test_no_ext4);
+    ADD("image/wrong-label", test_wrong_label);
+    ADD("image/somebody-elses", test_somebody_elses);
+    ADD("keep-several", test_keep_several);
+    ADD("volume", test_volume);
     ADD("image/directory", test_image_is_directory);
     ADD("image/link", test_image_is_link);
     ADD("file-in-the-way", test_file_in_the_way);

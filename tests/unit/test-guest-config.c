@@ -50,6 +50,18 @@ static void set_args(Fixture *fixture, const char *words) {
     fixture->config.dockerd_args = g_strsplit(words, " ", -1);
 }
 
+static void test_volume(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    fixture->config.volume_path = (char *)"/volume";
+    fixture->config.volume_uid = 1000;
+    fixture->config.volume_gid = (gid_t)-1;
+    struct json_object *body = make(fixture, NULL);
+    g_assert_cmpstr(text_of(body, "disks", NULL), ==,
+                    "[{\"serial\":\"dinv-data\",\"target\":\"/var/lib/docker\"},"
+                    "{\"serial\":\"dinv-volume\",\"target\":\"/volume\",\"uid\":1000}]");
+    json_object_put(body);
+}
+
 static void test_plain(Fixture *fixture, gconstpointer data) {
     (void)data;
     struct json_object *body = make(fixture, NULL);
@@ -190,6 +202,7 @@ int main(int argc, char **argv) {
 #define ADD(name, function)                                                                        \
     g_test_add("/launcher/guest-config/" name, Fixture, NULL, set_up, function, tear_down)
     ADD("plain", test_plain);
+    ADD("volume", test_volume);
     ADD("fresh", test_fresh);
     ADD("mounts", test_mounts);
     ADD("user-arguments", test_user_arguments);

@@ -99,7 +99,8 @@ static void test_configure_example(void) {
         "\"mtu\": 1500, \"dns\": [\"10.0.2.3\"], \"search\": [\"example.org\"],"
         "\"options\": [\"ndots:1\"], \"resolver\": {\"address\": \"10.0.2.2\", \"port\": 61001},"
         "\"hosts\": [{\"name\": \"host.docker.internal\", \"address\": \"10.0.2.2\"}]},"
-        "\"disks\": [{\"serial\": \"dinv-data\", \"target\": \"/var/lib/docker\"}],"
+        "\"disks\": [{\"serial\": \"dinv-data\", \"target\": \"/var/lib/docker\"},"
+        "{\"serial\": \"dinv-volume\", \"target\": \"/v\", \"uid\": 4294967294, \"gid\": 0}],"
         "\"mounts\": [{\"driver\": \"9p\", \"tag\": \"dinv0\", \"target\": \"/a b\","
         "\"options\": \"msize=512000\", \"readonly\": true}],"
         "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"deadline_ms\": 90000},"
@@ -122,8 +123,13 @@ static void test_configure_example(void) {
     g_assert_cmphex(configuration->network.resolver.s_addr, ==, htonl(0x0a000202));
     g_assert_cmpuint(configuration->network.resolver_port, ==, 61001);
     g_assert_cmpstr(configuration->network.hosts[0].name, ==, "host.docker.internal");
-    g_assert_cmpuint(configuration->disk_count, ==, 1);
+    g_assert_cmpuint(configuration->disk_count, ==, 2);
     g_assert_cmpstr(configuration->disks[0].serial, ==, "dinv-data");
+    g_assert_cmpuint(configuration->disks[0].uid, ==, (uid_t)-1);
+    g_assert_cmpuint(configuration->disks[0].gid, ==, (gid_t)-1);
+    g_assert_cmpstr(configuration->disks[1].target, ==, "/v");
+    g_assert_cmpuint(configuration->disks[1].uid, ==, 4294967294);
+    g_assert_cmpuint(configuration->disks[1].gid, ==, 0);
     g_assert_cmpuint(configuration->mount_count, ==, 1);
     g_assert_cmpstr(configuration->mounts[0].target, ==, "/a b");
     g_assert_true(configuration->mounts[0].readonly);
@@ -208,6 +214,8 @@ static void test_configure_bad(void) {
         {"\"disks\": [{\"target\": \"/a\"}]", "disks.serial: "},
         {"\"disks\": [{\"serial\": \"a\", \"target\": \"a\"}]", "disks.target: "},
         {"\"disks\": [{\"serial\": \"a\", \"target\": \"/\"}]", "disks.target: "},
+        {"\"disks\": [{\"serial\": \"a\", \"target\": \"/a\", \"uid\": -1}]", "disks.uid: "},
+        {"\"disks\": [{\"serial\": \"a\", \"target\": \"/a\", \"gid\": \"0\"}]", "disks.gid: "},
         {"\"disks\": [{\"serial\": \"a\", \"target\": \"/a/../b\"}]", "disks.target: "},
         {"\"disks\": [{\"serial\": \"a\", \"target\": \"/a/..\"}]", "disks.target: "},
         {"\"mounts\": [{\"driver\": \"nfs\", \"tag\": \"a\", \"target\": \"/a\"}]",

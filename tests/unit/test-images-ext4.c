@@ -22,7 +22,7 @@ static void test_data_disk(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
     g_assert_cmpint(status.st_blocks * 512, <, (off_t)(4 * MIB));
     assert_clean(path);
     DinvImageInfo info;
-    g_assert_true(dinv_image_check_data(path, &info, &error));
+    g_assert_true(dinv_image_check_disk(path, DINV_IMAGE_DATA, &info, &error));
     g_assert_cmpuint(info.filesystem_bytes, ==, 64 * GIB);
     g_assert_true(info.clean);
     g_assert_true(info.has_journal);
@@ -67,7 +67,7 @@ static void test_sizes(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
         g_assert_no_error(error);
         assert_clean(path);
         DinvImageInfo info;
-        g_assert_true(dinv_image_check_data(path, &info, &error));
+        g_assert_true(dinv_image_check_disk(path, DINV_IMAGE_DATA, &info, &error));
         g_assert_cmpuint(info.file_bytes, ==, sizes[i] - sizes[i] % 4096);
         g_assert_cmpuint(info.allocated_bytes, <, 16 * MIB);
         g_assert_cmpint(g_unlink(path), ==, 0);

@@ -99,7 +99,7 @@ static void test_wrong_kind(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) 
     g_assert_error(error, DINV_IMAGE_ERROR, DINV_IMAGE_ERROR_VERSION);
     assert_contains(error->message, "image format 2, this dinv needs 1");
     g_clear_error(&error);
-    g_assert_false(dinv_image_check_data(path, NULL, &error));
+    g_assert_false(dinv_image_check_disk(path, DINV_IMAGE_DATA, NULL, &error));
     g_assert_error(error, DINV_IMAGE_ERROR, DINV_IMAGE_ERROR_VERSION);
     g_clear_error(&error);
     g_autofree char *other = make_image(fixture, "home");
@@ -107,7 +107,7 @@ static void test_wrong_kind(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) 
     g_assert_error(error, DINV_IMAGE_ERROR, DINV_IMAGE_ERROR_VERSION);
     assert_contains(error->message, "home");
     g_clear_error(&error);
-    g_assert_false(dinv_image_check_data(other, NULL, &error));
+    g_assert_false(dinv_image_check_disk(other, DINV_IMAGE_DATA, NULL, &error));
     g_assert_error(error, DINV_IMAGE_ERROR, DINV_IMAGE_ERROR_VERSION);
 }
 
@@ -123,7 +123,8 @@ static void test_state(Fixture *fixture, G_GNUC_UNUSED gconstpointer data) {
           EXT3_FEATURE_INCOMPAT_RECOVER | EXT2_FEATURE_INCOMPAT_FILETYPE |
               EXT3_FEATURE_INCOMPAT_EXTENTS | EXT4_FEATURE_INCOMPAT_64BIT,
           TRUE);
-    g_assert_true(dinv_image_check_data(path, &info, NULL)); /* as after a crash: usable */
+    g_assert_true(
+        dinv_image_check_disk(path, DINV_IMAGE_DATA, &info, NULL)); /* as after a crash: usable */
     g_assert_true(info.needs_recovery);
     g_assert_false(info.clean);
 }

@@ -195,6 +195,51 @@ static void test_default_memory(void) {
     }
 }
 
+static void assert_explained(Fixture *fixture, const DinvOomKills *before, const char *text) {
+    g_autofree char *said = dinv_limits_explain_kill(fixture->scratch.path, before, 1024 * MEBI);
+
+    g_assert_cmpstr(said, ==, text);
+}
+
+static void test_oom_v2(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    DinvOomKills before;
+
+    write_v2(fixture, "/");
+    dinv_limits_count_oom_kills(fixture->scratch.path, &before);
+    g_assert_false(before.is_known);
+    assert_explained(fixture, &before, "was the container out of memory?");
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/memory.events",
+                  "low 0\noom 4\noom_kill 3\noom_group_kill 0\n");
+    dinv_limits_count_oom_kills(fixture->scratch.path, &before);
+    g_assert_true(before.is_known);
+    g_assert_cmpuint(before.count, ==, 3);
+    assert_explained(fixture, &before, "not for want of memory, so somebody asked for it");
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/memory.events", "oom 5\noom_kill 4\n");
+    assert_explained(fixture, &before,
+                     "the machine ran out of memory (the guest may take 1024 MiB of it); set "
+                     "DINV_MEMORY lower, or stop something else");
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/memory.max", "1073741824\n");
+    assert_explained(fixture, &before,
+                     "the container ran out of memory (its limit is 1024 MiB, the guest may take "
+                     "1024 MiB); set DINV_MEMORY lower, or give the container more (docker run "
+                     "--memory)");
+}
+
+static void test_oom_v1(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    DinvOomKills kills;
+
+    write_v1(fixture, "/docker/abc", "/docker/abc");
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/memory/memory.oom_control",
+                  "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n");
+    dinv_limits_count_oom_kills(fixture->scratch.path, &kills);
+    g_assert_true(kills.is_known);
+    g_assert_cmpuint(kills.count, ==, 7);
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/memory/memory.oom_control",
+                  "oom_kill_disable 0\nunder_oom 0\noom_kill many\n");
+    dinv_limits_count_oom_kills(fixture->scratch.path, &kills);
+    g_assert_false(kills.is_known);
+}
+
 #define ADD(name, function) g_test_add("/limits/" name, Fixture, NULL, set_up, function, tear_down)
 
 int main(int argc, char **argv) {
@@ -210,6 +255,8 @@ int main(int argc, char **argv) {
     ADD("v1/unlimited", test_v1_unlimited);
     ADD("above-machine", test_above_machine);
     ADD("garbage", test_garbage);
+    ADD("oom/v2", test_oom_v2);
+    ADD("oom/v1", test_oom_v1);
     g_test_add_func("/limits/default-cpus", test_default_cpus);
     g_test_add_func("/limits/default-memory", test_default_memory);
     return g_test_run();

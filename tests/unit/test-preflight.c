@@ -520,8 +520,7 @@ static void test_socket(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 }
 
 static void test_state_dir(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(DinvDisk) disk = dinv_disk_open(fixture->config, warnings, NULL);
+    g_autoptr(DinvDisk) disk = dinv_disk_open(fixture->config, NULL);
     const DinvCheck *check;
 
     g_assert_nonnull(disk);
@@ -529,6 +528,22 @@ static void test_state_dir(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     check = find_line(fixture, "state directory", DINV_CHECK_FAILED);
     g_assert_nonnull(strstr(check->text, "is in use by another dinv"));
     g_assert_nonnull(strstr(check->remedy, "DINV_STATE_DIR"));
+}
+
+/* `run` leaves it to dinv_disk_open(), unless something else is wrong as well. */
+static void test_damaged_disk(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *image = g_build_filename(fixture->config->state_dir, "data.img", NULL);
+    g_autoptr(GError) error = NULL;
+
+    dinv_disk_free(dinv_disk_open(fixture->config, NULL));
+    g_assert_true(g_file_set_contents(image, "damage", -1, NULL));
+    g_assert_false(dinv_preflight_on(&fixture->host, fixture->config, &fixture->result, &error));
+    g_assert_error(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_DISK);
+    g_assert_nonnull(find_line(fixture, "state directory", DINV_CHECK_FAILED));
+    g_clear_error(&error);
+    set_text(&fixture->config->qemu, g_strdup("no-such-qemu"));
+    g_assert_false(dinv_preflight_on(&fixture->host, fixture->config, &fixture->result, &error));
+    g_assert_error(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_FAILED);
 }
 
 /* All findings are listed, not only the first. */
@@ -580,6 +595,7 @@ int main(int argc, char **argv) {
     ADD("network", test_network);
     ADD("socket", test_socket);
     ADD("state-dir", test_state_dir);
+    ADD("state-dir/damaged-disk", test_damaged_disk);
     ADD("all-findings", test_all_findings);
     ADD("doctor", test_doctor);
     return g_test_run();

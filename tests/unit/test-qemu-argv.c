@@ -77,6 +77,25 @@ static void test_tcg(Fixture *fixture) {
     compare(fixture, DINV_9P_PASSTHROUGH, "tcg");
 }
 
+static void test_volume(Fixture *fixture) {
+    fixture->plan.volume_image = "/var/lib/dinv/volume.img";
+    compare(fixture, DINV_9P_PASSTHROUGH, "volume");
+}
+
+/* PCI addresses go up where slots go down: the root disk is probed first on either bus. */
+static void test_q35(Fixture *fixture) {
+    fixture->config.machine = DINV_MACHINE_TYPE_Q35;
+    fixture->plan.volume_image = "/var/lib/dinv/volume.img";
+    add_mount(fixture, "/src", FALSE);
+    compare(fixture, DINV_9P_PASSTHROUGH, "q35");
+}
+
+static void test_q35_kvm(Fixture *fixture) {
+    fixture->config.machine = DINV_MACHINE_TYPE_Q35;
+    fixture->plan.use_kvm = TRUE;
+    compare(fixture, DINV_9P_PASSTHROUGH, "q35-kvm");
+}
+
 static void test_tcg_unknown_tsc(Fixture *fixture) {
     fixture->plan.tsc_khz = 0;
     compare(fixture, DINV_9P_PASSTHROUGH, "tcg-unknown-tsc");
@@ -136,11 +155,11 @@ static void test_too_many_mounts(Fixture *fixture) {
     g_assert_no_error(error);
     last = argv + g_strv_length(argv) - 1;
     g_assert_cmpstr(*last, ==,
-                    "virtio-9p-device,bus=virtio-mmio-bus.1,fsdev=dinv16,mount_tag=dinv16");
+                    "virtio-9p-device,bus=virtio-mmio-bus.2,fsdev=dinv15,mount_tag=dinv15");
     add_mount(fixture, "/one/more", FALSE);
     g_assert_null(dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
-    g_assert_true(g_str_has_prefix(error->message, "DINV_MOUNTS: 18 mounts"));
+    g_assert_true(g_str_has_prefix(error->message, "DINV_MOUNTS: 17 mounts"));
 }
 
 typedef struct {
@@ -152,6 +171,9 @@ static const Case cases[] = {
     {"/launcher/qemu-argv/tcg", test_tcg},
     {"/launcher/qemu-argv/tcg-unknown-tsc", test_tcg_unknown_tsc},
     {"/launcher/qemu-argv/kvm", test_kvm},
+    {"/launcher/qemu-argv/volume", test_volume},
+    {"/launcher/qemu-argv/q35", test_q35},
+    {"/launcher/qemu-argv/q35-kvm", test_q35_kvm},
     {"/launcher/qemu-argv/initrd", test_initrd},
     {"/launcher/qemu-argv/ports", test_ports},
     {"/launcher/qemu-argv/mounts", test_mounts},

@@ -282,6 +282,32 @@ static void test_unknown_variables(void) {
     g_assert_true(g_str_has_prefix(load->warnings->pdata[1], "DINV_PUBLIC is not a setting"));
 }
 
+static void test_volume(void) {
+    g_autoptr(Load) none = load_good("", "");
+    g_autoptr(Load) some = load_good(
+        "DINV_VOLUME_PATH=//home//ci/|DINV_VOLUME_SIZE=2G|DINV_VOLUME_UID=7|DINV_MACHINE=q35", "");
+
+    g_assert_null(none->config->volume_path);
+    g_assert_cmpuint(none->config->volume_uid, ==, (uid_t)-1);
+    g_assert_cmpint(none->config->machine, ==, DINV_MACHINE_TYPE_MICROVM);
+    g_assert_cmpstr(some->config->volume_path, ==, "/home/ci");
+    g_assert_cmpuint(some->config->volume_bytes, ==, 2 * GIBI);
+    g_assert_cmpuint(some->config->volume_uid, ==, 7);
+    g_assert_cmpuint(some->config->volume_gid, ==, (gid_t)-1);
+    g_assert_cmpint(some->config->machine, ==, DINV_MACHINE_TYPE_Q35);
+    assert_invalid(
+        "DINV_VOLUME_PATH=volume",
+        "DINV_VOLUME_PATH: \"volume\" is not an absolute path without tabs and newlines");
+    assert_conflict(
+        "DINV_VOLUME_PATH=/usr/../etc",
+        "DINV_VOLUME_PATH: \"/etc\" would hide /etc of the guest; name a directory of its "
+        "own, such as /volume");
+    assert_invalid("DINV_VOLUME_GID=-1",
+                   "DINV_VOLUME_GID: \"-1\" is not a group id (0-4294967294)");
+    assert_conflict("DINV_VOLUME_PATH=/data/v|DINV_MOUNTS=/src:/data",
+                    "DINV_VOLUME_PATH: \"/data/v\" would be hidden by \"/data\" of DINV_MOUNTS");
+}
+
 static void test_numbers(void) {
     g_autoptr(Load) many = load_good("DINV_CPUS=64", "");
 
@@ -655,6 +681,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/settings/aliases", test_aliases);
     g_test_add_func("/settings/unknown-variables", test_unknown_variables);
     g_test_add_func("/settings/numbers", test_numbers);
+    g_test_add_func("/settings/volume", test_volume);
     g_test_add_func("/settings/sizes/texts", test_sizes);
     g_test_add_func("/settings/sizes/whole-mebibytes", test_size_is_whole_mebibytes);
     g_test_add_func("/settings/sizes/round-trip", test_size_round_trip);
