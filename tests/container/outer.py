@@ -182,6 +182,11 @@ class Outer:
         self.docker('run', '--detach', *words)
         return container
 
+    def adopt(self, name):
+        """The container that a command of somebody's page starts under this name; removed like the others."""
+        self._containers.append(Container(self, name))
+        return self._containers[-1]
+
     def volume(self, what, *options):
         return self.docker('volume', 'create', '--label', self._label, *options, self.name(what))
 

@@ -7,34 +7,27 @@ that README.md no longer has, and a test that is not there.
 """
 
 import os
-import re
 
 from lib import artefacts
+from lib.markdown import commands, page
 from lib.session import main
 from lib.tap import equal
 
 # Line of README.md (without comment, joined where it ends in a backslash): the file that runs it,
 # from the root of the sources.
 RUN_BY = {
+    'docker build -t dinv .': 'tests/container/test-dockerfile.py',
+    'docker run -d --name dinv --device /dev/kvm -p 8080:8080 dinv': 'tests/container/test-stories.py',
+    'docker exec -it dinv docker run -it --rm debian': 'tests/container/test-stories.py',
+    'docker exec dinv docker run -d -p 8080:80 nginx': 'tests/container/test-stories.py',
+    'curl http://127.0.0.1:8080': 'tests/container/test-stories.py',
+    'docker rm -f -v dinv': 'tests/container/test-stories.py',
     'make run': '.ci/run',
     'make test': '.ci/run',
     'export DOCKER_HOST="unix://$PWD/build/run/docker.sock"': 'tests/demo/run',
     'docker info': 'tests/integration/test-engine.py',
     'build/launcher/dinv --help': 'tests/integration/test-cli.py',
 }
-
-FENCE = re.compile(r'^```(sh|console|bash|shell)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-
-
-def commands(text):
-    """The command lines in all fenced shell blocks of a Markdown text."""
-    for _, block in FENCE.findall(text):
-        for line in re.sub(r'\\\n\s*', '', block).splitlines():
-            line = re.sub(r'(^|\s)#.*$', '', line).strip()
-            if line.startswith('$ '):
-                line = line[2:].strip()
-            if line:
-                yield re.sub(r'\s+', ' ', line)
 
 
 def finds_commands():
@@ -57,8 +50,7 @@ def table_is_up_to_date(shown):
 
 def body(session):
     session.tap.check(finds_commands)
-    with open(os.path.join(artefacts.source_root(), 'README.md'), encoding='utf-8') as file:
-        shown = list(commands(file.read()))
+    shown = list(commands(page('README.md')))
     session.tap.check(every_command_is_run_by_a_test, shown)
     session.tap.check(table_is_up_to_date, shown)
 
