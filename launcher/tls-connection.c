@@ -26,7 +26,7 @@
 /* Records that are moved before others have their turn. */
 #define ROUNDS 16u
 /* How long an ended client may take to close its side, and what it may still send. */
-#define LINGER_US    (2 * G_USEC_PER_SEC)
+#define LINGER_US    (2 * (gint64)G_USEC_PER_SEC)
 #define LINGER_BYTES (1u << 20)
 
 typedef enum { STATE_HANDSHAKE, STATE_OPEN, STATE_LINGER } State;

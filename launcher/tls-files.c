@@ -24,7 +24,7 @@ void dinv_tls_identity_clear(DinvTlsIdentity *identity) {
     for (guint i = 0; i < identity->count; i++) {
         gnutls_x509_crt_deinit(identity->certificates[i]);
     }
-    gnutls_free(identity->certificates);
+    g_free(identity->certificates);
     if (identity->key != NULL) {
         gnutls_x509_privkey_deinit(identity->key);
     }
@@ -178,15 +178,20 @@ static gboolean read_certificates(const char *path, DinvTlsIdentity *identity, G
         return TRUE;
     }
     gnutls_datum_t datum = datum_of(text);
-    int code = gnutls_x509_crt_list_import2(&identity->certificates, &identity->count, &datum,
-                                            GNUTLS_X509_FMT_PEM, 0);
+    gnutls_x509_crt_t *list = NULL;
+    unsigned count = 0;
+    int code = gnutls_x509_crt_list_import2(&list, &count, &datum, GNUTLS_X509_FMT_PEM, 0);
     if (code < 0) {
-        identity->certificates = NULL;
-        identity->count = 0;
         g_set_error(error, DINV_TLS_ERROR, DINV_TLS_ERROR_INVALID,
                     "\"%s\" is not a certificate in PEM form (%s)", path, gnutls_strerror(code));
         return FALSE;
     }
+    identity->certificates = g_new0(gnutls_x509_crt_t, count);
+    identity->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        identity->certificates[i] = list[i];
+    }
+    gnutls_free(list);
     return TRUE;
 }
 

@@ -406,8 +406,7 @@ static gboolean sign(Store *store, DinvTlsRole role, GError **error) {
     gnutls_x509_privkey_t key = g_steal_pointer(&part->identity.key);
     dinv_tls_identity_clear(&part->identity);
     part->identity.key = key;
-    part->identity.certificates = gnutls_malloc(sizeof *part->identity.certificates);
-    g_assert(part->identity.certificates != NULL);
+    part->identity.certificates = g_new0(gnutls_x509_crt_t, 1);
     part->identity.certificates[0] = made;
     part->identity.count = 1;
     return TRUE;

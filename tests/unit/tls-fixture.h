@@ -44,7 +44,7 @@ static inline DinvTlsIdentity tls_identity(DinvTlsRole role, const char *common_
     g_autoptr(GError) error = NULL;
     DinvTlsIdentity identity = {.key = dinv_tls_key_new(&error)};
     g_assert_no_error(error);
-    identity.certificates = gnutls_malloc(sizeof *identity.certificates);
+    identity.certificates = g_new0(gnutls_x509_crt_t, 1);
     identity.count = 1;
     identity.certificates[0] =
         dinv_tls_certificate_new(role, common_name, names, identity.key, issuer, &error);
