@@ -6,8 +6,8 @@
 #include "launcher/tls-server.h"
 
 struct DinvEndpoints {
-    DinvListener *unix_socket;
-    DinvListener *plaintext; /* NULL if not asked for, as these two */
+    DinvListener *unix_socket; /* NULL when not listening any more, as the others */
+    DinvListener *plaintext;   /* NULL if not asked for, as these two */
     DinvListener *tls;
     DinvTlsServer *tls_server;
     void (*client)(int fd, gpointer user);
@@ -75,13 +75,20 @@ DinvEndpoints *dinv_endpoints_new(const DinvConfig *config, GError **error) {
     return g_steal_pointer(&endpoints);
 }
 
+void dinv_endpoints_stop_listening(DinvEndpoints *endpoints) {
+    g_clear_pointer(&endpoints->unix_socket, dinv_listener_free);
+    g_clear_pointer(&endpoints->plaintext, dinv_listener_free);
+    g_clear_pointer(&endpoints->tls, dinv_listener_free);
+    if (endpoints->tls_server != NULL) {
+        dinv_tls_server_drop_pending(endpoints->tls_server);
+    }
+}
+
 void dinv_endpoints_free(DinvEndpoints *endpoints) {
     if (endpoints == NULL) {
         return;
     }
-    dinv_listener_free(endpoints->unix_socket);
-    dinv_listener_free(endpoints->plaintext);
-    dinv_listener_free(endpoints->tls);
+    dinv_endpoints_stop_listening(endpoints);
     dinv_tls_server_free(endpoints->tls_server);
     g_free(endpoints);
 }

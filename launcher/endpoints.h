@@ -15,6 +15,7 @@ typedef struct DinvEndpoints DinvEndpoints;
 
 /* Binds all of them; clients wait in the kernel's queues until dinv_endpoints_serve(). */
 DinvEndpoints *dinv_endpoints_new(const DinvConfig *config, GError **error);
+/* Whoever is in with TLS gets what is there for him by then, as far as he takes it at once. */
 void dinv_endpoints_free(DinvEndpoints *endpoints);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvEndpoints, dinv_endpoints_free)
 
@@ -22,6 +23,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvEndpoints, dinv_endpoints_free)
  * from the default GMainContext. */
 void dinv_endpoints_serve(DinvEndpoints *endpoints, void (*client)(int fd, gpointer user),
                           gpointer user);
+
+/* Lets nobody in any more; those who are in stay. */
+void dinv_endpoints_stop_listening(DinvEndpoints *endpoints);
 
 /* For `dinv status`: an array of {"address", "tls"}. */
 struct json_object *dinv_endpoints_describe(const DinvEndpoints *endpoints);

@@ -29,7 +29,7 @@
 #define LINGER_US    (2 * (gint64)G_USEC_PER_SEC)
 #define LINGER_BYTES (1u << 20)
 
-typedef enum { STATE_HANDSHAKE, STATE_OPEN, STATE_LINGER } State;
+typedef enum { STATE_HANDSHAKE, STATE_OPEN, STATE_LINGER, STATE_ENDED } State;
 
 typedef struct {
     guint8 bytes[RECORD_BYTES];
@@ -125,6 +125,7 @@ static gboolean is_lingering_over(DinvTlsConnection *connection) {
 
 /* The caller's last step: the connection may be freed by it. */
 static void end(DinvTlsConnection *connection) {
+    connection->state = STATE_ENDED;
     be_called_at(connection, -1);
     close_side(connection, &connection->client);
     close_side(connection, &connection->plain);
@@ -437,6 +438,8 @@ static gboolean on_dispatch(GSource *source, GSourceFunc callback, gpointer user
             end(connection);
         }
         break;
+    case STATE_ENDED:
+        break;
     }
     return G_SOURCE_CONTINUE;
 }
@@ -490,6 +493,8 @@ DinvTlsConnection *dinv_tls_connection_new(int fd, gnutls_certificate_credential
 void dinv_tls_connection_free(DinvTlsConnection *connection) {
     if (connection == NULL) {
         return;
+    }
+    while (connection->state == STATE_OPEN && !connection->broken && move_out(connection)) {
     }
     close_side(connection, &connection->client);
     close_side(connection, &connection->plain);

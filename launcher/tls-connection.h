@@ -34,5 +34,6 @@ DinvTlsConnection *dinv_tls_connection_new(int fd, gnutls_certificate_credential
                                            const DinvTlsConnectionCallbacks *callbacks,
                                            gpointer user);
 
-/* Breaks off what still runs, without a callback. */
+/* Breaks off what still runs, without a callback. The client gets what the plain side has for it,
+ * as far as it takes that at once. */
 void dinv_tls_connection_free(DinvTlsConnection *connection);

@@ -186,6 +186,10 @@ static void free_clients(GQueue *clients) {
     }
 }
 
+void dinv_tls_server_drop_pending(DinvTlsServer *server) {
+    free_clients(&server->pending);
+}
+
 void dinv_tls_server_free(DinvTlsServer *server) {
     if (server == NULL) {
         return;

@@ -31,6 +31,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvTlsServer, dinv_tls_server_free)
  */
 void dinv_tls_server_take(DinvTlsServer *server, int fd);
 
+/* Drops those who have yet to prove who they are. */
+void dinv_tls_server_drop_pending(DinvTlsServer *server);
+
 void dinv_tls_server_get_stats(const DinvTlsServer *server, DinvTlsServerStats *stats);
 
 /* The bounds. */

@@ -87,7 +87,7 @@ static gboolean on_stop_deadline(gpointer user) {
 static void begin_stopping(DinvVm *vm, guint timeout_ms) {
     set_state(vm, DINV_VM_STOPPING);
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
-    g_clear_pointer(&vm->endpoints, dinv_endpoints_free);
+    dinv_endpoints_stop_listening(vm->endpoints);
     dinv_log_waiting_for("the guest to stop its containers and power off");
     if (timeout_ms > 0) {
         vm->stop_timeout_ms = timeout_ms;
@@ -208,7 +208,7 @@ static void on_machine_exited(DinvMachine *machine, const DinvMachineExit *exit,
         log_stopped(vm, exit);
     }
     set_state(vm, DINV_VM_STOPPED);
-    g_clear_pointer(&vm->endpoints, dinv_endpoints_free);
+    dinv_endpoints_stop_listening(vm->endpoints);
     vm->callbacks.stopped(vm, vm->failed, vm->user);
 }
 
@@ -482,8 +482,8 @@ void dinv_vm_free(DinvVm *vm) {
         return;
     }
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
-    dinv_endpoints_free(vm->endpoints);
     dinv_relay_host_free(vm->relay);
+    dinv_endpoints_free(vm->endpoints); /* behind the relay, whose last bytes it passes on */
     dinv_publisher_free(vm->publisher);
     dinv_dns_forwarder_free(vm->resolver);
     dinv_control_free(vm->control);

@@ -227,11 +227,24 @@ def uninvited_are_survived(service):
 
 # --- The next start
 
+def clients_hear_the_end(service):
+    """The service is stopped under a client's container: its last words and its status arrive."""
+    script = 'trap "echo bye; exit 9" TERM; echo up; while :; do sleep 1000 & wait; done'
+    client = service.outer.docker.start('exec', service.client.name, 'docker', 'run', '--rm', BUSYBOX,
+                                        'sh', '-c', script)
+    try:
+        equal(client.stdout.readline(), b'up\n', 'the first word')
+        equal(service.container.stop(), 0, 'exit status of the service')
+        out, err = client.communicate(timeout=60)
+        equal((out, client.returncode), (b'bye\n', 9), f'last words and status ({err!r})')
+    finally:
+        client.kill()
+
+
 def certificates_are_kept(service):
     """Another container with the same volumes: clients go on with what they have."""
     before = {names: service.read(*names) for names in
               (('ca', 'cert.pem'), ('ca', 'key.pem'), ('server', 'key.pem'), ('client', 'cert.pem'))}
-    equal(service.container.stop(), 0, 'exit status')
     service.container.remove()
     # What a crash in the middle may leave: half of the server's, and a file that was being written.
     os.remove(service.path('server', 'cert.pem'))
@@ -316,7 +329,7 @@ def body(outer):
     for check in (service_serves_with_tls, layout_is_that_of_dind, clients_run_containers,
                   stdin_ends_while_output_goes_on, clients_build, service_itself_reaches_its_engine,
                   strangers_are_refused, http_is_told_that_this_is_tls, uninvited_are_survived,
-                  certificates_are_kept, service_serves_without_tls, port_is_reachable_from_the_host,
+                  clients_hear_the_end, certificates_are_kept, service_serves_without_tls, port_is_reachable_from_the_host,
                   socket_is_shared, half_missing_certificates, read_only_certificates, full_certificates):
         outer.tap.check(check, service)
 

@@ -434,6 +434,22 @@ static void test_plaintext(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     close(fd);
 }
 
+/* The certificates are looked at, and nothing is made; what is wrong is said with its remedy. */
+static void test_certificates(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->config->tls_directory = scratch_path(&fixture->scratch, "certs");
+    fixture->config->tls.port = tcp_port_find_free();
+    g_assert_true(run(fixture));
+    g_assert_nonnull(strstr(find_line(fixture, "tcp", DINV_CHECK_OK)->text, "with TLS"));
+    g_assert_false(g_file_test(fixture->config->tls_directory, G_FILE_TEST_EXISTS));
+    scratch_write(&fixture->scratch, "certs/ca/cert.pem", "no certificate\n");
+    assert_failed(fixture, "certificates", "ca/cert.pem\" is not a certificate in PEM form");
+    g_assert_true(g_str_has_prefix(fixture->error->message, "DINV_TLS_CERTDIR: "));
+    scratch_write(&fixture->scratch, "certs/ca/cert.pem", "");
+    int taken = tcp_port_take(&fixture->config->tls.port);
+    assert_failed(fixture, "tcp", "DINV_TLS_PORT: cannot listen on tcp://*:");
+    close(taken);
+}
+
 static void test_port_taken(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
     static const char *const names[] = {"DINV_TCP_PORTS", "DINV_UDP_PORTS"};
@@ -592,6 +608,7 @@ int main(int argc, char **argv) {
     ADD("mounts/forbidden", test_forbidden_mounts);
     ADD("ports", test_port_taken);
     ADD("plaintext", test_plaintext);
+    ADD("certificates", test_certificates);
     ADD("network", test_network);
     ADD("socket", test_socket);
     ADD("state-dir", test_state_dir);
