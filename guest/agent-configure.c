@@ -11,6 +11,7 @@
 
 #include "guest/agent-internal.h"
 #include "guest/disk.h"
+#include "guest/files.h"
 #include "guest/log.h"
 #include "guest/mounts.h"
 #include "guest/network.h"
@@ -113,6 +114,29 @@ static int mount_shares(const DinvConfiguration *configuration, Failure *failure
     return 0;
 }
 
+/* The directories of a file are made too; one that is there already is replaced as a whole. */
+static int write_file(const DinvFileConfiguration *file) {
+    char directory[4096];
+    (void)snprintf(directory, sizeof directory, "%s", file->path);
+    char *slash = strrchr(directory, '/');
+    *slash = '\0';
+    int result = slash > directory ? dinv_make_directories(directory) : 0;
+    return result < 0 ? result : dinv_file_replace_with_mode(file->path, file->text, file->mode);
+}
+
+static int write_files(const DinvConfiguration *configuration, Failure *failure) {
+    for (size_t index = 0; index < configuration->file_count; index++) {
+        int result = write_file(&configuration->files[index]);
+        if (result < 0) {
+            failure->what = "configure";
+            (void)snprintf(failure->text, sizeof failure->text, "cannot write %s: %s",
+                           configuration->files[index].path, strerror(-result));
+            return result;
+        }
+    }
+    return 0;
+}
+
 static int set_network(const DinvConfiguration *configuration, Failure *failure) {
     int result = dinv_network_configure(&configuration->network);
     if (result < 0) {
@@ -160,6 +184,7 @@ static int carry_out(DinvAgent *agent, const DinvConfiguration *configuration, F
     dinv_system_set_sysctls();
     dinv_agent_send_phase(agent, "configured");
     result = mount_disks(agent, configuration, failure);
+    result = result == 0 ? write_files(configuration, failure) : result;
     result = result == 0 ? mount_shares(configuration, failure) : result;
     if (result < 0) {
         return result;

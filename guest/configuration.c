@@ -307,6 +307,40 @@ static void take_mounts(Reader *reader, struct json_object *body, DinvConfigurat
     }
 }
 
+/* Text of a file: what the others may not hold, such as newlines, but no NUL. */
+static char *take_text(Reader *reader, struct json_object *value, const char *name) {
+    if (reader->error != 0) {
+        return NULL;
+    }
+    if (!json_object_is_type(value, json_type_string) ||
+        strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value)) {
+        complain(reader, "%s: a string without NUL is expected", name);
+        return NULL;
+    }
+    char *copy = strdup(json_object_get_string(value));
+    if (copy == NULL) {
+        complain(reader, "%s: out of memory", name);
+    }
+    return copy;
+}
+
+static void take_files(Reader *reader, struct json_object *body, DinvConfiguration *to) {
+    struct json_object *array = field(reader, body, "files");
+    size_t count = take_array(reader, array, "files");
+    to->files = allocate(reader, count + 1, sizeof *to->files);
+    for (size_t index = 0; to->files != NULL && index < count; index++) {
+        struct json_object *entry = json_object_array_get_idx(array, index);
+        if (!expect_object(reader, entry, "files")) {
+            return;
+        }
+        DinvFileConfiguration *file = &to->files[to->file_count++];
+        file->path = take_path(reader, field(reader, entry, "path"), "files.path");
+        file->text = take_text(reader, field(reader, entry, "text"), "files.text");
+        file->mode =
+            (mode_t)take_integer(reader, field(reader, entry, "mode"), "files.mode", 0, 0777);
+    }
+}
+
 static void take_dockerd(Reader *reader, struct json_object *body, DinvConfiguration *to) {
     struct json_object *object = field(reader, body, "dockerd");
     to->dockerd_deadline_ms = DEADLINE_DEFAULT_MS;
@@ -431,6 +465,7 @@ int dinv_configuration_parse(struct json_object *body, DinvConfiguration **confi
     take_network(&reader, body, &result->network);
     take_disks(&reader, body, result);
     take_mounts(&reader, body, result);
+    take_files(&reader, body, result);
     take_dockerd(&reader, body, result);
     take_environment(&reader, body, result);
     if (reader.error != 0) {
@@ -496,6 +531,11 @@ void dinv_configuration_free(DinvConfiguration *configuration) {
         free(configuration->mounts[index].options);
     }
     free(configuration->mounts);
+    for (size_t index = 0; index < configuration->file_count; index++) {
+        free(configuration->files[index].path);
+        free(configuration->files[index].text);
+    }
+    free(configuration->files);
     free_list(configuration->dockerd_args);
     free_list(configuration->environment);
     free(configuration);

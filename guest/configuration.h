@@ -49,6 +49,12 @@ typedef struct {
 } DinvMountConfiguration;
 
 typedef struct {
+    char *path;
+    char *text;
+    mode_t mode;
+} DinvFileConfiguration;
+
+typedef struct {
     char *hostname;       /* NULL: leave */
     struct timespec time; /* tv_sec 0: leave */
     uint8_t *entropy;
@@ -58,6 +64,8 @@ typedef struct {
     size_t disk_count;
     DinvMountConfiguration *mounts;
     size_t mount_count;
+    DinvFileConfiguration *files; /* to be there before dockerd starts */
+    size_t file_count;
     char **dockerd_args; /* NULL-terminated */
     uint32_t dockerd_deadline_ms;
     char **environment; /* NULL-terminated, "NAME=value" */

@@ -69,15 +69,19 @@ int dinv_file_write(const char *path, const char *text) {
 }
 
 int dinv_file_replace(const char *path, const char *text) {
+    return dinv_file_replace_with_mode(path, text, 0644);
+}
+
+int dinv_file_replace_with_mode(const char *path, const char *text, mode_t mode) {
     char temporary[4096];
     if (snprintf(temporary, sizeof temporary, "%s.dinv", path) >= (int)sizeof temporary) {
         return -ENAMETOOLONG;
     }
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) {
         return -errno;
     }
-    int result = write_whole(fd, text);
+    int result = fchmod(fd, mode) < 0 ? -errno : write_whole(fd, text);
     if (close(fd) < 0 && result == 0) {
         result = -errno;
     }

@@ -17,5 +17,7 @@ ssize_t dinv_file_read_all(const char *path, char **text, size_t max);
 int dinv_file_write(const char *path, const char *text);
 /* Makes or replaces an ordinary file (mode 0644): a reader sees the old or the new content. */
 int dinv_file_replace(const char *path, const char *text);
+/* The same with another mode. */
+int dinv_file_replace_with_mode(const char *path, const char *text, mode_t mode);
 /* Makes a directory and what is missing above it (mode 0755). 0 also if it exists. */
 int dinv_make_directories(const char *path);

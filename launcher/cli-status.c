@@ -211,6 +211,8 @@ int dinv_cli_health(const DinvConfig *config) {
     int result = EXIT_FAILURE;
     if (dinv_cli_get(status, "paused") != NULL) {
         dinv_cli_complain("not healthy: the guest is paused: %s", dinv_cli_text(status, "paused"));
+    } else if (dinv_cli_get(status, "unready") != NULL) {
+        dinv_cli_complain("not healthy: %s", dinv_cli_text(status, "unready"));
     } else if (strcmp(dinv_cli_text(status, "state"), "ready") != 0) {
         dinv_cli_complain("not healthy: the state is \"%s\"", dinv_cli_text(status, "state"));
     } else if (!ping(dinv_cli_text(status, "socket"))) {

@@ -1,24 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "launcher/config.h"
 
-#include <string.h>
-
-const char *dinv_config_dockerd_option(const DinvConfig *config, const char *name) {
-    gsize length = strlen(name);
-    for (char *const *word = config->dockerd_args; word != NULL && *word != NULL; word++) {
-        if (strncmp(*word, name, length) != 0) {
-            continue;
-        }
-        if ((*word)[length] == '=') {
-            return *word + length + 1;
-        }
-        if ((*word)[length] == '\0') {
-            return word[1] != NULL ? word[1] : "";
-        }
-    }
-    return NULL;
-}
-
 void dinv_config_free(DinvConfig *config) {
     if (config == NULL) {
         return;
@@ -35,5 +17,8 @@ void dinv_config_free(DinvConfig *config) {
     g_free(config->initrd);
     g_free(config->rootfs);
     g_free(config->qemu);
+    g_free(config->config_dir);
+    g_free(config->dockerd_log);
+    g_free(config->on_ready);
     g_free(config);
 }

@@ -56,6 +56,9 @@ typedef struct {
     DinvPublish publish;      /* whether ports that are published inside are forwarded */
     GPtrArray *mounts;        /* of DinvMountSpec* */
     char **dockerd_args;
+    char *config_dir;  /* of daemon.json and certs.d */
+    char *dockerd_log; /* file for dockerd's log; NULL: none */
+    char *on_ready;    /* for /bin/sh -c, once the engine answers; NULL: nothing */
     guint shutdown_timeout_ms;
     guint boot_timeout_ms; /* QEMU's start to the engine's first answer */
     char *kernel;
@@ -63,11 +66,8 @@ typedef struct {
     char *rootfs;
     char *qemu; /* program name or path */
     DinvLogLevel log_level;
+    gboolean log_level_given; /* by the user */
 } DinvConfig;
-
-/* The value that the user gave dockerd for this option, as --NAME VALUE or --NAME=VALUE, the first
- * if there are more: "" if none follows, NULL if the option is not there. */
-const char *dinv_config_dockerd_option(const DinvConfig *config, const char *name);
 
 void dinv_config_free(DinvConfig *config);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvConfig, dinv_config_free)

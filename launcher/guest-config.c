@@ -7,6 +7,7 @@
 
 #include "launcher/control.h"
 #include "launcher/dns-forwarder.h"
+#include "launcher/proxies.h"
 
 #define ENTROPY_BYTES 64u
 /* The largest message the 9p client asks for (facts: the driver caps it), and the cache mode that
@@ -133,28 +134,27 @@ static void add_argument(struct json_object *args, const char *format, ...) {
     json_object_array_add(args, json_object_new_string(text));
 }
 
-static struct json_object *make_dockerd(const DinvConfig *config, const DinvNetworkPlan *plan) {
+static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngineConfig *engine,
+                                        const DinvNetworkPlan *plan) {
     struct json_object *args = json_object_new_array();
-    if (dinv_config_dockerd_option(config, "--bip") == NULL &&
-        dinv_config_dockerd_option(config, "--bridge") == NULL &&
-        dinv_config_dockerd_option(config, "-b") == NULL) {
+    if (!dinv_engine_config_has(engine, "--bip", "bip") &&
+        !dinv_engine_config_has(engine, "--bridge", "bridge") &&
+        !dinv_engine_config_has(engine, "-b", NULL)) {
         g_autofree char *address = dinv_network_address_to_string(&plan->bridge);
         add_argument(args, "--bip=%s/%u", address, plan->bridge.prefix);
     }
-    if (dinv_config_dockerd_option(config, "--default-address-pool") == NULL) {
-        for (guint i = 0; i < plan->pools->len; i++) {
-            const DinvAddressPool *pool = &g_array_index(plan->pools, DinvAddressPool, i);
-            g_autofree char *base = dinv_network_to_string(&pool->network);
-            add_argument(args, "--default-address-pool=base=%s,size=%u", base, pool->piece);
-        }
+    for (guint i = 0; i < plan->pools->len && !plan->has_own_pools; i++) {
+        const DinvAddressPool *pool = &g_array_index(plan->pools, DinvAddressPool, i);
+        g_autofree char *base = dinv_network_to_string(&pool->network);
+        add_argument(args, "--default-address-pool=base=%s,size=%u", base, pool->piece);
     }
     /* What --add-host NAME:host-gateway means: the outer container, not the guest. */
-    if (dinv_config_dockerd_option(config, "--host-gateway-ip") == NULL) {
+    if (!dinv_engine_config_has(engine, "--host-gateway-ip", "host-gateway-ip")) {
         g_autofree char *gateway = dinv_network_host_to_string(&plan->slirp, 2);
         add_argument(args, "--host-gateway-ip=%s", gateway);
     }
-    for (guint i = 0; config->dockerd_args[i] != NULL; i++) {
-        add_argument(args, "%s", config->dockerd_args[i]);
+    for (guint i = 0; engine->arguments[i] != NULL; i++) {
+        add_argument(args, "%s", engine->arguments[i]);
     }
     struct json_object *dockerd = json_object_new_object();
     json_object_object_add(dockerd, "args", args);
@@ -163,9 +163,33 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvNetw
     return dockerd;
 }
 
-struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvNetworkPlan *network,
-                                          const char *hostname, const DinvResolverFiles *files,
-                                          guint16 resolver_port) {
+static struct json_object *make_files(const DinvEngineConfig *engine) {
+    struct json_object *files = json_object_new_array();
+    for (guint i = 0; i < engine->files->len; i++) {
+        const DinvEngineFile *file = g_ptr_array_index(engine->files, i);
+        struct json_object *item = json_object_new_object();
+        add_string(item, "path", file->path);
+        add_string(item, "text", file->text);
+        json_object_object_add(item, "mode", json_object_new_int((int)file->mode));
+        json_object_array_add(files, item);
+    }
+    return files;
+}
+
+static struct json_object *make_environment(const DinvEngineConfig *engine,
+                                            const DinvNetworkPlan *plan) {
+    struct json_object *environment = json_object_new_object();
+    g_auto(GStrv) variables = dinv_proxies_for_engine(engine->proxies, plan);
+    for (guint i = 0; variables[i] != NULL; i++) {
+        g_auto(GStrv) pair = g_strsplit(variables[i], "=", 2);
+        add_string(environment, pair[0], pair[1]);
+    }
+    return environment;
+}
+
+struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEngineConfig *engine,
+                                          const DinvNetworkPlan *network, const char *hostname,
+                                          const DinvResolverFiles *files, guint16 resolver_port) {
     struct json_object *body = json_object_new_object();
     json_object_object_add(body, "protocol", json_object_new_int(DINV_CONTROL_PROTOCOL));
     add_string(body, "hostname", hostname);
@@ -174,7 +198,8 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvNe
     json_object_object_add(body, "network", make_network(network, files, resolver_port));
     json_object_object_add(body, "disks", make_disks(config));
     json_object_object_add(body, "mounts", make_mounts(config));
-    json_object_object_add(body, "dockerd", make_dockerd(config, network));
-    json_object_object_add(body, "environment", json_object_new_object());
+    json_object_object_add(body, "dockerd", make_dockerd(config, engine, network));
+    json_object_object_add(body, "files", make_files(engine));
+    json_object_object_add(body, "environment", make_environment(engine, network));
     return body;
 }

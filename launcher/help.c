@@ -8,11 +8,14 @@
 #define HELP_WIDTH 80u
 
 static const DinvVerb verbs[] = {
-    {"run", "[CMD [ARG...]]", NULL, "start the microVM and serve the Docker engine's socket",
+    {"run", "[[--] CMD [ARG...]]", NULL, "start the microVM and serve the Docker engine's socket",
      "Without CMD it serves until it is stopped by SIGTERM or SIGINT; the engine then stops its "
      "containers in order. With CMD it runs that command here, outside the microVM, with "
      "DOCKER_HOST "
-     "set, as soon as the engine answers, then stops and exits with the command's status."},
+     "set, as soon as the engine answers, then stops and exits with the command's status; dinv "
+     "itself then says nothing but warnings and errors. A flag that is not one of dinv's is "
+     "dockerd's, with all words behind it up to a \"--\", and so are the words behind \"dockerd\": "
+     "dinv run --debug --registry-mirror=https://mirror.example -- docker build ."},
     {"status", "[--json]", "--json", "what the running dinv is doing, its machine and its engine",
      NULL},
     {"ports", "[--json]", "--json", "the forwarded ports, and why each is forwarded",

@@ -47,15 +47,16 @@ static char **make_environment(const char *socket_path) {
     return environment;
 }
 
-DinvJob *dinv_job_start(char **command, const char *socket_path,
+DinvJob *dinv_job_start(char **command, const char *socket_path, gboolean with_stdin,
                         void (*ended)(int status, gpointer user), gpointer user, int *status) {
     g_auto(GStrv) environment = make_environment(socket_path);
     g_autoptr(GError) error = NULL;
+    GSpawnFlags flags = G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH;
     GPid pid = 0;
-    if (!g_spawn_async(NULL, command, environment,
-                       G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_CHILD_INHERITS_STDIN |
-                           G_SPAWN_SEARCH_PATH,
-                       unblock_signals, NULL, &pid, &error)) {
+    if (with_stdin) {
+        flags |= G_SPAWN_CHILD_INHERITS_STDIN;
+    }
+    if (!g_spawn_async(NULL, command, environment, flags, unblock_signals, NULL, &pid, &error)) {
         *status = g_error_matches(error, G_SPAWN_ERROR, G_SPAWN_ERROR_NOENT)
                       ? DINV_EXIT_NOT_FOUND
                       : DINV_EXIT_NOT_EXECUTABLE;

@@ -11,9 +11,9 @@
 typedef struct DinvJob DinvJob;
 
 /* Spawns `command`. `ended` runs once, from the default GMainContext, with its exit status as a
- * shell has it (128 + signal when killed). NULL when it cannot be started: *status is then 126 or
- * 127 and the reason was logged. */
-DinvJob *dinv_job_start(char **command, const char *socket_path,
+ * shell has it (128 + signal when killed). Without `with_stdin` its stdin is /dev/null. NULL when
+ * it cannot be started: *status is then 126 or 127 and the reason was logged. */
+DinvJob *dinv_job_start(char **command, const char *socket_path, gboolean with_stdin,
                         void (*ended)(int status, gpointer user), gpointer user, int *status);
 
 /* Passes a signal on. */

@@ -11,6 +11,7 @@ static struct {
     DinvLogLevel level;
     gint64 start_us;
     gboolean terminal;
+    gboolean progress; /* show what is waited for */
     char *waiting_for;
     guint spinner_source;
     guint spinner_step;
@@ -18,10 +19,16 @@ static struct {
 
 void dinv_log_start(DinvLogLevel level) {
     state.level = level;
+    state.progress = level >= DINV_LOG_INFO;
     if (state.start_us == 0) {
         state.start_us = g_get_monotonic_time();
     }
     state.terminal = isatty(STDERR_FILENO) == 1;
+}
+
+void dinv_log_start_quiet(void) {
+    dinv_log_start(DINV_LOG_WARNING);
+    state.progress = TRUE;
 }
 
 double dinv_log_elapsed(void) {
@@ -63,7 +70,7 @@ void dinv_log_waiting_for(const char *what) {
     g_clear_handle_id(&state.spinner_source, g_source_remove);
     g_free(state.waiting_for);
     state.waiting_for = g_strdup(what);
-    if (what == NULL || state.level < DINV_LOG_INFO) {
+    if (what == NULL || !state.progress) {
         return;
     }
     if (state.terminal) {

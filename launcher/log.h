@@ -12,6 +12,8 @@
 
 /* Sets the start of time. Lines above `level` are dropped. */
 void dinv_log_start(DinvLogLevel level);
+/* The same with warnings and errors only; on a terminal, what is waited for is shown as well. */
+void dinv_log_start_quiet(void);
 
 /* Seconds since dinv_log_start(). */
 double dinv_log_elapsed(void);

@@ -7,6 +7,7 @@
 #include "launcher/cli.h"
 #include "launcher/help.h"
 #include "launcher/init.h"
+#include "launcher/run-arguments.h"
 #include "launcher/settings.h"
 
 static int print(char *text) {
@@ -18,23 +19,43 @@ static gboolean is_help(const char *word) {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* The verbs that have settings; argc and argv are behind the verb. */
-static int run_verb(const char *verb, int argc, char **argv) {
+/* From the environment and the flags at the front of *argv. */
+static DinvConfig *load_settings(const char *verb, int *argc, char ***argv, GError **error) {
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GError) error = NULL;
     g_auto(GStrv) environment = g_get_environ();
-    g_autoptr(DinvConfig) config =
-        dinv_settings_load((const char *const *)environment, &argc, &argv, warnings, &error);
-    if (config == NULL) {
+    DinvConfig *config =
+        dinv_settings_load((const char *const *)environment, argc, argv, warnings, error);
+    gboolean says_warnings = strcmp(verb, "run") == 0 || strcmp(verb, "doctor") == 0;
+    for (guint i = 0; config != NULL && says_warnings && i < warnings->len; i++) {
+        dinv_cli_complain("warning: %s", (const char *)g_ptr_array_index(warnings, i));
+    }
+    return config;
+}
+
+/* The verb `run`; argc and argv are behind it. */
+static int run(int argc, char **argv) {
+    g_autoptr(GError) error = NULL;
+    DinvRunArguments arguments;
+    dinv_run_arguments_split(argc, argv, &arguments);
+    g_autoptr(DinvConfig) config = load_settings("run", &arguments.own, &argv, &error);
+    if (config == NULL || !dinv_settings_add_dockerd_arguments(config, arguments.dockerd,
+                                                               arguments.dockerd_count, &error)) {
         dinv_cli_complain("%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    gboolean says_warnings = strcmp(verb, "run") == 0 || strcmp(verb, "doctor") == 0;
-    for (guint i = 0; says_warnings && i < warnings->len; i++) {
-        dinv_cli_complain("warning: %s", (const char *)g_ptr_array_index(warnings, i));
-    }
+    return dinv_cli_run(config, arguments.command != NULL ? arguments.command : argv);
+}
+
+/* The other verbs that have settings; argc and argv are behind the verb. */
+static int run_verb(const char *verb, int argc, char **argv) {
     if (strcmp(verb, "run") == 0) {
-        return dinv_cli_run(config, argv);
+        return run(argc, argv);
+    }
+    g_autoptr(GError) error = NULL;
+    g_autoptr(DinvConfig) config = load_settings(verb, &argc, &argv, &error);
+    if (config == NULL) {
+        dinv_cli_complain("%s", error->message);
+        return DINV_EXIT_FAILED;
     }
     if (strcmp(verb, "status") == 0) {
         return dinv_cli_status(config, argc, argv);

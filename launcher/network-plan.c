@@ -107,8 +107,17 @@ static void choose_pools(DinvNetworkPlan *plan, GArray *taken) {
     }
 }
 
+/* Those of the user, whatever is in their way. */
+static void take_pools(DinvNetworkPlan *plan, const GArray *pools, GArray *taken) {
+    for (guint i = 0; i < pools->len; i++) {
+        const DinvNetwork *network = &g_array_index(pools, DinvNetwork, i);
+        (void)add_pool(plan, network, network->prefix);
+        g_array_append_val(taken, *network);
+    }
+}
+
 DinvNetworkPlan *dinv_network_plan_new(const GArray *outer, const DinvNetwork *subnet,
-                                       const DinvNetwork *bip) {
+                                       const DinvNetwork *bip, const GArray *pools) {
     DinvNetworkPlan *plan = g_new0(DinvNetworkPlan, 1);
     g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
     for (guint i = 0; i < outer->len; i++) {
@@ -123,24 +132,28 @@ DinvNetworkPlan *dinv_network_plan_new(const GArray *outer, const DinvNetwork *s
         plan->bridge = *bip;
         g_array_append_val(taken, plan->bridge);
     }
+    plan->pools = g_array_new(FALSE, FALSE, sizeof(DinvAddressPool));
+    plan->has_own_pools = pools != NULL;
+    if (plan->has_own_pools) {
+        take_pools(plan, pools, taken);
+    }
     if (subnet->prefix == 0) {
         choose_slirp(plan, taken);
     }
     if (bip->prefix == 0) {
         choose_bridge(plan, taken);
     }
-    plan->pools = g_array_new(FALSE, FALSE, sizeof(DinvAddressPool));
-    choose_pools(plan, taken);
+    if (!plan->has_own_pools) {
+        choose_pools(plan, taken);
+    }
     return plan;
 }
 
-DinvNetworkPlan *dinv_network_plan_for(const DinvConfig *config, const GArray *outer) {
-    const char *option = dinv_config_dockerd_option(config, "--bip"); /* wins over ours there */
-    DinvNetwork bip = config->bip;
-    if (bip.prefix == 0 && option != NULL) {
-        (void)dinv_network_parse(option, &bip);
-    }
-    return dinv_network_plan_new(outer, &config->subnet, &bip);
+DinvNetworkPlan *dinv_network_plan_for(const DinvConfig *config, const DinvEngineConfig *engine,
+                                       const GArray *outer) {
+    return dinv_network_plan_new(outer, &config->subnet,
+                                 engine != NULL ? &engine->bip : &config->bip,
+                                 engine != NULL ? engine->pools : NULL);
 }
 
 void dinv_network_plan_free(DinvNetworkPlan *plan) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "launcher/config.h"
+#include "launcher/engine-config.h"
 #include "launcher/network.h"
 
 /* Networks for those that the engine's users create, cut into pieces of `piece` bits. */
@@ -16,21 +17,24 @@ typedef struct {
 } DinvAddressPool;
 
 typedef struct {
-    DinvNetwork slirp;  /* the guest's own network: guest .15, host .2, resolver .3 */
-    DinvNetwork bridge; /* docker0's own address, and the prefix of its network */
-    GArray *pools;      /* of DinvAddressPool; empty: dockerd's own */
+    DinvNetwork slirp;      /* the guest's own network: guest .15, host .2, resolver .3 */
+    DinvNetwork bridge;     /* docker0's own address, and the prefix of its network */
+    GArray *pools;          /* of DinvAddressPool; empty: dockerd's own */
+    gboolean has_own_pools; /* the user told dockerd the pools */
 } DinvNetworkPlan;
 
 /* A pure function of the networks in use outside (GArray of DinvOuterNetwork) and of what the user
- * wants (`subnet` for slirp, `bip` for bridge; prefix 0: choose). Where nothing is free the
+ * wants (`subnet` for slirp, `bip` for bridge; prefix 0: choose; `pools`, of DinvNetwork; NULL:
+ * choose). Where nothing is free the
  * defaults stand, and dinv_network_plan_list_conflicts() tells. Transfer full. */
 DinvNetworkPlan *dinv_network_plan_new(const GArray *outer, const DinvNetwork *subnet,
-                                       const DinvNetwork *bip);
+                                       const DinvNetwork *bip, const GArray *pools);
 void dinv_network_plan_free(DinvNetworkPlan *plan);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvNetworkPlan, dinv_network_plan_free)
 
-/* The plan that `config` leads to: DINV_SUBNET, and DINV_BIP or a --bip in DINV_DOCKERD_ARGS. */
-DinvNetworkPlan *dinv_network_plan_for(const DinvConfig *config, const GArray *outer);
+/* The plan that the settings, and what dockerd is told (NULL: nothing), lead to. */
+DinvNetworkPlan *dinv_network_plan_for(const DinvConfig *config, const DinvEngineConfig *engine,
+                                       const GArray *outer);
 
 typedef enum { DINV_PLAN_SLIRP, DINV_PLAN_BRIDGE, DINV_PLAN_POOLS } DinvNetworkPlanPart;
 

@@ -21,6 +21,9 @@ void dinv_preflight_check_network(const DinvConfig *config, const GArray *outer,
 /* Each adds a line if it is concerned at all. */
 void dinv_preflight_check_mounts(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_endpoints(const DinvConfig *config, DinvPreflight *result);
+/* Also makes result->engine. */
+void dinv_preflight_check_engine(const DinvPreflightHost *host, const DinvConfig *config,
+                                 DinvPreflight *result);
 void dinv_preflight_check_ports(const DinvConfig *config, DinvPreflight *result);
 
 /* "QEMU emulator version 7.2.22 (Debian …)": FALSE if `text` does not begin like that. */

@@ -144,10 +144,10 @@ void dinv_preflight_check_network(const DinvConfig *config, const GArray *outer,
                                   DinvPreflight *result) {
     const gboolean wanted[] = {
         [DINV_PLAN_SLIRP] = config->subnet.prefix != 0,
-        [DINV_PLAN_BRIDGE] = config->bip.prefix != 0,
+        [DINV_PLAN_BRIDGE] = result->engine != NULL && result->engine->bip.prefix != 0,
         [DINV_PLAN_POOLS] = FALSE,
     };
-    DinvNetworkPlan *plan = dinv_network_plan_for(config, outer);
+    DinvNetworkPlan *plan = dinv_network_plan_for(config, result->engine, outer);
     gboolean good = TRUE;
 
     dinv_network_plan_free(result->network);

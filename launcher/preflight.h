@@ -33,13 +33,14 @@ typedef struct {
     guint qemu_major;  /* 0.0 if its check failed */
     guint qemu_minor;
     gboolean disk_is_damaged;
+    DinvEngineConfig *engine; /* what dockerd is to get; NULL if its check failed */
     DinvNetworkPlan *network; /* what the inner networks will be; never NULL after a run */
 } DinvPreflight;
 
 /* Where to look; tests point elsewhere. */
 typedef struct {
     const char *kvm_device; /* "/dev/kvm" */
-    const char *root;       /* "": prefix of /proc and /sys for the limits */
+    const char *root;       /* "": prefix of paths that no setting names */
 } DinvPreflightHost;
 
 /* Runs all checks, also after one has failed. *result is filled in any case (its former content is

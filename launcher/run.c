@@ -2,10 +2,10 @@
 /*
  * The verb `run`: preflight, disk, machine, and then one loop until all is over.
  *
- * A signal to stop goes to the user's command first, if one runs, and to the VM when it has ended;
- * without a command it goes to the VM at once. What ends first decides the exit status: the
- * command's own, or 125 when the VM failed under it. Both ends together keep within
- * DINV_SHUTDOWN_TIMEOUT, after which the outer container is killed.
+ * A signal to stop goes to the user's command (or DINV_ON_READY, which runs before it) first, if
+ * one runs, and to the VM when it has ended; without one it goes to the VM at once. What ends first
+ * decides the exit status: the command's own, or 125 when the VM failed under it. Both ends
+ * together keep within DINV_SHUTDOWN_TIMEOUT, after which the outer container is killed.
  */
 #include <errno.h>
 #include <glib-unix.h>
@@ -17,6 +17,7 @@
 #include "launcher/admin.h"
 #include "launcher/cli.h"
 #include "launcher/disk.h"
+#include "launcher/engine-log-file.h"
 #include "launcher/job.h"
 #include "launcher/log.h"
 #include "launcher/network-watch.h"
@@ -31,7 +32,10 @@ typedef struct {
     char **command;
     GMainLoop *loop;
     DinvVm *vm;
-    DinvJob *job;
+    DinvEngineLogFile *log_file; /* NULL: not asked for */
+    DinvJob *job;                /* DINV_ON_READY, then the command */
+    gboolean is_hook;            /* the job is DINV_ON_READY */
+    int hook_signal;             /* that asked us to stop while it ran; 0: none */
     guint kill_job_source;
     gint64 stop_by_us; /* monotonic: DINV_SHUTDOWN_TIMEOUT after the first SIGTERM; 0: none yet */
     int status;
@@ -88,10 +92,15 @@ static void stop_vm(Run *run) {
     dinv_vm_stop(run->vm, (guint)MAX(left_ms, STOP_MIN_MS));
 }
 
+/* What "stopped as asked" is: good without a command, and a command's end by that signal. */
+static int status_of_stop(const Run *run, int signal_number) {
+    return run->command[0] != NULL ? 128 + signal_number : EXIT_SUCCESS;
+}
+
 static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
     if (run->job == NULL) {
-        if (run->command[0] != NULL && dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
-            run->status = 128 + signal_number;
+        if (dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
+            run->status = status_of_stop(run, signal_number);
         }
         stop_vm(run);
         return;
@@ -100,8 +109,11 @@ static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
     if (!from_terminal) {
         dinv_job_signal(run->job, signal_number);
     }
+    if (run->is_hook) {
+        run->hook_signal = signal_number;
+    }
     /* Half of the time is for the command, so that the engine can still stop in order. */
-    if (signal_number == SIGTERM && run->stop_by_us == 0) {
+    if ((signal_number == SIGTERM || run->is_hook) && run->stop_by_us == 0) {
         guint timeout_ms = run->config->shutdown_timeout_ms;
         run->stop_by_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
         run->kill_job_source = g_timeout_add(timeout_ms / 2, on_job_deadline, run);
@@ -117,30 +129,71 @@ static gboolean on_signal_fd(int fd, GIOCondition condition, gpointer user) {
     return G_SOURCE_CONTINUE;
 }
 
-/* --- The command --- */
+/* --- DINV_ON_READY, then the command --- */
 
 static void end_job(Run *run) {
     g_clear_handle_id(&run->kill_job_source, g_source_remove);
     g_clear_pointer(&run->job, dinv_job_free);
 }
 
-static void on_job_ended(int status, gpointer user) {
+static void on_command_ended(int status, gpointer user) {
     Run *run = user;
     run->status = status;
     end_job(run);
     stop_vm(run);
 }
 
-static void on_ready(DinvVm *vm, gpointer user) {
-    Run *run = user;
-    (void)vm;
+static void start_command(Run *run) {
     if (run->command[0] == NULL) {
         return;
     }
-    run->job =
-        dinv_job_start(run->command, run->config->socket_path, on_job_ended, run, &run->status);
+    run->job = dinv_job_start(run->command, run->config->socket_path, TRUE, on_command_ended, run,
+                              &run->status);
     if (run->job == NULL) {
         stop_vm(run);
+    }
+}
+
+static void on_hook_ended(int status, gpointer user) {
+    Run *run = user;
+    end_job(run);
+    run->is_hook = FALSE;
+    dinv_vm_set_unready(run->vm, NULL);
+    if (run->hook_signal != 0) {
+        run->status = status_of_stop(run, run->hook_signal);
+        stop_vm(run);
+    } else if (status != 0) {
+        dinv_log(DINV_LOG_ERROR, "DINV_ON_READY ended with status %d: \"%s\"", status,
+                 run->config->on_ready);
+        run->status = status;
+        stop_vm(run);
+    } else {
+        dinv_log(DINV_LOG_INFO, "DINV_ON_READY is done");
+        start_command(run);
+    }
+}
+
+static void start_hook(Run *run) {
+    char *hook[] = {(char *)"/bin/sh", (char *)"-c", run->config->on_ready, NULL};
+    run->job =
+        dinv_job_start(hook, run->config->socket_path, FALSE, on_hook_ended, run, &run->status);
+    if (run->job == NULL) {
+        stop_vm(run);
+        return;
+    }
+    run->is_hook = TRUE;
+    dinv_vm_set_unready(run->vm, "DINV_ON_READY still runs");
+}
+
+static void on_ready(DinvVm *vm, gpointer user) {
+    Run *run = user;
+    if (run->log_file != NULL) {
+        dinv_engine_log_file_follow(run->log_file, dinv_vm_get_relay(vm));
+    }
+    if (run->config->on_ready != NULL) {
+        start_hook(run);
+    } else {
+        start_command(run);
     }
 }
 
@@ -176,16 +229,17 @@ static void keep_damaged_disks(const DinvVm *vm, DinvDisk *disk) {
 }
 
 /* Runs the machine of `plan` to its end. */
-static int serve(const DinvMachinePlan *plan, const DinvNetworkPlan *network, DinvDisk *disk,
-                 int signal_fd, char **command) {
+static int serve(const DinvMachinePlan *plan, const DinvPreflight *preflight, DinvDisk *disk,
+                 DinvEngineLogFile *log_file, int signal_fd, char **command) {
     static const DinvVmCallbacks callbacks = {.ready = on_ready, .stopped = on_stopped};
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-    Run run = {.config = plan->config, .command = command, .loop = loop};
+    Run run = {.config = plan->config, .command = command, .loop = loop, .log_file = log_file};
     /* Freed after the vm, whose last answers end the clients that wait for one. */
     g_autoptr(DinvAdmin) admin = NULL;
-    g_autoptr(DinvVm) vm = dinv_vm_new(plan, network, &callbacks, &run);
-    g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(network, &error);
+    g_autoptr(DinvVm) vm =
+        dinv_vm_new(plan, preflight->engine, preflight->network, &callbacks, &run);
+    g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(preflight->network, &error);
     if (watch == NULL) {
         dinv_log(DINV_LOG_WARNING, "%s, ignoring", error->message);
         g_clear_error(&error);
@@ -217,19 +271,13 @@ static void log_doubts(const DinvPreflight *preflight) {
 }
 
 /* All that is only looked at. */
-static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan,
-                            DinvNetworkPlan **network) {
+static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) {
     g_autoptr(GError) error = NULL;
-    DinvPreflight preflight = {0};
     gboolean can_start =
-        dinv_admin_check(config->state_dir, &error) && dinv_preflight(config, &preflight, &error);
-    if (preflight.checks != NULL) {
-        log_doubts(&preflight);
+        dinv_admin_check(config->state_dir, &error) && dinv_preflight(config, preflight, &error);
+    if (preflight->checks != NULL) {
+        log_doubts(preflight);
     }
-    plan->use_kvm = preflight.use_kvm;
-    plan->tsc_khz = preflight.tsc_khz;
-    *network = g_steal_pointer(&preflight.network);
-    dinv_preflight_clear(&preflight);
     if (g_error_matches(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_DISK)) {
         return TRUE; /* dinv_disk_open() says it better: it has kept the disk aside by then */
     }
@@ -239,38 +287,59 @@ static gboolean look_before(const DinvConfig *config, DinvMachinePlan *plan,
     return can_start;
 }
 
-/* From here on things are made, and signals wait for the loop. */
-static int make_and_serve(DinvMachinePlan *plan, const DinvNetworkPlan *network,
-                          const sigset_t *signals, char **command) {
+/* With all that a machine needs of the host. */
+static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight, int signal_fd,
+                          char **command) {
     g_autoptr(GError) error = NULL;
+    g_autoptr(DinvEngineLogFile) log_file = NULL;
+    g_autoptr(DinvDisk) disk = NULL;
+    const char *log_path = plan->config->dockerd_log;
+    if (log_path != NULL && (log_file = dinv_engine_log_file_new(log_path, &error)) == NULL) {
+        dinv_log(DINV_LOG_ERROR, "DINV_DOCKERD_LOG: %s", error->message);
+        return DINV_EXIT_FAILED;
+    }
+    disk = dinv_disk_open(plan->config, &error);
+    if (disk == NULL) {
+        dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        return DINV_EXIT_FAILED;
+    }
+    g_autofree char *slirp = dinv_network_to_string(&preflight->network->slirp);
+    plan->data_image = dinv_disk_get_image(disk, DINV_DISK_DATA);
+    plan->volume_image = dinv_disk_get_image(disk, DINV_DISK_VOLUME);
+    plan->slirp_net = slirp;
+    return serve(plan, preflight, disk, log_file, signal_fd, command);
+}
+
+/* From here on things are made, and signals wait for the loop. */
+static int run_with_signals(const DinvConfig *config, const DinvPreflight *preflight,
+                            const sigset_t *signals, char **command) {
+    DinvMachinePlan plan = {
+        .config = config, .use_kvm = preflight->use_kvm, .tsc_khz = preflight->tsc_khz};
     (void)sigprocmask(SIG_BLOCK, signals, NULL);
     int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0) {
         dinv_log(DINV_LOG_ERROR, "cannot wait for signals: %s", g_strerror(errno));
         return DINV_EXIT_FAILED;
     }
-    int status = DINV_EXIT_FAILED;
-    g_autoptr(DinvDisk) disk = dinv_disk_open(plan->config, &error);
-    if (disk == NULL) {
-        dinv_log(DINV_LOG_ERROR, "%s", error->message);
-    } else {
-        g_autofree char *slirp = dinv_network_to_string(&network->slirp);
-        plan->data_image = dinv_disk_get_image(disk, DINV_DISK_DATA);
-        plan->volume_image = dinv_disk_get_image(disk, DINV_DISK_VOLUME);
-        plan->slirp_net = slirp;
-        status = serve(plan, network, disk, signal_fd, command);
-    }
+    int status = make_and_serve(&plan, preflight, signal_fd, command);
     (void)close(signal_fd);
     return status;
 }
 
 int dinv_cli_run(const DinvConfig *config, char **command) {
-    DinvMachinePlan plan = {.config = config};
+    DinvPreflight preflight = {0};
     sigset_t signals;
-    dinv_log_start(config->log_level);
+    /* The output of a command is the user's: nothing of ours is in it when all goes well. */
+    if (command[0] != NULL && !config->log_level_given) {
+        dinv_log_start_quiet();
+    } else {
+        dinv_log_start(config->log_level);
+    }
     get_stop_signals(&signals);
     catch_early_signals(&signals, command[0] != NULL);
-    g_autoptr(DinvNetworkPlan) network = NULL;
-    return look_before(config, &plan, &network) ? make_and_serve(&plan, network, &signals, command)
-                                                : DINV_EXIT_FAILED;
+    int status = look_before(config, &preflight)
+                     ? run_with_signals(config, &preflight, &signals, command)
+                     : DINV_EXIT_FAILED;
+    dinv_preflight_clear(&preflight);
+    return status;
 }

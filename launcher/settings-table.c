@@ -112,6 +112,17 @@ static const DinvSetting table[] = {
      "/dev are refused, and without :ro also the state directory and what any of these lies in."},
     {"DINV_DOCKERD_ARGS", "DOCKER_DAEMON_ARGS", DINV_TYPE_WORDS, FIELD(dockerd_args), "ARGUMENTS",
      NULL, "none", NO_LIMITS, "more arguments for dockerd, quoted as in a shell", NULL},
+    {"DINV_CONFIG_DIR", NULL, DINV_TYPE_PATH, FIELD(config_dir), "DIRECTORY", "/etc/docker", NULL,
+     NO_LIMITS, "where daemon.json and certs.d for the engine are",
+     "They are read once, at the start. Of daemon.json hosts, tls*, data-root, exec-root, pidfile "
+     "and userland-proxy-path are not passed on; bip and default-address-pools are, and the other "
+     "inner networks keep clear of them."},
+    {"DINV_DOCKERD_LOG", NULL, DINV_TYPE_PATH, FIELD(dockerd_log), "FILE", NULL, "none", NO_LIMITS,
+     "a file here to which dockerd's log is written, too", NULL},
+    {"DINV_ON_READY", NULL, DINV_TYPE_TEXT, FIELD(on_ready), "COMMAND", NULL, "none", NO_LIMITS,
+     "what /bin/sh runs here, outside the microVM, once when the engine answers",
+     "With DOCKER_HOST set, and before CMD. Until it has ended, dinv health says that dinv is not "
+     "healthy. If it fails, dinv stops and exits with its status."},
     {"DINV_SHUTDOWN_TIMEOUT", NULL, DINV_TYPE_DURATION, FIELD(shutdown_timeout_ms), "SECONDS", "8",
      NULL, 1 * SECOND, 3600 * SECOND, "time for containers and guest to stop in order",
      "Keep it below the time that stops the outer container by force (docker stop --timeout, 10 "
@@ -127,7 +138,8 @@ static const DinvSetting table[] = {
     {"DINV_QEMU", NULL, DINV_TYPE_PROGRAM, FIELD(qemu), "PROGRAM", "qemu-system-x86_64", NULL,
      NO_LIMITS, "the QEMU to run, a name or a path", NULL},
     {"DINV_LOG_LEVEL", NULL, DINV_TYPE_CHOICE, FIELD(log_level), "error|warning|info|debug", "info",
-     NULL, NO_LIMITS, "how much dinv says about its work", NULL},
+     NULL, NO_LIMITS, "how much dinv says about its work",
+     "Unless it is set, dinv says only warnings and errors when it runs a command."},
     {0},
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(table) <= DINV_SETTINGS_MAX);

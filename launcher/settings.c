@@ -74,8 +74,8 @@ static gsize edit_distance(const char *a, const char *b) {
     return row[width];
 }
 
-/* The setting whose variable (or flag) is nearest to `name`, and how that is written. */
-static char *nearest_name(const char *name, gboolean as_flag) {
+/* The setting whose variable (or flag) is nearest to `name`, how that is written, and how far. */
+static char *nearest_name(const char *name, gboolean as_flag, gsize *nearest_distance) {
     g_autofree char *nearest = NULL;
     gsize distance = G_MAXSIZE;
 
@@ -89,7 +89,23 @@ static char *nearest_name(const char *name, gboolean as_flag) {
             nearest = g_steal_pointer(&known);
         }
     }
+    *nearest_distance = distance;
     return g_steal_pointer(&nearest);
+}
+
+gboolean dinv_setting_flag_exists(const char *flag) {
+    gsize distance;
+    g_autofree char *nearest = nearest_name(flag, TRUE, &distance);
+
+    return distance == 0;
+}
+
+gboolean dinv_setting_flag_is_misspelt(const char *flag) {
+    static const char *const of_dockerd[] = {"--ip", "--init", NULL}; /* near --bip, --initrd */
+    gsize distance;
+    g_autofree char *nearest = nearest_name(flag, TRUE, &distance);
+
+    return distance > 0 && distance <= 2 && !g_strv_contains(of_dockerd, flag);
 }
 
 /* Variables that look like settings and are none, but belong to the tests. */
@@ -132,6 +148,31 @@ static gboolean collect_variable(const char *name, const char *value, GivenSetti
     return FALSE;
 }
 
+/* Variables of docker-in-docker images, which say the same as a setting in their own way: a number
+ * of gigabytes, and "file" for a file whose name is fixed. dinv's own names go before. */
+static void collect_foreign(const char *name, const char *value, GivenSettings *all) {
+    gsize index = 0;
+
+    for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL;
+         setting++, index++) {
+        Given *given = &all->given[index];
+
+        if (given->origin != NULL || value[0] == '\0') {
+            continue;
+        }
+        if (setting->offset == G_STRUCT_OFFSET(DinvConfig, disk_bytes) &&
+            strcmp(name, "VAR_LIB_DOCKER_SIZE") == 0) {
+            gboolean is_number = value[strspn(value, "0123456789")] == '\0';
+            g_autofree char *size = g_strconcat(value, is_number ? "G" : "", NULL);
+            give(given, name, size);
+        }
+        if (setting->offset == G_STRUCT_OFFSET(DinvConfig, dockerd_log) &&
+            strcmp(name, "LOG") == 0 && strcmp(value, "file") == 0) {
+            give(given, name, "/var/log/docker.log");
+        }
+    }
+}
+
 static void collect_environment(const char *const *environment, GivenSettings *all,
                                 GPtrArray *warnings) {
     for (gsize i = 0; environment[i] != NULL; i++) {
@@ -144,9 +185,18 @@ static void collect_environment(const char *const *environment, GivenSettings *a
         name = g_strndup(environment[i], (gsize)(equals - environment[i]));
         if (!collect_variable(name, equals + 1, all, warnings) && g_str_has_prefix(name, "DINV_") &&
             !is_test_variable(name)) {
-            g_autofree char *nearest = nearest_name(name, FALSE);
+            gsize distance;
+            g_autofree char *nearest = nearest_name(name, FALSE, &distance);
             g_autofree char *shown = g_strescape(name, NULL);
             warn(warnings, "%s is not a setting, ignoring it; did you mean %s?", shown, nearest);
+        }
+    }
+    for (gsize i = 0; environment[i] != NULL; i++) {
+        const char *equals = strchr(environment[i], '=');
+
+        if (equals != NULL) {
+            g_autofree char *name = g_strndup(environment[i], (gsize)(equals - environment[i]));
+            collect_foreign(name, equals + 1, all);
         }
     }
 }
@@ -158,6 +208,7 @@ static int collect_flag(char **words, int count, GivenSettings *all, GError **er
         equals == NULL ? g_strdup(words[0]) : g_strndup(words[0], (gsize)(equals - words[0]));
     g_autofree char *nearest = NULL;
     g_autofree char *shown = NULL;
+    gsize distance;
     gsize index = 0;
 
     for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL;
@@ -179,7 +230,7 @@ static int collect_flag(char **words, int count, GivenSettings *all, GError **er
         g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_HELP, "help was asked for");
         return 0;
     }
-    nearest = nearest_name(name, TRUE);
+    nearest = nearest_name(name, TRUE, &distance);
     shown = g_strescape(name, NULL);
     g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_FLAG,
                 "%s: no such flag; did you mean %s?", shown, nearest);
@@ -301,6 +352,10 @@ static gboolean parse_setting(const DinvSetting *setting, const char *text, Dinv
         if (strchr(text, '/') != NULL) {
             return parse_path(text, field, error);
         }
+        g_free(*(char **)field);
+        *(char **)field = g_strdup(text);
+        return TRUE;
+    case DINV_TYPE_TEXT:
         g_free(*(char **)field);
         *(char **)field = g_strdup(text);
         return TRUE;
@@ -445,6 +500,9 @@ static DinvConfig *config_from(const GivenSettings *all, const DinvLimits *limit
             g_prefix_error(error, "%s: ", origin);
             return NULL;
         }
+        if (setting->offset == G_STRUCT_OFFSET(DinvConfig, log_level)) {
+            config->log_level_given = is_given;
+        }
         if (setting->offset == G_STRUCT_OFFSET(DinvConfig, socket_path)) {
             socket_origin = origin;
         }
@@ -459,6 +517,27 @@ static DinvConfig *config_from(const GivenSettings *all, const DinvLimits *limit
         return NULL;
     }
     return g_steal_pointer(&config);
+}
+
+gboolean dinv_settings_add_dockerd_arguments(DinvConfig *config, char *const *words, int count,
+                                             GError **error) {
+    g_autoptr(GStrvBuilder) all = g_strv_builder_new();
+
+    g_strv_builder_addv(all, (const char **)config->dockerd_args);
+    for (int i = 0; i < count; i++) {
+        if (!is_printable(words[i]) || strpbrk(words[i], "\t\n") != NULL) {
+            g_autofree char *shown = g_strescape(words[i], NULL);
+            g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
+                        "the argument \"%s\" for dockerd is not UTF-8 or has control characters in "
+                        "it",
+                        shown);
+            return FALSE;
+        }
+        g_strv_builder_add(all, words[i]);
+    }
+    g_strfreev(config->dockerd_args);
+    config->dockerd_args = g_strv_builder_end(all);
+    return TRUE;
 }
 
 DinvConfig *dinv_settings_load_with_limits(const char *const *environment, int *argc, char ***argv,

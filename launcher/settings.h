@@ -25,6 +25,7 @@ typedef enum {
     DINV_TYPE_GUEST_PATH, /* where something is mounted in the guest */
     DINV_TYPE_PROGRAM,    /* a name to be found in PATH, or a path */
     DINV_TYPE_WORDS,
+    DINV_TYPE_TEXT,
     DINV_TYPE_TCP_PORTS,
     DINV_TYPE_UDP_PORTS,
     DINV_TYPE_MOUNTS,
@@ -57,6 +58,15 @@ const DinvSetting *dinv_settings_table(void);
 
 /* "DINV_DISK_SIZE" -> "--disk-size". */
 char *dinv_setting_flag(const DinvSetting *setting);
+
+/* Whether "--disk-size" is the flag of a setting, and whether it is none but so near to one that it
+ * must be meant. */
+gboolean dinv_setting_flag_exists(const char *flag);
+gboolean dinv_setting_flag_is_misspelt(const char *flag);
+
+/* Adds words to what dockerd is started with. FALSE if one of them cannot be passed on. */
+gboolean dinv_settings_add_dockerd_arguments(DinvConfig *config, char *const *words, int count,
+                                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Reads the settings: `environment` (NULL-terminated "NAME=value") first, then flags, which win.
  * *argv points to the first word to look at (program name and verb are behind it); *argc and *argv

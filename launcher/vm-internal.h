@@ -17,6 +17,7 @@ typedef struct {
 
 struct DinvVm {
     const DinvMachinePlan *plan;
+    const DinvEngineConfig *engine;
     const DinvNetworkPlan *network;
     DinvVmCallbacks callbacks;
     gpointer user;
@@ -27,6 +28,7 @@ struct DinvVm {
     gboolean exited;     /* the machine is gone: what the guest still says leads to nothing new */
     gboolean damaged[DINV_DISK_KINDS];
     char *paused;            /* why the machine stands still; NULL if it does not */
+    const char *unready;     /* why it is not to be used yet; NULL: it may be */
     DinvOomKills oom_before; /* when the machine was started */
     gboolean guest_clean;    /* the guest said that its file systems are */
     guint deadline_source;

@@ -92,6 +92,7 @@ static struct json_object *describe(const DinvVm *vm) {
     const DinvConfig *config = vm->plan->config;
     struct json_object *status = json_object_new_object();
     add_string(status, "state", dinv_vm_state_names[vm->state]);
+    add_string(status, "unready", vm->unready);
     add_string(status, "version", DINV_VERSION);
     add_int(status, "pid", (guint64)getpid());
     add_int(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));

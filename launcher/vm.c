@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/engine-reason.h"
 #include "launcher/log.h"
 
 /* What e2fsck may take with a damaged disk of any size. */
@@ -369,12 +370,16 @@ static void on_guest_failed(const char *what, const char *text, const char *log,
     if (vm->state >= DINV_VM_STOPPING) {
         return;
     }
-    dinv_log(DINV_LOG_ERROR, "the guest failed (%s): %s", printable_what, printable_text);
+    g_autofree char *reason = log != NULL ? dinv_engine_reason(log) : NULL;
     if (log != NULL && log[0] != '\0') {
         g_autofree char *printable_log = dinv_log_printable(log);
         g_strchomp(printable_log);
-        dinv_log(DINV_LOG_ERROR, "the last lines of dockerd's log:\n%s", printable_log);
+        /* The reason alone says it, where there is one. */
+        dinv_log(reason != NULL ? DINV_LOG_INFO : DINV_LOG_ERROR,
+                 "the last lines of dockerd's log:\n%s", printable_log);
     }
+    dinv_log(DINV_LOG_ERROR, "the guest failed (%s): %s%s%s", printable_what, printable_text,
+             reason != NULL ? ": " : "", reason != NULL ? reason : "");
     /* It unmounts and powers off by itself; the deadline is for one that does not. */
     vm->failed = TRUE;
     begin_stopping(vm, MAX(vm->plan->config->shutdown_timeout_ms, 1));
@@ -462,12 +467,14 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     return TRUE;
 }
 
-DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvNetworkPlan *network,
-                    const DinvVmCallbacks *callbacks, gpointer user) {
+DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvEngineConfig *engine,
+                    const DinvNetworkPlan *network, const DinvVmCallbacks *callbacks,
+                    gpointer user) {
     static const DinvMachineCallbacks machine_callbacks = {.exited = on_machine_exited,
                                                            .paused = on_machine_paused};
     DinvVm *vm = g_new0(DinvVm, 1);
     vm->plan = plan;
+    vm->engine = engine;
     vm->network = network;
     vm->callbacks = *callbacks;
     vm->user = user;
@@ -499,6 +506,10 @@ void dinv_vm_free(DinvVm *vm) {
 
 DinvVmState dinv_vm_get_state(const DinvVm *vm) {
     return vm->state;
+}
+
+void dinv_vm_set_unready(DinvVm *vm, const char *reason) {
+    vm->unready = reason;
 }
 
 DinvMachine *dinv_vm_get_machine(DinvVm *vm) {

@@ -40,9 +40,10 @@ typedef struct {
     void (*stopped)(DinvVm *vm, gboolean failed, gpointer user);
 } DinvVmCallbacks;
 
-/* The plans are borrowed for the vm's whole life, `callbacks` copied. */
-DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvNetworkPlan *network,
-                    const DinvVmCallbacks *callbacks, gpointer user);
+/* The plans and `engine` are borrowed for the vm's whole life, `callbacks` copied. */
+DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvEngineConfig *engine,
+                    const DinvNetworkPlan *network, const DinvVmCallbacks *callbacks,
+                    gpointer user);
 
 /* Binds the sockets and spawns the machine. On failure nothing is left behind and no callback
  * comes. */
@@ -54,6 +55,10 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dinv_vm_stop(DinvVm *vm, guint timeout_ms);
 
 DinvVmState dinv_vm_get_state(const DinvVm *vm);
+
+/* Why the vm is of no use to others yet although its engine answers, for `dinv health`; NULL: it
+ * is. A static string. */
+void dinv_vm_set_unready(DinvVm *vm, const char *reason);
 
 /* NULL unless READY or STOPPING. Borrowed. */
 DinvRelayHost *dinv_vm_get_relay(DinvVm *vm);

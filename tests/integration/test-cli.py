@@ -40,7 +40,7 @@ def unknown_words(machine):
     one_sentence(machine.verb('no-such-verb'), 125)
     one_sentence(machine.verb('status', '--xml'), 125)
     one_sentence(machine.verb('logs', 'no-such-log'), 125)
-    one_sentence(machine.verb('run', '--no-such-flag'), 125)
+    contains(one_sentence(machine.verb('run', '--memroy', '1G'), 125), '--memory', 'the flag meant')
 
 
 def version(machine):

@@ -239,6 +239,7 @@ typedef struct {
     Scratch scratch;
     DinvConfig config;
     DinvMachinePlan plan;
+    DinvEngineConfig *engine;
     DinvNetworkPlan *network;
     DinvVm *vm;
     int log;      /* what stderr is meanwhile */
@@ -278,19 +279,23 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
         .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
         .mounts = g_ptr_array_new(),
         .dockerd_args = g_new0(char *, 1),
+        .config_dir = (char *)"/nowhere",
         .shutdown_timeout_ms = GUARD_MS,
         .boot_timeout_ms = GUARD_MS,
         .rootfs = g_strdup("rootfs.ext4"),
         .qemu = g_strdup("qemu"),
         .log_level = DINV_LOG_INFO,
     };
-    fixture->network = dinv_network_plan_for(&fixture->config, outer);
+    char *const no_variables[] = {NULL};
+    fixture->engine = dinv_engine_config_read(&fixture->config, "/nowhere", no_variables, NULL);
+    fixture->network = dinv_network_plan_for(&fixture->config, fixture->engine, outer);
     fixture->plan = (DinvMachinePlan){.config = &fixture->config, .slirp_net = "10.0.2.0/24"};
     fixture->log = memfd_create("log", MFD_CLOEXEC);
     fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     g_assert_cmpint(dup2(fixture->log, STDERR_FILENO), ==, STDERR_FILENO);
     dinv_log_start(DINV_LOG_INFO);
-    fixture->vm = dinv_vm_new(&fixture->plan, fixture->network, &callbacks, fixture);
+    fixture->vm =
+        dinv_vm_new(&fixture->plan, fixture->engine, fixture->network, &callbacks, fixture);
 }
 
 static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
@@ -304,6 +309,7 @@ static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
     g_assert_false(g_file_test(fixture->config.socket_path, G_FILE_TEST_EXISTS));
     scratch_remove(&fixture->scratch);
     dinv_network_plan_free(fixture->network);
+    dinv_engine_config_free(fixture->engine);
     g_array_unref(fixture->config.ports);
     g_ptr_array_unref(fixture->config.mounts);
     g_strfreev(fixture->config.dockerd_args);

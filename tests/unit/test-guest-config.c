@@ -3,10 +3,21 @@
 
 #include <string.h>
 
+#include "tests/unit/scratch.h"
+
 typedef struct {
     DinvConfig config;
+    DinvEngineConfig *engine;
     DinvNetworkPlan *network;
 } Fixture;
+
+/* With what `variables` says besides. */
+static void read_engine(Fixture *fixture, char *const *variables) {
+    g_autoptr(GError) error = NULL;
+    dinv_engine_config_free(fixture->engine);
+    fixture->engine = dinv_engine_config_read(&fixture->config, "/nowhere", variables, &error);
+    g_assert_no_error(error);
+}
 
 static void set_up(Fixture *fixture, gconstpointer data) {
     g_autoptr(GArray) outer = g_array_new(FALSE, FALSE, sizeof(DinvOuterNetwork));
@@ -15,14 +26,18 @@ static void set_up(Fixture *fixture, gconstpointer data) {
         .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
         .mounts = g_ptr_array_new(),
         .dockerd_args = g_new0(char *, 1),
+        .config_dir = (char *)"/nowhere",
         .boot_timeout_ms = 1234,
     };
-    fixture->network = dinv_network_plan_for(&fixture->config, outer);
+    char *const no_variables[] = {NULL};
+    read_engine(fixture, no_variables);
+    fixture->network = dinv_network_plan_for(&fixture->config, fixture->engine, outer);
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data) {
     (void)data;
     dinv_network_plan_free(fixture->network);
+    dinv_engine_config_free(fixture->engine);
     g_array_unref(fixture->config.ports);
     g_ptr_array_unref(fixture->config.mounts);
     g_strfreev(fixture->config.dockerd_args);
@@ -31,7 +46,8 @@ static void tear_down(Fixture *fixture, gconstpointer data) {
 static struct json_object *make(Fixture *fixture, const char *resolv_conf) {
     g_autoptr(DinvResolverFiles) files =
         dinv_resolver_files_parse(resolv_conf, NULL, DINV_DNS_PORT);
-    return dinv_guest_config_new(&fixture->config, fixture->network, "outer", files, 61001);
+    return dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network, "outer",
+                                 files, 61001);
 }
 
 static const char *to_text(struct json_object *object) {
@@ -46,8 +62,13 @@ static const char *text_of(struct json_object *body, const char *first, const ch
 }
 
 static void set_args(Fixture *fixture, const char *words) {
+    g_autoptr(GArray) outer = g_array_new(FALSE, FALSE, sizeof(DinvOuterNetwork));
+    char *const no_variables[] = {NULL};
     g_strfreev(fixture->config.dockerd_args);
     fixture->config.dockerd_args = g_strsplit(words, " ", -1);
+    read_engine(fixture, no_variables);
+    dinv_network_plan_free(fixture->network);
+    fixture->network = dinv_network_plan_for(&fixture->config, fixture->engine, outer);
 }
 
 static void test_volume(Fixture *fixture, gconstpointer data) {
@@ -78,6 +99,7 @@ static void test_plain(Fixture *fixture, gconstpointer data) {
                     "[{\"serial\":\"dinv-data\",\"target\":\"/var/lib/docker\"}]");
     g_assert_cmpstr(text_of(body, "mounts", NULL), ==, "[]");
     g_assert_cmpstr(text_of(body, "dockerd", "deadline_ms"), ==, "1234");
+    g_assert_cmpstr(text_of(body, "files", NULL), ==, "[]");
     g_assert_cmpstr(text_of(body, "environment", NULL), ==, "{}");
     g_assert_nonnull(strstr(text_of(body, "dockerd", "args"), "\"--bip=172.17.0.1/16\""));
     g_assert_nonnull(strstr(text_of(body, "dockerd", "args"),
@@ -159,6 +181,40 @@ static void test_user_arguments(Fixture *fixture, gconstpointer data) {
     }
 }
 
+/* Keys of daemon.json are not given as flags: dockerd would refuse both. */
+static void test_daemon_json(Fixture *fixture, gconstpointer data) {
+    static const char text[] =
+        "{\"bip\":\"10.9.0.1/24\",\"default-address-pools\":[{\"base\":\"10.8.0.0/"
+        "16\",\"size\":24}],\"host-gateway-ip\":\"10.0.0.9\",\"debug\":true}";
+    Scratch scratch;
+    (void)data;
+    scratch_make(&scratch);
+    scratch_write(&scratch, "daemon.json", text);
+    fixture->config.config_dir = scratch.path;
+    set_args(fixture, "--label a=b");
+    struct json_object *body = make(fixture, NULL);
+    g_assert_cmpstr(text_of(body, "dockerd", "args"), ==, "[\"--label\",\"a=b\"]");
+    struct json_object *content = json_object_new_string(text);
+    g_autofree char *files =
+        g_strdup_printf("[{\"path\":\"/etc/docker/daemon.json\",\"text\":%s,\"mode\":420}]",
+                        json_object_to_json_string_ext(content, JSON_C_TO_STRING_NOSLASHESCAPE));
+    g_assert_cmpstr(text_of(body, "files", NULL), ==, files);
+    json_object_put(content);
+    json_object_put(body);
+    fixture->config.config_dir = (char *)"/nowhere";
+    scratch_remove(&scratch);
+}
+
+static void test_proxies(Fixture *fixture, gconstpointer data) {
+    char *const variables[] = {(char *)"HTTP_PROXY=http://127.0.0.1:3128", NULL};
+    (void)data;
+    read_engine(fixture, variables);
+    struct json_object *body = make(fixture, NULL);
+    g_assert_cmpstr(text_of(body, "environment", "HTTP_PROXY"), ==, "\"http://10.0.2.2:3128\"");
+    g_assert_nonnull(strstr(text_of(body, "environment", "NO_PROXY"), ",172.17.0.0/16,"));
+    json_object_put(body);
+}
+
 static void test_resolver(Fixture *fixture, gconstpointer data) {
     static const char resolv_conf[] = "search a.example b.example\noptions ndots:1 edns0\n";
     (void)data;
@@ -176,7 +232,8 @@ static void test_resolver(Fixture *fixture, gconstpointer data) {
                     "\"options\":[\"ndots:1\",\"edns0\"]}");
     json_object_put(body);
     /* Without a forwarder. */
-    body = dinv_guest_config_new(&fixture->config, fixture->network, "outer", files, 0);
+    body = dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network, "outer",
+                                 files, 0);
     g_assert_null(json_object_object_get(json_object_object_get(body, "network"), "resolver"));
     json_object_put(body);
 }
@@ -188,7 +245,7 @@ static void test_other_networks(Fixture *fixture, gconstpointer data) {
     (void)data;
     g_array_append_vals(taken, outer, G_N_ELEMENTS(outer));
     dinv_network_plan_free(fixture->network);
-    fixture->network = dinv_network_plan_for(&fixture->config, taken);
+    fixture->network = dinv_network_plan_for(&fixture->config, fixture->engine, taken);
     struct json_object *body = make(fixture, NULL);
     g_assert_cmpstr(text_of(body, "network", "address"), ==, "\"10.191.0.15\"");
     g_assert_nonnull(strstr(text_of(body, "dockerd", "args"), "\"--bip=172.18.0.1/16\""));
@@ -207,6 +264,8 @@ int main(int argc, char **argv) {
     ADD("mounts", test_mounts);
     ADD("user-arguments", test_user_arguments);
     ADD("resolver", test_resolver);
+    ADD("daemon-json", test_daemon_json);
+    ADD("proxies", test_proxies);
     ADD("other-networks", test_other_networks);
     return g_test_run();
 }

@@ -104,6 +104,8 @@ static void test_configure_example(void) {
         "\"mounts\": [{\"driver\": \"9p\", \"tag\": \"dinv0\", \"target\": \"/a b\","
         "\"options\": \"msize=512000\", \"readonly\": true}],"
         "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"deadline_ms\": 90000},"
+        "\"files\": [{\"path\": \"/etc/docker/daemon.json\", \"text\": \"{\\n}\", \"mode\": "
+        "420}],"
         "\"environment\": {\"NO_PROXY\": \"a b\"}, \"unknown\": {\"x\": 1}}";
     DinvConfiguration *configuration = NULL;
     char reason[256];
@@ -135,6 +137,10 @@ static void test_configure_example(void) {
     g_assert_true(configuration->mounts[0].readonly);
     g_assert_cmpstr(configuration->dockerd_args[0], ==, "--bip=172.30.0.1/16");
     g_assert_cmpuint(configuration->dockerd_deadline_ms, ==, 90000);
+    g_assert_cmpuint(configuration->file_count, ==, 1);
+    g_assert_cmpstr(configuration->files[0].path, ==, "/etc/docker/daemon.json");
+    g_assert_cmpstr(configuration->files[0].text, ==, "{\n}");
+    g_assert_cmpuint(configuration->files[0].mode, ==, 0644);
     g_assert_cmpstr(configuration->environment[0], ==, "NO_PROXY=a b");
     g_assert_null(configuration->environment[1]);
     dinv_configuration_free(configuration);
@@ -224,6 +230,14 @@ static void test_configure_bad(void) {
          "mounts.readonly: "},
         {"\"mounts\": [{\"driver\": \"9p\", \"tag\": \"a\", \"target\": \"/./a\"}]",
          "mounts.target: "},
+        {"\"files\": {}", "files: "},
+        {"\"files\": [1]", "files: "},
+        {"\"files\": [{\"text\": \"x\", \"mode\": 420}]", "files.path: "},
+        {"\"files\": [{\"path\": \"/a/../b\", \"text\": \"x\", \"mode\": 420}]", "files.path: "},
+        {"\"files\": [{\"path\": \"/a\", \"mode\": 420}]", "files.text: "},
+        {"\"files\": [{\"path\": \"/a\", \"text\": \"a\\u0000b\", \"mode\": 420}]", "files.text: "},
+        {"\"files\": [{\"path\": \"/a\", \"text\": \"x\", \"mode\": 2541}]", "files.mode: "},
+        {"\"files\": [{\"path\": \"/a\", \"text\": \"x\"}]", "files.mode: "},
         {"\"dockerd\": 1", "dockerd: "},
         {"\"dockerd\": {\"args\": \"--x\"}", "dockerd.args: "},
         {"\"dockerd\": {\"args\": [1]}", "dockerd.args: "},

@@ -42,7 +42,7 @@ static void on_ended(int status, gpointer user) {
 static DinvJob *start_shell(const char *script, Outcome *outcome) {
     char *command[] = {(char *)"sh", (char *)"-c", (char *)script, NULL};
     *outcome = (Outcome){.status = -1};
-    DinvJob *job = dinv_job_start(command, SOCKET_PATH, on_ended, outcome, &outcome->status);
+    DinvJob *job = dinv_job_start(command, SOCKET_PATH, TRUE, on_ended, outcome, &outcome->status);
     g_assert_nonnull(job);
     return job;
 }
@@ -68,7 +68,7 @@ static void test_status(void) {
 static int fail_to_start(const char *program) {
     char *command[] = {(char *)program, NULL};
     Outcome outcome = {0};
-    g_assert_null(dinv_job_start(command, SOCKET_PATH, on_ended, &outcome, &outcome.status));
+    g_assert_null(dinv_job_start(command, SOCKET_PATH, TRUE, on_ended, &outcome, &outcome.status));
     while (g_main_context_iteration(NULL, FALSE)) {
     }
     g_assert_cmpuint(outcome.ends, ==, 0);

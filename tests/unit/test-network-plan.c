@@ -68,7 +68,7 @@ static void test_overlaps(void) {
 
 static void test_nothing_outside(void) {
     g_autoptr(GArray) outer = networks(NULL);
-    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none);
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none, NULL);
     g_autofree char *slirp = dinv_network_to_string(&plan->slirp);
     g_autofree char *docker0 = dinv_network_host_to_string(&plan->bridge, 1);
     g_assert_cmpstr(slirp, ==, "10.0.2.0/24");
@@ -78,7 +78,7 @@ static void test_nothing_outside(void) {
 
 static void test_docker_outside(void) {
     g_autoptr(GArray) outer = networks("172.17.0.0/16", NULL);
-    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none);
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none, NULL);
     g_autofree char *docker0 = dinv_network_host_to_string(&plan->bridge, 1);
     g_assert_cmpstr(docker0, ==, "172.18.0.1");
     assert_disjoint(plan, outer);
@@ -93,7 +93,7 @@ static void test_collisions(void) {
         for (guint j = i; j < G_N_ELEMENTS(cases); j++) {
             for (guint k = j; k < G_N_ELEMENTS(cases); k++) {
                 g_autoptr(GArray) outer = networks(cases[i], cases[j], cases[k], NULL);
-                g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none);
+                g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none, NULL);
                 assert_disjoint(plan, outer);
             }
         }
@@ -113,7 +113,7 @@ static void test_random(void) {
         DinvOuterNetwork item = {.network = dinv_network_of(&host), .device = "eth0"};
         g_array_append_val(outer, item);
     }
-    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none);
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none, NULL);
     assert_disjoint(plan, outer);
 }
 
@@ -121,7 +121,7 @@ static void test_wanted(void) {
     g_autoptr(GArray) outer = networks("172.30.0.0/16", "10.0.0.0/8", NULL);
     DinvNetwork subnet = network("172.18.5.0/24");
     DinvNetwork bip = network("172.17.9.1/24");
-    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &subnet, &bip);
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &subnet, &bip, NULL);
     g_autofree char *text = dinv_network_plan_to_string(plan);
     g_assert_cmpstr(text, ==,
                     "guest 172.18.5.0/24, docker0 172.17.9.1/24, inner networks from "
@@ -133,7 +133,7 @@ static void test_conflicts(void) {
     g_autoptr(GArray) outer = networks("172.30.0.0/16", "10.0.0.0/8", NULL);
     DinvNetwork subnet = network("10.7.0.0/24");
     DinvNetwork bip = network("10.7.0.1/16");
-    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &subnet, &bip);
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &subnet, &bip, NULL);
     g_autoptr(GPtrArray) slirp = dinv_network_plan_list_conflicts(plan, DINV_PLAN_SLIRP, outer);
     g_autoptr(GPtrArray) bridge = dinv_network_plan_list_conflicts(plan, DINV_PLAN_BRIDGE, outer);
     g_autoptr(GPtrArray) pools = dinv_network_plan_list_conflicts(plan, DINV_PLAN_POOLS, outer);
@@ -161,11 +161,33 @@ static void test_dockerd_bip(void) {
     };
     g_autoptr(GArray) outer = networks(NULL);
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
-        const DinvConfig config = {.dockerd_args = (char **)cases[i].args};
-        g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_for(&config, outer);
+        const DinvConfig config = {.dockerd_args = (char **)cases[i].args,
+                                   .config_dir = (char *)"/nowhere"};
+        char *const no_variables[] = {NULL};
+        g_autoptr(DinvEngineConfig) engine =
+            dinv_engine_config_read(&config, "/nowhere", no_variables, NULL);
+        g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_for(&config, engine, outer);
         g_autofree char *text = dinv_network_plan_to_string(plan);
         g_assert_nonnull(strstr(text, cases[i].docker0));
     }
+}
+
+/* The user's pools are the pools, and all else keeps clear of them. */
+static void test_own_pools(void) {
+    g_autoptr(GArray) outer = networks("172.17.0.0/16", NULL);
+    g_autoptr(GArray) pools = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
+    DinvNetwork first = network("10.0.0.0/8");
+    DinvNetwork second = network("172.16.0.0/12");
+    g_array_append_val(pools, first);
+    g_array_append_val(pools, second);
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none, pools);
+    g_autofree char *text = dinv_network_plan_to_string(plan);
+    g_assert_true(plan->has_own_pools);
+    g_assert_cmpstr(text, ==,
+                    "guest 192.168.128.0/24, docker0 100.64.0.1/16, inner networks from 10.0.0.0/8 "
+                    "and 1 more");
+    g_autoptr(GPtrArray) conflicts = dinv_network_plan_list_conflicts(plan, DINV_PLAN_POOLS, outer);
+    g_assert_cmpuint(conflicts->len, ==, 1);
 }
 
 /* All of IPv4 in use: the defaults, and they are known to overlap. */
@@ -175,7 +197,7 @@ static void test_nothing_free(void) {
         DinvOuterNetwork item = {.network = {DINV_IPV4(i, 0, 0, 0), 8}, .device = "eth0"};
         g_array_append_val(outer, item);
     }
-    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none);
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_new(outer, &none, &none, NULL);
     g_autoptr(GPtrArray) slirp = dinv_network_plan_list_conflicts(plan, DINV_PLAN_SLIRP, outer);
     g_autoptr(GPtrArray) bridge = dinv_network_plan_list_conflicts(plan, DINV_PLAN_BRIDGE, outer);
     g_autofree char *text = dinv_network_plan_to_string(plan);
@@ -227,6 +249,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/launcher/network-plan/wanted", test_wanted);
     g_test_add_func("/launcher/network-plan/conflicts", test_conflicts);
     g_test_add_func("/launcher/network-plan/dockerd-bip", test_dockerd_bip);
+    g_test_add_func("/launcher/network-plan/own-pools", test_own_pools);
     g_test_add_func("/launcher/network-plan/nothing-free", test_nothing_free);
     g_test_add_func("/launcher/network-plan/parse", test_parse);
     g_test_add_func("/launcher/network-plan/routes", test_routes);

@@ -7,7 +7,7 @@ static void test_told_once(void) {
     const DinvOuterNetwork joined = {{DINV_IPV4(172, 20, 3, 0), 24}, "eth1"};
     const DinvOuterNetwork harmless = {{DINV_IPV4(203, 0, 113, 0), 24}, "eth2"};
     g_autoptr(GArray) outer = dinv_network_list_outer(NULL);
-    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_for(&config, outer);
+    g_autoptr(DinvNetworkPlan) plan = dinv_network_plan_for(&config, NULL, outer);
     g_autoptr(GError) error = NULL;
     g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(plan, &error);
     g_assert_no_error(error);

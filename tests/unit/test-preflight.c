@@ -86,6 +86,7 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_assert_nonnull(config);
     config->accel = DINV_ACCEL_TCG;
     set_text(&config->state_dir, scratch_path(&fixture->scratch, "state"));
+    set_text(&config->config_dir, scratch_path(&fixture->scratch, "docker"));
     set_text(&config->socket_path, scratch_path(&fixture->scratch, "run/docker.sock"));
     set_text(&config->kernel, scratch_path(&fixture->scratch, "kernel"));
     set_text(&config->rootfs, scratch_path(&fixture->scratch, "rootfs.ext4"));
@@ -481,6 +482,8 @@ static int listen_at(const char *path) {
 
 /* The first finding about the inner networks, with these outside. */
 static const DinvCheck *check_network(Fixture *fixture, const GArray *networks) {
+    dinv_engine_config_free(fixture->result.engine);
+    dinv_preflight_check_engine(&fixture->host, fixture->config, &fixture->result);
     g_ptr_array_set_size(fixture->result.checks, 0);
     dinv_preflight_check_network(fixture->config, networks, &fixture->result);
     return fixture->result.checks->pdata[0];

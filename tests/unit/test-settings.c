@@ -252,6 +252,60 @@ static void test_bad_tcp(void) {
     g_assert_cmpuint(unused->config->ports->len, ==, 1);
 }
 
+/* The variables of docker-in-docker images, which have values of their own kind. */
+static void test_docker_in_docker(void) {
+    static const struct {
+        const char *environment;
+        guint64 disk_bytes;
+        const char *log;
+    } cases[] = {
+        {"VAR_LIB_DOCKER_SIZE=7|LOG=file", 7 * GIBI, "/var/log/docker.log"},
+        {"VAR_LIB_DOCKER_SIZE=7G|LOG=debug", 7 * GIBI, NULL},
+        {"VAR_LIB_DOCKER_SIZE=7|DINV_DISK_SIZE=9G", 9 * GIBI, NULL},
+        {"DINV_DOCKER_SIZE=8G|VAR_LIB_DOCKER_SIZE=7", 8 * GIBI, NULL},
+        {"VAR_LIB_DOCKER_SIZE=|LOG=", 64 * GIBI, NULL},
+        {"LOG=file|DINV_DOCKERD_LOG=/x", 64 * GIBI, "/x"},
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(Load) load = load_good(cases[i].environment, "");
+
+        g_assert_cmpuint(load->config->disk_bytes, ==, cases[i].disk_bytes);
+        g_assert_cmpstr(load->config->dockerd_log, ==, cases[i].log);
+        g_assert_cmpuint(load->warnings->len, ==, 0);
+    }
+    assert_invalid("VAR_LIB_DOCKER_SIZE=much",
+                   "VAR_LIB_DOCKER_SIZE: \"much\" is not a size (such as 512M, 1.5G or 2T)");
+}
+
+/* What comes behind dinv's own flags. */
+static void test_dockerd_words(void) {
+    g_autoptr(Load) load = load_good("DINV_DOCKERD_ARGS=--label a", "");
+    g_autoptr(GError) error = NULL;
+    char *words[] = {(char *)"--debug", (char *)"-l", (char *)"warn", NULL};
+    char *bad[] = {(char *)"--label\n", NULL};
+
+    g_assert_true(dinv_settings_add_dockerd_arguments(load->config, words, 2, &error));
+    g_assert_no_error(error);
+    g_autofree char *all = g_strjoinv(" ", load->config->dockerd_args);
+    g_assert_cmpstr(all, ==, "--label a --debug -l");
+    g_assert_false(dinv_settings_add_dockerd_arguments(load->config, bad, 1, &error));
+    g_assert_cmpstr(
+        error->message, ==,
+        "the argument \"--label\\n\" for dockerd is not UTF-8 or has control characters "
+        "in it");
+    g_assert_cmpuint(g_strv_length(load->config->dockerd_args), ==, 4);
+}
+
+static void test_log_level_given(void) {
+    g_autoptr(Load) none = load_good("", "");
+    g_autoptr(Load) variable = load_good("DINV_LOG_LEVEL=info", "");
+    g_autoptr(Load) flag = load_good("", "--log-level=info");
+
+    g_assert_false(none->config->log_level_given);
+    g_assert_true(variable->config->log_level_given);
+    g_assert_true(flag->config->log_level_given);
+}
+
 static void test_aliases(void) {
     g_autoptr(Load) old = load_good("DINV_DOCKER_SIZE=10G|DOCKER_DAEMON_ARGS=-D|"
                                     "DINV_DOCKER_SOCK_UID=5|DINV_DOCKER_SOCK_GID=6",
@@ -679,6 +733,9 @@ int main(int argc, char **argv) {
     g_test_add_func("/settings/tcp", test_tcp);
     g_test_add_func("/settings/bad-tcp", test_bad_tcp);
     g_test_add_func("/settings/aliases", test_aliases);
+    g_test_add_func("/settings/docker-in-docker", test_docker_in_docker);
+    g_test_add_func("/settings/dockerd-words", test_dockerd_words);
+    g_test_add_func("/settings/log-level-given", test_log_level_given);
     g_test_add_func("/settings/unknown-variables", test_unknown_variables);
     g_test_add_func("/settings/numbers", test_numbers);
     g_test_add_func("/settings/volume", test_volume);

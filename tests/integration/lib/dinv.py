@@ -124,7 +124,8 @@ class Dinv:
         values = {'KERNEL': artefacts.kernel(), 'ROOTFS': artefacts.rootfs(),
                   'STATE_DIR': self.state_dir, 'SOCKET': self.socket,
                   'ACCEL': os.environ.get('DINV_TEST_ACCEL', 'tcg'), 'MEMORY': '2G',
-                  'DISK_SIZE': '16G', 'SHUTDOWN_TIMEOUT': '60', 'BOOT_TIMEOUT': str(BOOT_DEADLINE)}
+                  'DISK_SIZE': '16G', 'CONFIG_DIR': os.path.join(self.directory, 'docker'),
+                  'SHUTDOWN_TIMEOUT': '60', 'BOOT_TIMEOUT': str(BOOT_DEADLINE)}
         if os.environ.get('DINV_TEST_QEMU'):
             values['QEMU'] = os.environ['DINV_TEST_QEMU']
         values.update(settings)

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/daemon-json.h"
+
+#include <string.h>
+
+#include "launcher/engine-options.h"
+#include "launcher/settings-types.h"
+
+G_DEFINE_QUARK(dinv - daemon - json - error - quark, dinv_daemon_json_error)
+
+#define DEPTH_MAX 32
+#define POOLS_MAX 256u
+
+static gboolean is_blank(const char *text, gsize length) {
+    for (gsize i = 0; i < length; i++) {
+        if (!g_ascii_isspace(text[i])) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* Line and column of a byte, both counted from 1. */
+static char *describe_place(const char *text, gsize offset) {
+    guint line = 1;
+    guint column = 1;
+    for (gsize i = 0; i < offset; i++) {
+        column = text[i] == '\n' ? 1 : column + 1;
+        line += text[i] == '\n';
+    }
+    return g_strdup_printf("line %u, column %u", line, column);
+}
+
+static struct json_object *parse_object(const char *text, gsize length, GError **error) {
+    struct json_tokener *tokener = json_tokener_new_ex(DEPTH_MAX);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *object = json_tokener_parse_ex(tokener, text, (int)length);
+    enum json_tokener_error problem = json_tokener_get_error(tokener);
+    gsize end = MIN(json_tokener_get_parse_end(tokener), length);
+    if (problem == json_tokener_continue) { /* cut off, or a number that could go on */
+        object = json_tokener_parse_ex(tokener, "", -1);
+        if (json_tokener_get_error(tokener) == json_tokener_success) {
+            problem = json_tokener_success;
+        }
+        end = length;
+    }
+    json_tokener_free(tokener);
+    if (problem == json_tokener_success && json_object_is_type(object, json_type_object) &&
+        is_blank(text + end, length - end)) {
+        return object;
+    }
+    if (problem == json_tokener_success && is_blank(text + end, length - end)) {
+        g_set_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_SYNTAX,
+                    "holds %s, not a JSON object ({…})",
+                    json_type_to_name(json_object_get_type(object)));
+    } else {
+        g_autofree char *place = describe_place(text, end);
+        g_set_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_SYNTAX,
+                    "is not JSON (%s: %s)", place,
+                    problem == json_tokener_success    ? "text after the end"
+                    : problem == json_tokener_continue ? "it ends too early"
+                                                       : json_tokener_error_desc(problem));
+    }
+    json_object_put(object);
+    return NULL;
+}
+
+static struct json_object *get(struct json_object *object, const char *key) {
+    struct json_object *value = NULL;
+    (void)json_object_object_get_ex(object, key, &value);
+    return value;
+}
+
+static gboolean read_bip(DinvDaemonJson *file, GError **error) {
+    struct json_object *value = get(file->object, "bip");
+    const char *text = json_object_get_string(value);
+    if (value == NULL || text[0] == '\0') {
+        return TRUE;
+    }
+    if (!dinv_parse_bridge_address(text, &file->bip, error)) {
+        g_prefix_error(error, "\"bip\": ");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* {"base": "10.10.0.0/16", "size": 24}; of IPv6 there is nothing to plan. */
+static gboolean read_pool(DinvDaemonJson *file, struct json_object *pool, GError **error) {
+    struct json_object *base =
+        json_object_is_type(pool, json_type_object) ? get(pool, "base") : NULL;
+    DinvNetwork network;
+    if (!json_object_is_type(base, json_type_string)) {
+        g_set_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_VALUE,
+                    "\"default-address-pools\": an item is {\"base\": \"10.10.0.0/16\", \"size\": "
+                    "24}");
+        return FALSE;
+    }
+    const char *text = json_object_get_string(base);
+    if (strchr(text, ':') != NULL) {
+        return TRUE;
+    }
+    if (!dinv_network_parse(text, &network)) {
+        g_set_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_VALUE,
+                    "\"default-address-pools\": \"%s\" is not a network (such as 10.10.0.0/16)",
+                    text);
+        return FALSE;
+    }
+    network = dinv_network_of(&network);
+    g_array_append_val(file->pools, network);
+    return TRUE;
+}
+
+static gboolean read_pools(DinvDaemonJson *file, GError **error) {
+    struct json_object *pools = get(file->object, "default-address-pools");
+    if (pools == NULL) {
+        return TRUE;
+    }
+    if (!json_object_is_type(pools, json_type_array) ||
+        json_object_array_length(pools) > POOLS_MAX) {
+        g_set_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_VALUE,
+                    "\"default-address-pools\": an array of at most %u items is expected",
+                    POOLS_MAX);
+        return FALSE;
+    }
+    for (gsize i = 0; i < json_object_array_length(pools); i++) {
+        if (!read_pool(file, json_object_array_get_idx(pools, i), error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* What of it is dinv's own. */
+static void take_out(DinvDaemonJson *file) {
+    for (const DinvEngineOption *option = dinv_engine_options_kept(); option->flag != NULL;
+         option++) {
+        struct json_object *value = option->key != NULL ? get(file->object, option->key) : NULL;
+        if (value == NULL) {
+            continue;
+        }
+        /* "tls": false asks for what is so anyway. */
+        if (!json_object_is_type(value, json_type_boolean) || json_object_get_boolean(value)) {
+            g_ptr_array_add(file->warnings,
+                            g_strdup_printf("\"%s\" is not passed on to dockerd: %s", option->key,
+                                            option->reason));
+        }
+        json_object_object_del(file->object, option->key);
+    }
+}
+
+static void warn_about_limits(DinvDaemonJson *file) {
+    struct json_object *value = get(file->object, "userland-proxy");
+    if (value != NULL && !json_object_get_boolean(value)) {
+        g_ptr_array_add(file->warnings,
+                        g_strdup("with \"userland-proxy\": false only the ports of DINV_TCP_PORTS "
+                                 "and DINV_UDP_PORTS are reachable from outside"));
+    }
+}
+
+DinvDaemonJson *dinv_daemon_json_parse(const char *text, gsize length, GError **error) {
+    static const char byte_order_mark[] = "\xef\xbb\xbf";
+    if (length >= 3 && memcmp(text, byte_order_mark, 3) == 0) {
+        text += 3;
+        length -= 3;
+    }
+    if (length > DINV_DAEMON_JSON_MAX_BYTES) {
+        g_set_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_SYNTAX,
+                    "has %" G_GSIZE_FORMAT " bytes, the most is %u", length,
+                    DINV_DAEMON_JSON_MAX_BYTES);
+        return NULL;
+    }
+    struct json_object *object =
+        is_blank(text, length) ? json_object_new_object() : parse_object(text, length, error);
+    if (object == NULL) {
+        return NULL;
+    }
+    g_autoptr(DinvDaemonJson) file = g_new0(DinvDaemonJson, 1);
+    file->object = object;
+    file->pools = g_array_new(FALSE, FALSE, sizeof(DinvNetwork));
+    file->warnings = g_ptr_array_new_with_free_func(g_free);
+    if (!read_bip(file, error) || !read_pools(file, error)) {
+        return NULL;
+    }
+    take_out(file);
+    warn_about_limits(file);
+    return g_steal_pointer(&file);
+}
+
+gboolean dinv_daemon_json_has(const DinvDaemonJson *file, const char *key) {
+    return file != NULL && json_object_object_get_ex(file->object, key, NULL);
+}
+
+void dinv_daemon_json_free(DinvDaemonJson *file) {
+    if (file != NULL) {
+        json_object_put(file->object);
+        g_clear_pointer(&file->pools, g_array_unref);
+        g_clear_pointer(&file->warnings, g_ptr_array_unref);
+        g_free(file);
+    }
+}
