@@ -44,13 +44,11 @@ volumes:
 """
 # cgroup v2: a group with processes in it may hand no controller down, so those of the container move into
 # one of their own first. That is what docker:dind's entry point does as well.
-NESTED = """\
-FROM guest
-COPY docker /usr/bin/docker
-CMD ["sh", "-c", "mkdir -p /sys/fs/cgroup/init /tmp && \\
-    for p in $(cat /sys/fs/cgroup/cgroup.procs); do echo $p >/sys/fs/cgroup/init/cgroup.procs; done; \\
-    sed -e 's/ / +/g' -e 's/^/+/' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control && \\
-    exec dockerd"]
+NESTED_DOCKERD = """\
+mkdir -p /sys/fs/cgroup/init &&
+for process in $(cat /sys/fs/cgroup/cgroup.procs); do echo $process >/sys/fs/cgroup/init/cgroup.procs; done
+sed -e 's/ / +/g' -e 's/^/+/' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control &&
+exec dockerd
 """
 
 
@@ -154,23 +152,26 @@ def builds_and_runs_a_dockerfile(story):
 # --- dind
 
 def docker_in_docker_in_docker(story):
-    """A privileged dind inside the inner engine. Its image is the guest's own system with a client."""
-    copy = 'dinv shell tar -cf - -C / bin etc lib lib64 sbin usr | docker import - guest && cp /usr/bin/docker /nested/'
-    story.file('/nested/Dockerfile', NESTED)
-    story.dinv.exec_('sh', '-ec', copy, deadline=300).expect(0)
-    story.dinv.exec_('docker', 'build', '-q', '-t', 'dind', '.', options=['--workdir', '/nested'],
-                     deadline=300).expect(0)
-    story.dinv.inner('run', '--privileged', '-d', '--name', 'nested', '-v', '/var/lib/docker', 'dind')
-    until(lambda: story.dinv.inner_try('exec', 'nested', 'docker', 'version').status == 0, 240,
-          f'the nested engine, which says {story.dinv.inner_try("logs", "--tail", "5", "nested").err}', interval=1)
-    story.dinv.exec_('sh', '-c', 'docker save debian | docker exec -i nested docker load', deadline=120).expect(0)
-    with story.typist.start('docker exec -it dinv docker exec -it nested docker run -it --rm debian') as terminal:
+    """A privileged dind inside the inner engine. Its programs are the guest's own and the image's client."""
+    mounts = [word for place in ('bin', 'lib', 'lib64', 'sbin', 'usr') for word in ('-v', f'/{place}:/{place}:ro')]
+    story.dinv.inner('create', '--privileged', '--name', 'nested', '-v', '/var/lib/docker', *mounts, 'debian',
+                     'sh', '-c', NESTED_DOCKERD)
+    story.dinv.inner('cp', '/usr/bin/docker', 'nested:/docker')
+    story.dinv.inner('start', 'nested')
+
+    def answers():
+        if story.dinv.inner('inspect', '--format', '{{.State.Running}}', 'nested') != 'true':
+            raise AssertionError(f'it ended: {story.dinv.inner_try("logs", "--tail", "20", "nested").err}')
+        return story.dinv.inner_try('exec', 'nested', '/docker', 'version').status == 0
+    until(answers, 240, 'the nested engine', interval=1)
+    story.dinv.exec_('sh', '-c', 'docker save debian | docker exec -i nested /docker load', deadline=120).expect(0)
+    with story.typist.start('docker exec -it dinv docker exec -it nested /docker run -it --rm debian') as terminal:
         terminal.expect('# ')
         terminal.send('hostname; exit 5\n')
         name = terminal.expect('[0-9a-f]{12}').group()
         equal(terminal.wait(), 5, 'exit status through three engines')
     assert name not in story.dinv.inner('ps', '--all', '--format', '{{.ID}}'), 'the inner engine has the container'
-    story.dinv.inner('rm', '--force', '--volumes', 'nested', deadline=60)
+    story.dinv.inner('rm', '--force', '--volumes', 'nested')
 
 
 # --- README.md
