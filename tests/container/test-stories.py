@@ -184,6 +184,7 @@ def commands_of_the_readme(story):
     equal(build, 'docker build -t dinv .', 'its first command')
     story.typist.type(run)
     story.dinv.expect_unprivileged(['/dev/kvm'])
+    until(lambda: story.dinv.exec_('test', '-S', '/var/run/docker.sock').status == 0, 20, 'the socket')
     stand_in(story.dinv.inner, 'debian', 'nginx')  # waits for the engine, as the page says
     shown = []
     for command in rest:

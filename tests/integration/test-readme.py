@@ -3,13 +3,13 @@
 """Every command that README.md tells people to type is run by some test, named in the table here.
 
 A line of a fenced `sh` block that the table does not know fails, and so does a line of the table
-that README.md no longer has, and a test that is not there.
+that README.md no longer has, and a test that is not there. So does a dead link of any page.
 """
 
 import os
 
 from lib import artefacts
-from lib.markdown import commands, page
+from lib.markdown import commands, dead_links, page, pages
 from lib.session import main
 from lib.tap import equal
 
@@ -48,11 +48,20 @@ def table_is_up_to_date(shown):
     equal(missing, [], 'tests that are not there')
 
 
+def links_lead_somewhere():
+    """On all pages, not only on README.md."""
+    names = sorted(pages())
+    assert len(names) > 10, f'only {names}'
+    dead = {name: list(dead_links(name)) for name in names}
+    equal({name: links for name, links in dead.items() if links}, {}, 'links to what is not there')
+
+
 def body(session):
     session.tap.check(finds_commands)
     shown = list(commands(page('README.md')))
     session.tap.check(every_command_is_run_by_a_test, shown)
     session.tap.check(table_is_up_to_date, shown)
+    session.tap.check(links_lead_somewhere)
 
 
 if __name__ == '__main__':

@@ -39,3 +39,31 @@ def commands(text):
                 line = line[2:].strip()
             if line:
                 yield re.sub(r'\s+', ' ', line)
+
+
+def pages():
+    """The paths of all pages in the source tree, build directories left out."""
+    root = artefacts.source_root()
+    for directory, below, names in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(('.', 'build'))]
+        yield from (os.path.relpath(os.path.join(directory, name), root) for name in names if name.endswith('.md'))
+
+
+def _anchors(text):
+    """What the headings are called in links."""
+    without_blocks = _FENCE.sub('', text)
+    for heading in re.findall(r'^#+ +(.*)$', without_blocks, re.MULTILINE):
+        yield re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-')
+
+
+def dead_links(name):
+    """Links of a page to files or headings of this tree that are not there."""
+    for target in re.findall(r'\]\(([^)\s]+)\)', _FENCE.sub('', page(name))):
+        if re.match(r'[a-z]+:', target):
+            continue
+        path, _, anchor = target.partition('#')
+        path = os.path.normpath(os.path.join(os.path.dirname(name), path)) if path else name
+        if not os.path.exists(os.path.join(artefacts.source_root(), path)):
+            yield target
+        elif anchor and anchor not in _anchors(page(path)):
+            yield target
