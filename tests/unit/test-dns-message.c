@@ -70,7 +70,7 @@ static int check_long_name(gsize last) {
     if (code == 0) {
         g_assert_cmpuint(question.end, ==, at + 4);
         g_assert_cmpuint(question.end, <=, DINV_DNS_HEAD_MAX);
-        g_assert_cmpuint(strlen(question.name), ==, 3 * 64 + last);
+        g_assert_cmpuint(strlen(question.name), ==, (gsize)3 * 64 + last);
     }
     return code;
 }
