@@ -10,6 +10,9 @@
 #include "launcher/proxies.h"
 
 #define ENTROPY_BYTES 64u
+/* Unique local addresses (RFC 4193); the 40 bits say "dinv". */
+#define IPV6_POOL_FORMAT "fd64:696e:7600:%x::/64"
+#define IPV6_POOLS       16u
 /* The largest message the 9p client asks for (facts: the driver caps it), and the cache mode that
  * keeps close-to-open consistency while shared writable mappings work. */
 #define MOUNT_OPTIONS "msize=512000,cache=mmap,access=any"
@@ -134,6 +137,19 @@ static void add_argument(struct json_object *args, const char *format, ...) {
     json_object_array_add(args, json_object_new_string(text));
 }
 
+/* IPv4 as planned. IPv6 does not leave the guest, so any addresses will do. One pool for each
+ * network: Docker 26 takes only the first piece of a larger one. */
+static void add_pools(struct json_object *args, const DinvNetworkPlan *plan) {
+    for (guint i = 0; i < plan->pools->len; i++) {
+        const DinvAddressPool *pool = &g_array_index(plan->pools, DinvAddressPool, i);
+        g_autofree char *base = dinv_network_to_string(&pool->network);
+        add_argument(args, "--default-address-pool=base=%s,size=%u", base, pool->piece);
+    }
+    for (guint i = 0; plan->pools->len > 0 && i < IPV6_POOLS; i++) {
+        add_argument(args, "--default-address-pool=base=" IPV6_POOL_FORMAT ",size=64", i);
+    }
+}
+
 static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngineConfig *engine,
                                         const DinvNetworkPlan *plan) {
     struct json_object *args = json_object_new_array();
@@ -143,10 +159,8 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngi
         g_autofree char *address = dinv_network_address_to_string(&plan->bridge);
         add_argument(args, "--bip=%s/%u", address, plan->bridge.prefix);
     }
-    for (guint i = 0; i < plan->pools->len && !plan->has_own_pools; i++) {
-        const DinvAddressPool *pool = &g_array_index(plan->pools, DinvAddressPool, i);
-        g_autofree char *base = dinv_network_to_string(&pool->network);
-        add_argument(args, "--default-address-pool=base=%s,size=%u", base, pool->piece);
+    if (!plan->has_own_pools) {
+        add_pools(args, plan);
     }
     /* What --add-host NAME:host-gateway means: the outer container, not the guest. */
     if (!dinv_engine_config_has(engine, "--host-gateway-ip", "host-gateway-ip")) {

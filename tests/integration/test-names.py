@@ -40,7 +40,7 @@ class Names:
         self.machine = session.boot()
         self.docker = Docker(self.machine.socket, session.work)
         self.docker.import_busybox()
-        self.docker('network', 'create', '--ipv6', '--subnet', 'fd00:d::/64', 'own')
+        self.docker('network', 'create', '--ipv6', 'own')
         for name, network in zip(ENGINES, ('bridge', 'own')):
             self.docker('run', '-d', '--init', '--name', name, '--network', network, BUSYBOX, 'sleep', '100000')
 
@@ -169,7 +169,7 @@ def flood(names):
     names resolve as soon as it is over."""
     pid = names.machine.process.pid
     script = ('for i in $(seq 150); do (sleep 100 | nc host.docker.internal PORT) & done; '
-              'for i in $(seq 1000); do nslookup n$i.outer.test >/dev/null 2>&1 & '
+              'for i in $(seq 300); do nslookup n$i.outer.test >/dev/null 2>&1 & '
               '[ $((i % 50)) = 0 ] && sleep 0.1; done; echo sent; sleep 100')
     port = re.search(r'10\.0\.2\.2:(\d+)', names.shell('iptables -t nat -S DINV-NAMES').out).group(1)
     with names.second.being('silent') as server:
@@ -192,11 +192,14 @@ def flood(names):
 
 
 def ipv6_inside(names):
-    """Two containers on a network made with --ipv6, by address and by name."""
+    """Two containers on a network made with --ipv6, by address and by name; more such networks, with an
+    address of the user's, too."""
     names.docker('run', '-d', '--init', '--name', 'six', '--network', 'own', BUSYBOX, 'sh', '-c',
                  'mkdir /www; echo six > /www/page; exec httpd -f -p [::]:80 -h /www')
     address = names.docker('inspect', '-f', '{{.NetworkSettings.Networks.own.GlobalIPv6Address}}', 'six')
-    contains(address, 'fd00:d::', 'the address')
+    contains(address, 'fd64:696e:7600:', 'the address')
+    names.docker('network', 'create', '--ipv6', 'another')
+    names.docker('network', 'create', '--ipv6', '--subnet', 'fd00:d::/64', 'chosen')
     until(lambda: names.docker.try_('exec', 'network', 'wget', '-qO-', f'http://[{address}]/page').out == 'six\n',
           30, 'the page by address')
     contains(names.ask('network', 'six.', '-type=aaaa'), address, 'its name')
@@ -210,11 +213,14 @@ def stops_in_order(names):
 
 def body(session):
     names = Names(session)
+    # What an ordinary user may be refused: ports, the resolver's and inotify's.
+    small = (names_of_the_outer_network, first_resolver_is_silent, resolv_conf_changes, stops_in_order)
     for check in (names_of_the_outer_network, search_domains, names_in_the_hosts_file,
                   reaches_the_outer_container, long_answers_come_over_tcp, first_resolver_is_silent,
                   first_resolver_is_not_there, first_resolver_fails, only_resolver_has_an_ipv6_address,
                   resolv_conf_changes, redirected_once, ipv6_inside, flood, stops_in_order):
-        session.tap.check(check, names)
+        if check in small or not session.options.small:
+            session.tap.check(check, names)
 
 
 def enter_namespaces():

@@ -106,6 +106,9 @@ static void test_plain(Fixture *fixture, gconstpointer data) {
                             "\"--default-address-pool=base=172.18.0.0/16,size=16\""));
     g_assert_nonnull(strstr(text_of(body, "dockerd", "args"),
                             "\"--default-address-pool=base=192.168.0.0/16,size=20\""));
+    /* For networks made with --ipv6 and without a --subnet. */
+    g_assert_nonnull(strstr(text_of(body, "dockerd", "args"),
+                            "\"--default-address-pool=base=fd64:696e:7600:f::/64,size=64\""));
     json_object_put(body);
 }
 
