@@ -38,17 +38,33 @@ static void add_entropy(struct json_object *object) {
     }
 }
 
-static struct json_object *make_list(const char *const *words) {
+/* Docker's resolver inside takes any ndots in the guest's resolv.conf for a user's wish that names
+ * without a dot never leave, and the outer Docker writes one into every container on a network: the
+ * names of all outer containers would be unknown. 1 is what the C library takes without. */
+static gboolean is_for_guest(const char *option) {
+    return strcmp(option, "ndots:0") != 0 && strcmp(option, "ndots:1") != 0;
+}
+
+static gboolean is_any(const char *word) {
+    (void)word;
+    return TRUE;
+}
+
+static struct json_object *make_list(const char *const *words,
+                                     gboolean (*is_wanted)(const char *word)) {
     struct json_object *list = json_object_new_array();
     for (; *words != NULL; words++) {
-        json_object_array_add(list, json_object_new_string(*words));
+        if (is_wanted(*words)) {
+            json_object_array_add(list, json_object_new_string(*words));
+        }
     }
     return list;
 }
 
 void dinv_guest_config_add_resolver(struct json_object *object, const DinvResolverFiles *files) {
-    json_object_object_add(object, "search", make_list((const char *const *)files->search));
-    json_object_object_add(object, "options", make_list((const char *const *)files->options));
+    json_object_object_add(object, "search", make_list((const char *const *)files->search, is_any));
+    json_object_object_add(object, "options",
+                           make_list((const char *const *)files->options, is_for_guest));
 }
 
 /* The outer container's names; its forwarder knows them too, if there is one. */

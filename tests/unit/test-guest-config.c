@@ -219,11 +219,12 @@ static void test_proxies(Fixture *fixture, gconstpointer data) {
 }
 
 static void test_resolver(Fixture *fixture, gconstpointer data) {
-    static const char resolv_conf[] = "search a.example b.example\noptions ndots:1 edns0\n";
+    static const char resolv_conf[] =
+        "search a.example b.example\noptions ndots:0 edns0 ndots:1 ndots:5\n";
     (void)data;
     struct json_object *body = make(fixture, resolv_conf);
     g_assert_cmpstr(text_of(body, "network", "search"), ==, "[\"a.example\",\"b.example\"]");
-    g_assert_cmpstr(text_of(body, "network", "options"), ==, "[\"ndots:1\",\"edns0\"]");
+    g_assert_cmpstr(text_of(body, "network", "options"), ==, "[\"edns0\",\"ndots:5\"]");
     json_object_put(body);
     g_autoptr(DinvResolverFiles) files =
         dinv_resolver_files_parse(resolv_conf, NULL, DINV_DNS_PORT);
@@ -232,7 +233,7 @@ static void test_resolver(Fixture *fixture, gconstpointer data) {
     dinv_guest_config_add_resolver(body, files);
     g_assert_cmpstr(to_text(body), ==,
                     "{\"search\":[\"a.example\",\"b.example\"],"
-                    "\"options\":[\"ndots:1\",\"edns0\"]}");
+                    "\"options\":[\"edns0\",\"ndots:5\"]}");
     json_object_put(body);
     /* Without a forwarder. */
     body = dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network, "outer",
