@@ -20,6 +20,13 @@ static gboolean is_at_end(int fd) {
     return recv(fd, &byte, 1, 0) == 0;
 }
 
+/* The port of the DNS forwarder, which the guest is told. */
+static int resolver_port(struct json_object *configure) {
+    struct json_object *network = json_object_object_get(configure, "network");
+    struct json_object *resolver = json_object_object_get(network, "resolver");
+    return json_object_get_int(json_object_object_get(resolver, "port"));
+}
+
 /* --- From start to stop --- */
 
 static void test_whole_life(VmFixture *fixture, gconstpointer data) {
@@ -30,6 +37,7 @@ static void test_whole_life(VmFixture *fixture, gconstpointer data) {
     vm_reach(fixture, DINV_VM_CONFIGURING);
     struct json_object *request = fake_hears("configure");
     g_assert_cmpint(json_object_get_int(json_object_object_get(request, "protocol")), ==, 1);
+    g_assert_cmpint(resolver_port(request), >=, 61000);
     fake_answers(request, "\"ok\":true");
     g_assert_cmpint(dinv_vm_get_state(fixture->vm), ==, DINV_VM_ENGINE);
     g_assert_cmpuint(fixture->readies, ==, 0);
