@@ -30,6 +30,8 @@ COPY --from=build /stage/ /
 # The same for DOCKER_TLS_CERTDIR=/certs, whose client/ is often a volume of its own.
 RUN chmod 1777 /run && mkdir -p /var/lib/dinv /certs/client \
     && chmod 1777 /var/lib/dinv /certs /certs/client
+# What the user mounts into the container, the guest sees at the same path.
+ENV DINV_MOUNTS=auto
 VOLUME /var/lib/dinv
 EXPOSE 2375 2376
 STOPSIGNAL SIGTERM

@@ -15,6 +15,7 @@
 #include "guest/log.h"
 #include "guest/mounts.h"
 #include "guest/network.h"
+#include "guest/shares.h"
 #include "guest/system.h"
 
 typedef struct {

@@ -17,6 +17,7 @@
 
 #include "guest/base64.h"
 #include "guest/message.h"
+#include "mountinfo/mountinfo.h"
 
 enum { LIST_MAX = 512, ENTROPY_MAX = 4096, DEADLINE_DEFAULT_MS = 120000 };
 
@@ -88,12 +89,14 @@ static char *take_word(Reader *reader, struct json_object *value, const char *na
     return text;
 }
 
-/* The same for an absolute path without "." and ".." components. */
+/* The same for an absolute path without "." and ".." components, in which \ooo stands for a byte
+ * that JSON or we have no place for. */
 static char *take_path(Reader *reader, struct json_object *value, const char *name) {
     char *path = take_string(reader, value, name);
     if (path == NULL) {
         return NULL;
     }
+    dinv_mountinfo_unescape(path);
     bool good = path[0] == '/' && path[1] != '\0' && strlen(path) < 4096;
     for (const char *at = path; good && (at = strchr(at, '/')) != NULL;) {
         size_t len = strcspn(++at, "/");
@@ -280,6 +283,13 @@ static void take_mount(Reader *reader, struct json_object *entry, DinvMountConfi
         complain(reader, "mounts.driver: \"%.100s\" is neither 9p nor virtiofs", mount->driver);
     }
     mount->tag = take_word(reader, field(reader, entry, "tag"), "mounts.tag");
+    struct json_object *file = field(reader, entry, "file");
+    if (file != NULL) {
+        mount->file = take_word(reader, file, "mounts.file");
+        if (mount->file != NULL && (mount->file[0] == '.' || strchr(mount->file, '/') != NULL)) {
+            complain(reader, "mounts.file: \"%.100s\" is not the name of a file", mount->file);
+        }
+    }
     mount->target = take_path(reader, field(reader, entry, "target"), "mounts.target");
     struct json_object *options = field(reader, entry, "options");
     if (options != NULL) {
@@ -527,6 +537,7 @@ void dinv_configuration_free(DinvConfiguration *configuration) {
     for (size_t index = 0; index < configuration->mount_count; index++) {
         free(configuration->mounts[index].driver);
         free(configuration->mounts[index].tag);
+        free(configuration->mounts[index].file);
         free(configuration->mounts[index].target);
         free(configuration->mounts[index].options);
     }

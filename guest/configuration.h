@@ -43,7 +43,8 @@ typedef struct {
 typedef struct {
     char *driver; /* "9p" or "virtiofs" */
     char *tag;
-    char *target;
+    char *file;    /* the name of a file in the share; NULL: the share itself */
+    char *target;  /* any bytes */
     char *options; /* "" if none */
     bool readonly;
 } DinvMountConfiguration;

@@ -157,37 +157,6 @@ int dinv_mounts_prepare(const char **what) {
     return result;
 }
 
-static bool is_mounted(const DinvMountConfiguration *share) {
-    DinvMountTable table;
-    if (dinv_mountinfo_load(&table) < 0) {
-        return false;
-    }
-    const DinvMount *found = dinv_mountinfo_find(&table, share->target);
-    bool result = found != NULL && strcmp(found->type, share->driver) == 0 &&
-                  strcmp(found->source, share->tag) == 0;
-    dinv_mountinfo_clear(&table);
-    return result;
-}
-
-int dinv_mount_share(const DinvMountConfiguration *share) {
-    if (is_mounted(share)) {
-        return 0;
-    }
-    int result = dinv_make_directories(share->target);
-    if (result < 0) {
-        return result;
-    }
-    char options[1024];
-    const char *fixed = strcmp(share->driver, "9p") == 0 ? "trans=virtio,version=9p2000.L" : "";
-    int len = snprintf(options, sizeof options, "%s%s%s", fixed,
-                       fixed[0] != '\0' && share->options[0] != '\0' ? "," : "", share->options);
-    if (len >= (int)sizeof options) {
-        return -E2BIG;
-    }
-    unsigned long flags = share->readonly ? MS_RDONLY : 0;
-    return mount(share->tag, share->target, share->driver, flags, options) < 0 ? -errno : 0;
-}
-
 /* One pass over all mounts. How many went. */
 static size_t unmount_pass(void) {
     DinvMountTable table;

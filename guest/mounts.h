@@ -7,16 +7,11 @@
 
 #include <stdbool.h>
 
-#include "guest/configuration.h"
-
 /* Puts a writable overlay (in memory) over the read-only root, then mounts the kernel's own file
  * systems and /run and /tmp, and enables every cgroup controller below the root. Goes on as far as
  * it can after an error; 0 or the first -errno that keeps dockerd from running, with *what (static
  * text) naming it. Safe on a machine where an initramfs has mounted some of it. */
 int dinv_mounts_prepare(const char **what);
-
-/* Mounts one share of the launcher, unless it is already there. 0 or -errno. */
-int dinv_mount_share(const DinvMountConfiguration *share);
 
 /* Unmounts everything that dinv_mount_is_to_unmount(), makes read-only what is still in use, and
  * flushes. True if nothing that holds data is left writable. May be called again. */

@@ -24,11 +24,18 @@ typedef struct {
     guint16 guest_port;
 } DinvPortForward;
 
-/* One directory of the outer container shown in the guest; absolute, normalised paths. */
+/* Most mounts: the machine has a device for each. */
+#define DINV_MOUNTS_MAX 64u
+/* A larger file is not shown in the guest by itself. */
+#define DINV_MOUNT_FILE_MAX (16u << 20)
+
+/* One directory or file of the outer container shown in the guest; absolute, normalised paths of
+ * any bytes. */
 typedef struct {
     char *source;
     char *target;
     gboolean readonly;
+    gboolean is_file; /* known after preflight */
 } DinvMountSpec;
 
 typedef struct {
@@ -54,7 +61,8 @@ typedef struct {
     DinvNetwork subnet;       /* of the guest; prefix 0: chosen */
     DinvNetwork bip;          /* docker0's address, with its network's prefix; prefix 0: chosen */
     DinvPublish publish;      /* whether ports that are published inside are forwarded */
-    GPtrArray *mounts;        /* of DinvMountSpec* */
+    GPtrArray *mounts;    /* of DinvMountSpec*: those named; preflight makes the list that counts */
+    gboolean mounts_auto; /* also those of the outer container */
     char **dockerd_args;
     char *config_dir;  /* of daemon.json and certs.d */
     char *dockerd_log; /* file for dockerd's log; NULL: none */

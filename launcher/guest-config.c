@@ -8,14 +8,19 @@
 #include "launcher/control.h"
 #include "launcher/dns-forwarder.h"
 #include "launcher/proxies.h"
+#include "launcher/qemu-argv.h"
+#include "launcher/settings-types.h"
 
 #define ENTROPY_BYTES 64u
 /* Unique local addresses (RFC 4193); the 40 bits say "dinv". */
 #define IPV6_POOL_FORMAT "fd64:696e:7600:%x::/64"
 #define IPV6_POOLS       16u
-/* The largest message the 9p client asks for (facts: the driver caps it), and the cache mode that
- * keeps close-to-open consistency while shared writable mappings work. */
-#define MOUNT_OPTIONS "msize=512000,cache=mmap,access=any"
+/* The largest message the 9p client asks for (facts: the driver caps it). directio: reading and
+ * writing go to the server. What the client caches of a file it never looks at again while the file
+ * is open or mounted (Linux 6.12): a log that grows outside would end where it was first read.
+ * cache=mmap is for shared writable mappings. access=client: every user of the guest makes files of
+ * their own. */
+#define MOUNT_OPTIONS "msize=512000,cache=mmap,directio,access=client"
 
 static void add_string(struct json_object *object, const char *key, const char *value) {
     json_object_object_add(object, key, json_object_new_string(value));
@@ -128,15 +133,22 @@ static struct json_object *make_disks(const DinvConfig *config) {
     return disks;
 }
 
-static struct json_object *make_mounts(const DinvConfig *config) {
+/* The tags are qemu-argv.c's. */
+static struct json_object *make_mounts(const GPtrArray *specs) {
     struct json_object *mounts = json_object_new_array();
-    for (guint i = 0; i < config->mounts->len; i++) {
-        const DinvMountSpec *spec = g_ptr_array_index(config->mounts, i);
-        g_autofree char *tag = g_strdup_printf("dinv%u", i);
+    for (guint i = 0; specs != NULL && i < specs->len; i++) {
+        const DinvMountSpec *spec = g_ptr_array_index(specs, i);
+        g_autofree char *index = g_strdup_printf("%u", i);
+        g_autofree char *tag =
+            spec->is_file ? g_strdup(DINV_QEMU_FILES_TAG) : g_strconcat("dinv", index, NULL);
+        g_autofree char *target = dinv_path_to_text(spec->target);
         struct json_object *mount = json_object_new_object();
         add_string(mount, "driver", "9p");
         add_string(mount, "tag", tag);
-        add_string(mount, "target", spec->target);
+        if (spec->is_file) {
+            add_string(mount, "file", index);
+        }
+        add_string(mount, "target", target);
         add_string(mount, "options", MOUNT_OPTIONS);
         json_object_object_add(mount, "readonly", json_object_new_boolean(spec->readonly));
         json_object_array_add(mounts, mount);
@@ -218,8 +230,9 @@ static struct json_object *make_environment(const DinvEngineConfig *engine,
 }
 
 struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEngineConfig *engine,
-                                          const DinvNetworkPlan *network, const char *hostname,
-                                          const DinvResolverFiles *files, guint16 resolver_port) {
+                                          const DinvNetworkPlan *network, const GPtrArray *mounts,
+                                          const char *hostname, const DinvResolverFiles *files,
+                                          guint16 resolver_port) {
     struct json_object *body = json_object_new_object();
     json_object_object_add(body, "protocol", json_object_new_int(DINV_CONTROL_PROTOCOL));
     add_string(body, "hostname", hostname);
@@ -227,7 +240,7 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEn
     add_entropy(body);
     json_object_object_add(body, "network", make_network(network, files, resolver_port));
     json_object_object_add(body, "disks", make_disks(config));
-    json_object_object_add(body, "mounts", make_mounts(config));
+    json_object_object_add(body, "mounts", make_mounts(mounts));
     json_object_object_add(body, "dockerd", make_dockerd(config, engine, network));
     json_object_object_add(body, "files", make_files(engine));
     json_object_object_add(body, "environment", make_environment(engine, network));

@@ -337,11 +337,8 @@ static gboolean start_process(DinvMachine *machine, const int *theirs, GError **
                                     .control = DINV_QEMU_FIRST_FD + CHANNEL_CONTROL,
                                     .relay = DINV_QEMU_FIRST_FD + CHANNEL_RELAY,
                                     .console = DINV_QEMU_FIRST_FD + CHANNEL_CONSOLE};
-    g_auto(GStrv) argv = dinv_qemu_argv(machine->plan, &fds, choose_9p_security(), error);
+    g_auto(GStrv) argv = dinv_qemu_argv(machine->plan, &fds, choose_9p_security());
 
-    if (argv == NULL) {
-        return FALSE;
-    }
     machine->process =
         dinv_qemu_process_spawn(argv, theirs, CHANNEL_COUNT, on_process_gone, machine, error);
     if (machine->process == NULL) {

@@ -19,6 +19,8 @@ typedef struct {
     gboolean use_kvm;         /* the verdict of preflight; never "auto" */
     const char *data_image;   /* path of data.img */
     const char *volume_image; /* path of volume.img, the private volume; NULL: none */
+    const GPtrArray *mounts;  /* of DinvMountSpec*, in the order of mounting */
+    const char *files_dir;    /* with the copies of those that are files; NULL: there are none */
     guint tsc_khz;            /* the host's TSC rate; 0 if unknown */
     /* The SLIRP network: the guest's address is .15, the host .2, the resolver .3 of it. */
     const char *slirp_net; /* "10.0.2.0/24" */

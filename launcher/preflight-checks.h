@@ -18,8 +18,11 @@ void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result
 void dinv_preflight_check_network(const DinvConfig *config, const GArray *outer,
                                   DinvPreflight *result);
 
+/* Also makes result->mounts. Adds a line for each mount. */
+void dinv_preflight_check_mounts(const DinvPreflightHost *host, const DinvConfig *config,
+                                 DinvPreflight *result);
+
 /* Each adds a line if it is concerned at all. */
-void dinv_preflight_check_mounts(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_endpoints(const DinvConfig *config, DinvPreflight *result);
 /* Also makes result->engine. */
 void dinv_preflight_check_engine(const DinvPreflightHost *host, const DinvConfig *config,

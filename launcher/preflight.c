@@ -22,6 +22,7 @@ static void check_free(DinvCheck *check) {
 
 void dinv_preflight_clear(DinvPreflight *result) {
     g_clear_pointer(&result->checks, g_ptr_array_unref);
+    g_clear_pointer(&result->mounts, g_ptr_array_unref);
     g_clear_pointer(&result->network, dinv_network_plan_free);
     g_clear_pointer(&result->engine, dinv_engine_config_free);
 }
@@ -171,7 +172,7 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     dinv_preflight_check_kernel(config, result);
     dinv_preflight_check_rootfs(config, result);
     check_memory(host, config, result);
-    dinv_preflight_check_mounts(config, result);
+    dinv_preflight_check_mounts(host, config, result);
     dinv_preflight_check_ports(config, result);
     dinv_preflight_check_engine(host, config, result);
     dinv_preflight_check_network(config, outer, result);

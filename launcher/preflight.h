@@ -34,6 +34,7 @@ typedef struct {
     guint qemu_minor;
     gboolean disk_is_damaged;
     DinvEngineConfig *engine; /* what dockerd is to get; NULL if its check failed */
+    GPtrArray *mounts; /* of DinvMountSpec*, in the order of mounting; never NULL after a run */
     DinvNetworkPlan *network; /* what the inner networks will be; never NULL after a run */
 } DinvPreflight;
 

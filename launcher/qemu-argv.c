@@ -36,7 +36,15 @@ typedef enum {
     SLOT_COUNT = 24,
 } Slot;
 
-G_STATIC_ASSERT(SLOT_FIRST_MOUNT - (DINV_QEMU_MOUNTS_MAX - 1) == SLOT_VOLUME + 1);
+/* Mounts behind those of the slots are functions of PCI devices that no slot has, on the machine
+ * with slots on PCI, too. */
+#define SLOT_EXPORTS       ((guint)(SLOT_FIRST_MOUNT - SLOT_VOLUME))
+#define FIRST_PCI_DEVICE   0x18u
+#define LAST_PCI_DEVICE    0x1eu
+#define FUNCTIONS_A_DEVICE 8u
+G_STATIC_ASSERT(FIRST_PCI_DEVICE > SLOT_COUNT - SLOT_VOLUME);
+G_STATIC_ASSERT(DINV_MOUNTS_MAX + 1 <=
+                SLOT_EXPORTS + (LAST_PCI_DEVICE - FIRST_PCI_DEVICE + 1) * FUNCTIONS_A_DEVICE);
 
 /* ---- putting it together ---- */
 
@@ -96,6 +104,16 @@ static char *escape(const char *value) {
 
 /* ---- the parts ---- */
 
+/* One for each directory, and one for all files. */
+static guint count_exports(const DinvMachinePlan *plan) {
+    guint count = plan->files_dir != NULL ? 1 : 0;
+
+    for (guint i = 0; plan->mounts != NULL && i < plan->mounts->len; i++) {
+        count += ((const DinvMountSpec *)plan->mounts->pdata[i])->is_file ? 0 : 1;
+    }
+    return count;
+}
+
 static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
     add(argv, "-name", "dinv");
     add_flag(argv, "-nodefaults");
@@ -111,7 +129,8 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
         add(argv, "-M", "q35,sata=off,smbus=off,vmport=off");
     } else {
         /* With ACPI the guest uses neither the PIT nor the PIC. */
-        add(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off");
+        add_format(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off%s",
+                   count_exports(plan) > SLOT_EXPORTS ? ",pcie=on" : "");
     }
     if (plan->use_kvm) {
         add(argv, "-accel", "kvm");
@@ -209,36 +228,49 @@ static void add_network(GPtrArray *argv, const DinvMachinePlan *plan) {
                is_q35(plan) ? ",romfile=" : "");
 }
 
-static void add_mounts(GPtrArray *argv, const DinvMachinePlan *plan, Dinv9pSecurity security) {
-    const GPtrArray *mounts = plan->config->mounts;
+/* ---- mounts ---- */
 
-    for (guint i = 0; mounts != NULL && i < mounts->len; i++) {
-        const DinvMountSpec *mount = g_ptr_array_index(mounts, i);
-        g_autofree char *path = escape(mount->source);
+static void add_export(GPtrArray *argv, const DinvMachinePlan *plan, guint index, const char *tag,
+                       const char *path, gboolean readonly, Dinv9pSecurity security) {
+    g_autofree char *escaped = escape(path);
 
-        /* multidevs=remap: inode numbers stay unique when file systems are mounted below it. */
-        add_format(argv, "-fsdev", "local,id=dinv%u,path=%s,security_model=%s,multidevs=remap%s", i,
-                   path, security == DINV_9P_PASSTHROUGH ? "passthrough" : "none",
-                   mount->readonly ? ",readonly=on" : "");
-        add_device(argv, plan, "virtio-9p", SLOT_FIRST_MOUNT - i, ",fsdev=dinv%u,mount_tag=dinv%u",
-                   i, i);
+    /* multidevs=remap: inode numbers stay unique when file systems are mounted below it. */
+    add_format(argv, "-fsdev", "local,id=%s,path=%s,security_model=%s,multidevs=remap%s", tag,
+               escaped, security == DINV_9P_PASSTHROUGH ? "passthrough" : "none",
+               readonly ? ",readonly=on" : "");
+    if (index < SLOT_EXPORTS) {
+        add_device(argv, plan, "virtio-9p", SLOT_FIRST_MOUNT - index, ",fsdev=%s,mount_tag=%s", tag,
+                   tag);
+    } else {
+        guint function = index - SLOT_EXPORTS;
+
+        add_format(argv, "-device",
+                   "virtio-9p-pci,bus=pcie.0,addr=%x.%x,multifunction=on,fsdev=%s,mount_tag=%s",
+                   FIRST_PCI_DEVICE + function / FUNCTIONS_A_DEVICE, function % FUNCTIONS_A_DEVICE,
+                   tag, tag);
     }
 }
 
-char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds, Dinv9pSecurity security,
-                      GError **error) {
-    const GPtrArray *mounts = plan->config->mounts;
-    GPtrArray *argv;
+static void add_mounts(GPtrArray *argv, const DinvMachinePlan *plan, Dinv9pSecurity security) {
+    guint index = 0;
 
-    if (mounts != NULL && mounts->len > DINV_QEMU_MOUNTS_MAX) {
-        g_set_error(
-            error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-            "DINV_MOUNTS: %u mounts, but the machine has room for %u; mount a common parent "
-            "directory",
-            mounts->len, DINV_QEMU_MOUNTS_MAX);
-        return NULL;
+    for (guint i = 0; plan->mounts != NULL && i < plan->mounts->len; i++) {
+        const DinvMountSpec *mount = plan->mounts->pdata[i];
+        g_autofree char *tag = g_strdup_printf("dinv%u", i);
+
+        if (!mount->is_file) {
+            add_export(argv, plan, index++, tag, mount->source, mount->readonly, security);
+        }
     }
-    argv = g_ptr_array_new();
+    if (plan->files_dir != NULL) {
+        add_export(argv, plan, index, DINV_QEMU_FILES_TAG, plan->files_dir, TRUE, security);
+    }
+}
+
+char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds,
+                      Dinv9pSecurity security) {
+    GPtrArray *argv = g_ptr_array_new();
+
     add_flag(argv, plan->config->qemu);
     add_machine(argv, plan);
     add_kernel(argv, plan);

@@ -21,14 +21,15 @@ typedef struct {
 /* How the 9p server treats owners and modes. Passthrough needs an effective user of root. */
 typedef enum { DINV_9P_PASSTHROUGH, DINV_9P_NONE } Dinv9pSecurity;
 
-/* Every device has a fixed slot; this many of them are left for DINV_MOUNTS. */
-#define DINV_QEMU_MOUNTS_MAX 16u
+/* What the guest finds the copies of plan->files_dir by. */
+#define DINV_QEMU_FILES_TAG "dinv-files"
 /* The id of the network backend, for hostfwd_add and hostfwd_remove. */
 #define DINV_QEMU_NETDEV "net0"
 
 /* The whole argv, program name included, NULL-terminated; to be freed with g_strfreev(). The guest
- * finds the mount with index N by the tag "dinvN", disks by the serials "dinv-root",
- * "dinv-data" and "dinv-volume", the virtio-serial ports by the names "dinv.control" and
- * "dinv.relay". NULL with G_IO_ERROR_INVALID_ARGUMENT when there are more mounts than slots. */
-char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds, Dinv9pSecurity security,
-                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ * finds the directory with index N in plan->mounts (at most DINV_MOUNTS_MAX) by the tag "dinvN",
+ * the copies of files by DINV_QEMU_FILES_TAG, disks by the serials "dinv-root", "dinv-data" and
+ * "dinv-volume", the
+ * virtio-serial ports by the names "dinv.control" and "dinv.relay". */
+char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds,
+                      Dinv9pSecurity security) G_GNUC_WARN_UNUSED_RESULT;

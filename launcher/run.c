@@ -20,6 +20,7 @@
 #include "launcher/engine-log-file.h"
 #include "launcher/job.h"
 #include "launcher/log.h"
+#include "launcher/mount-files.h"
 #include "launcher/network-watch.h"
 #include "launcher/preflight.h"
 #include "launcher/vm.h"
@@ -293,6 +294,7 @@ static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight,
     g_autoptr(GError) error = NULL;
     g_autoptr(DinvEngineLogFile) log_file = NULL;
     g_autoptr(DinvDisk) disk = NULL;
+    g_autoptr(DinvMountFiles) files = NULL;
     const char *log_path = plan->config->dockerd_log;
     if (log_path != NULL && (log_file = dinv_engine_log_file_new(log_path, &error)) == NULL) {
         dinv_log(DINV_LOG_ERROR, "DINV_DOCKERD_LOG: %s", error->message);
@@ -303,6 +305,12 @@ static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight,
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
+    files = dinv_mount_files_new(plan->config->state_dir, plan->mounts, &error);
+    if (error != NULL) {
+        dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        return DINV_EXIT_FAILED;
+    }
+    plan->files_dir = dinv_mount_files_get_directory(files);
     g_autofree char *slirp = dinv_network_to_string(&preflight->network->slirp);
     plan->data_image = dinv_disk_get_image(disk, DINV_DISK_DATA);
     plan->volume_image = dinv_disk_get_image(disk, DINV_DISK_VOLUME);
@@ -313,8 +321,10 @@ static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight,
 /* From here on things are made, and signals wait for the loop. */
 static int run_with_signals(const DinvConfig *config, const DinvPreflight *preflight,
                             const sigset_t *signals, char **command) {
-    DinvMachinePlan plan = {
-        .config = config, .use_kvm = preflight->use_kvm, .tsc_khz = preflight->tsc_khz};
+    DinvMachinePlan plan = {.config = config,
+                            .use_kvm = preflight->use_kvm,
+                            .tsc_khz = preflight->tsc_khz,
+                            .mounts = preflight->mounts};
     (void)sigprocmask(SIG_BLOCK, signals, NULL);
     int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0) {

@@ -105,11 +105,20 @@ static const DinvSetting table[] = {
      "As dockerd's --bip. One that overlaps a network of the outer container is refused: "
      "replies to clients there would not leave the guest."},
     {"DINV_MOUNTS", NULL, DINV_TYPE_MOUNTS, FIELD(mounts), "MOUNTS", NULL, "none", NO_LIMITS,
-     "directories to show in the guest, such as /src;/data:/inner:ro",
+     "directories and files to show in the guest, such as /src;/data:/inner:ro, or auto",
      "An item is /source, /source:/target, or either with :ro behind it; items are separated by "
-     "semicolons. The target is the path in the guest, which docker run -v then sees. /proc, /sys "
-     "and "
-     "/dev are refused, and without :ro also the state directory and what any of these lies in."},
+     "semicolons. The target is the path in the guest, which docker run -v then sees. auto, alone "
+     "or "
+     "as "
+     "an item, stands for every bind mount and volume of the outer container, each at its own "
+     "path; it "
+     "is the container image's default. In a path \\\\, \\; and \\: are a backslash, a semicolon "
+     "and a "
+     "colon, and \\012 is the byte of that octal number. /proc, /sys and /dev are refused, and "
+     "without "
+     ":ro also the state directory and what any of these lies in. A file is shown as a read-only "
+     "copy "
+     "that follows it. docs/mounts.md has the details."},
     {"DINV_DOCKERD_ARGS", "DOCKER_DAEMON_ARGS", DINV_TYPE_WORDS, FIELD(dockerd_args), "ARGUMENTS",
      NULL, "none", NO_LIMITS, "more arguments for dockerd, quoted as in a shell", NULL},
     {"DINV_CONFIG_DIR", NULL, DINV_TYPE_PATH, FIELD(config_dir), "DIRECTORY", "/etc/docker", NULL,

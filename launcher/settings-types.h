@@ -19,10 +19,8 @@ typedef enum {
     DINV_SETTINGS_ERROR_HELP,     /* not a mistake: -h or --help was met */
 } DinvSettingsError;
 
-#define DINV_PORTS_MAX                                                                             \
-    1024u                   /* each forward is a word on QEMU's command line and a socket in it    \
-                             */
-#define DINV_MOUNTS_MAX 16u /* of the machine's 24 virtio-mmio slots */
+/* Each forward is a word on QEMU's command line and a socket in it. */
+#define DINV_PORTS_MAX 1024u
 
 /* "512M", "1.5G", "2GiB", "1048576": bytes. Suffixes K, M, G, T (powers of 1024, either case,
  * optionally followed by B or iB). `minimum` and `maximum` are inclusive. */
@@ -55,12 +53,22 @@ gboolean dinv_parse_ports(const char *text, DinvProtocol protocol, GArray *ports
 gboolean dinv_parse_guest_path(const char *text, char **path,
                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* "/src;/data:/inner:ro": appends to `mounts` (of DinvMountSpec*). Paths are normalised. Refuses
- * relative paths, targets that would hide the guest's own system, and targets that meet each other.
- */
-gboolean dinv_parse_mounts(const char *text, GPtrArray *mounts,
+/* "/src;/data:/inner:ro;auto": appends to `mounts` (of DinvMountSpec*); *automatic says whether
+ * "auto" was among them. Paths are normalised and may hold any byte (settings-mounts.c). Refuses
+ * relative paths, targets that would hide the guest's own system, and a target given twice. */
+gboolean dinv_parse_mounts(const char *text, GPtrArray *mounts, gboolean *automatic,
                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dinv_mount_spec_free(DinvMountSpec *mount);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvMountSpec, dinv_mount_spec_free)
+DinvMountSpec *dinv_mount_spec_copy(const DinvMountSpec *mount);
+
+/* What of the guest's own a mount on `target` would hide, or NULL. `strictly`: also what lies in
+ * the guest's system directories, where a user who asks for it may mount a directory. */
+const char *dinv_mount_hidden(const char *target, gboolean strictly);
+
+/* A path as UTF-8 without control characters: these, what is not UTF-8, backslash, semicolon and
+ * colon as \ooo. dinv_parse_mounts() reads it back. */
+char *dinv_path_to_text(const char *path);
 
 /* Whether the absolute, normalised `path` is `directory` or lies in it. */
 gboolean dinv_path_is_within(const char *path, const char *directory);

@@ -366,7 +366,7 @@ static gboolean parse_setting(const DinvSetting *setting, const char *text, Dinv
     case DINV_TYPE_UDP_PORTS:
         return dinv_parse_ports(text, DINV_PROTOCOL_UDP, config->ports, error);
     case DINV_TYPE_MOUNTS:
-        return dinv_parse_mounts(text, config->mounts, error);
+        return dinv_parse_mounts(text, config->mounts, &config->mounts_auto, error);
     case DINV_TYPE_SUBNET:
         return dinv_parse_subnet(text, field, error);
     case DINV_TYPE_BRIDGE_ADDRESS:

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "launcher/log.h"
+#include "launcher/settings-types.h"
 #include "launcher/vm-internal.h"
 
 #define STATS_TIMEOUT_MS 2000u
@@ -43,13 +44,15 @@ static struct json_object *describe_image(const char *path, const char *target) 
     return image;
 }
 
-static struct json_object *describe_mounts(const DinvConfig *config) {
+static struct json_object *describe_mounts(const GPtrArray *specs) {
     struct json_object *mounts = json_object_new_array();
-    for (guint i = 0; i < config->mounts->len; i++) {
-        const DinvMountSpec *spec = g_ptr_array_index(config->mounts, i);
+    for (guint i = 0; specs != NULL && i < specs->len; i++) {
+        const DinvMountSpec *spec = g_ptr_array_index(specs, i);
+        g_autofree char *source = dinv_path_to_text(spec->source);
+        g_autofree char *target = dinv_path_to_text(spec->target);
         struct json_object *item = json_object_new_object();
-        add_string(item, "source", spec->source);
-        add_string(item, "target", spec->target);
+        add_string(item, "source", source);
+        add_string(item, "target", target);
         json_object_object_add(item, "readonly", json_object_new_boolean(spec->readonly));
         json_object_array_add(mounts, item);
     }
@@ -120,7 +123,7 @@ static struct json_object *describe(const DinvVm *vm) {
     json_object_object_add(status, "ports",
                            vm->publisher != NULL ? dinv_publisher_describe(vm->publisher)
                                                  : json_object_new_array());
-    json_object_object_add(status, "mounts", describe_mounts(config));
+    json_object_object_add(status, "mounts", describe_mounts(vm->plan->mounts));
     json_object_object_add(status, "relay", describe_relay(vm));
     return status;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "launcher/settings-types.h"
 #include "launcher/settings.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -20,6 +21,20 @@ static void check_tcp(const DinvConfig *config) {
         g_assert(g_str_has_prefix(config->tls_names[i], "DNS:") ||
                  g_str_has_prefix(config->tls_names[i], "IP:"));
     }
+}
+
+/* What is written as text is read back. */
+static void check_path_text(const char *path) {
+    g_autofree char *text = dinv_path_to_text(path);
+    g_autoptr(GPtrArray) mounts =
+        g_ptr_array_new_with_free_func((GDestroyNotify)dinv_mount_spec_free);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *item = g_strconcat(text, ":/x", NULL);
+    gboolean automatic;
+
+    g_assert(g_utf8_validate(text, -1, NULL));
+    g_assert(dinv_parse_mounts(item, mounts, &automatic, &error) && mounts->len == 1);
+    g_assert(strcmp(((const DinvMountSpec *)mounts->pdata[0])->source, path) == 0);
 }
 
 static void check_config(const DinvConfig *config) {
@@ -48,6 +63,7 @@ static void check_config(const DinvConfig *config) {
         g_assert(mount->source[0] == '/' && mount->target[0] == '/');
         g_assert(mount->target[1] != '\0' && strstr(mount->target, "/../") == NULL);
         g_assert(!g_str_has_prefix(mount->target, "/proc/"));
+        check_path_text(mount->source);
     }
 }
 

@@ -240,6 +240,7 @@ typedef struct {
     DinvConfig config;
     DinvMachinePlan plan;
     DinvEngineConfig *engine;
+    GPtrArray *mounts;
     DinvNetworkPlan *network;
     DinvVm *vm;
     int log;      /* what stderr is meanwhile */
@@ -277,7 +278,6 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
         .socket_gid = (gid_t)-1,
         .socket_mode = 0600,
         .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
-        .mounts = g_ptr_array_new(),
         .dockerd_args = g_new0(char *, 1),
         .config_dir = (char *)"/nowhere",
         .shutdown_timeout_ms = GUARD_MS,
@@ -289,7 +289,9 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
     char *const no_variables[] = {NULL};
     fixture->engine = dinv_engine_config_read(&fixture->config, "/nowhere", no_variables, NULL);
     fixture->network = dinv_network_plan_for(&fixture->config, fixture->engine, outer);
-    fixture->plan = (DinvMachinePlan){.config = &fixture->config, .slirp_net = "10.0.2.0/24"};
+    fixture->mounts = g_ptr_array_new();
+    fixture->plan = (DinvMachinePlan){
+        .config = &fixture->config, .mounts = fixture->mounts, .slirp_net = "10.0.2.0/24"};
     fixture->log = memfd_create("log", MFD_CLOEXEC);
     fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     g_assert_cmpint(dup2(fixture->log, STDERR_FILENO), ==, STDERR_FILENO);
@@ -311,7 +313,7 @@ static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
     dinv_network_plan_free(fixture->network);
     dinv_engine_config_free(fixture->engine);
     g_array_unref(fixture->config.ports);
-    g_ptr_array_unref(fixture->config.mounts);
+    g_ptr_array_unref(fixture->mounts);
     g_strfreev(fixture->config.dockerd_args);
     g_free(fixture->config.state_dir);
     g_free(fixture->config.socket_path);

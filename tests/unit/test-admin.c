@@ -158,10 +158,10 @@ static void test_status_at_the_end(Fixture *fixture, gconstpointer data) {
 
 /* A client that came, and one that takes no answer, when all ends. */
 static void test_free_with_clients(Fixture *fixture, gconstpointer data) {
-    DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE};
+    DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE, FALSE};
     (void)data;
     for (guint i = 0; i < 20000; i++) {
-        g_ptr_array_add(fixture->vm.config.mounts, &mount);
+        g_ptr_array_add(fixture->vm.mounts, &mount);
     }
     int slow = connect_raw(fixture);
     put(slow, "{\"verb\":\"status\"}\n");
@@ -220,12 +220,12 @@ static void call_verb(const Fixture *fixture, const char *request, Call *call) {
 }
 
 static void test_call_status(Fixture *fixture, gconstpointer data) {
-    DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE};
+    DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE, FALSE};
     Call call;
     (void)data;
     /* More than fits into the buffer of the connection. */
     for (guint i = 0; i < 20000; i++) {
-        g_ptr_array_add(fixture->vm.config.mounts, &mount);
+        g_ptr_array_add(fixture->vm.mounts, &mount);
     }
     call_verb(fixture, "{\"verb\":\"status\"}", &call);
     g_assert_no_error(call.error);

@@ -9,6 +9,7 @@ typedef struct {
     DinvConfig config;
     DinvEngineConfig *engine;
     DinvNetworkPlan *network;
+    GPtrArray *mounts;
 } Fixture;
 
 /* With what `variables` says besides. */
@@ -24,7 +25,6 @@ static void set_up(Fixture *fixture, gconstpointer data) {
     (void)data;
     fixture->config = (DinvConfig){
         .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
-        .mounts = g_ptr_array_new(),
         .dockerd_args = g_new0(char *, 1),
         .config_dir = (char *)"/nowhere",
         .boot_timeout_ms = 1234,
@@ -32,6 +32,7 @@ static void set_up(Fixture *fixture, gconstpointer data) {
     char *const no_variables[] = {NULL};
     read_engine(fixture, no_variables);
     fixture->network = dinv_network_plan_for(&fixture->config, fixture->engine, outer);
+    fixture->mounts = g_ptr_array_new();
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data) {
@@ -39,15 +40,15 @@ static void tear_down(Fixture *fixture, gconstpointer data) {
     dinv_network_plan_free(fixture->network);
     dinv_engine_config_free(fixture->engine);
     g_array_unref(fixture->config.ports);
-    g_ptr_array_unref(fixture->config.mounts);
+    g_ptr_array_unref(fixture->mounts);
     g_strfreev(fixture->config.dockerd_args);
 }
 
 static struct json_object *make(Fixture *fixture, const char *resolv_conf) {
     g_autoptr(DinvResolverFiles) files =
         dinv_resolver_files_parse(resolv_conf, NULL, DINV_DNS_PORT);
-    return dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network, "outer",
-                                 files, 61001);
+    return dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network,
+                                 fixture->mounts, "outer", files, 61001);
 }
 
 static const char *to_text(struct json_object *object) {
@@ -135,17 +136,23 @@ static void test_fresh(Fixture *fixture, gconstpointer data) {
 }
 
 static void test_mounts(Fixture *fixture, gconstpointer data) {
-    DinvMountSpec one = {(char *)"/a", (char *)"/inner \"x\"", FALSE};
-    DinvMountSpec two = {(char *)"/b", (char *)"/b", TRUE};
+    DinvMountSpec one = {(char *)"/a", (char *)"/inner \"x\"", FALSE, FALSE};
+    DinvMountSpec two = {(char *)"/b", (char *)"/b", TRUE, FALSE};
+    DinvMountSpec odd = {(char *)"/c", (char *)"/c\n\\\xff", TRUE, TRUE};
     (void)data;
-    g_ptr_array_add(fixture->config.mounts, &one);
-    g_ptr_array_add(fixture->config.mounts, &two);
+    g_ptr_array_add(fixture->mounts, &one);
+    g_ptr_array_add(fixture->mounts, &two);
+    g_ptr_array_add(fixture->mounts, &odd);
     struct json_object *body = make(fixture, NULL);
-    g_assert_cmpstr(text_of(body, "mounts", NULL), ==,
-                    "[{\"driver\":\"9p\",\"tag\":\"dinv0\",\"target\":\"/inner \\\"x\\\"\","
-                    "\"options\":\"msize=512000,cache=mmap,access=any\",\"readonly\":false},"
-                    "{\"driver\":\"9p\",\"tag\":\"dinv1\",\"target\":\"/b\","
-                    "\"options\":\"msize=512000,cache=mmap,access=any\",\"readonly\":true}]");
+    g_assert_cmpstr(
+        text_of(body, "mounts", NULL), ==,
+        "[{\"driver\":\"9p\",\"tag\":\"dinv0\",\"target\":\"/inner \\\"x\\\"\","
+        "\"options\":\"msize=512000,cache=mmap,directio,access=client\",\"readonly\":false},"
+        "{\"driver\":\"9p\",\"tag\":\"dinv1\",\"target\":\"/b\","
+        "\"options\":\"msize=512000,cache=mmap,directio,access=client\",\"readonly\":true},"
+        "{\"driver\":\"9p\",\"tag\":\"dinv-files\",\"file\":\"2\","
+        "\"target\":\"/c\\\\012\\\\134\\\\377\","
+        "\"options\":\"msize=512000,cache=mmap,directio,access=client\",\"readonly\":true}]");
     json_object_put(body);
 }
 
@@ -236,8 +243,8 @@ static void test_resolver(Fixture *fixture, gconstpointer data) {
                     "\"options\":[\"edns0\",\"ndots:5\"]}");
     json_object_put(body);
     /* Without a forwarder. */
-    body = dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network, "outer",
-                                 files, 0);
+    body = dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network,
+                                 fixture->mounts, "outer", files, 0);
     g_assert_null(json_object_object_get(json_object_object_get(body, "network"), "resolver"));
     json_object_put(body);
 }

@@ -353,6 +353,9 @@ static void test_mountinfo_parse(void) {
     g_assert_cmpint(share->parent, ==, 21);
     g_assert_cmpstr(share->type, ==, "9p");
     g_assert_cmpstr(share->source, ==, "dinv0");
+    g_assert_cmpstr(share->root, ==, "/");
+    g_assert_false(share->readonly);
+    g_assert_true(dinv_mountinfo_find(&table, "/data")->readonly);
     g_assert_true(dinv_mount_holds_data(share));
     g_assert_false(dinv_mount_holds_data(dinv_mountinfo_find(&table, "/data")));
     g_assert_true(dinv_mount_holds_data(dinv_mountinfo_find(&table, "/var/lib/docker")));

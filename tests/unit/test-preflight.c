@@ -350,10 +350,18 @@ static void test_mounts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *missing = scratch_path(&fixture->scratch, "missing");
     g_autofree char *text = g_strdup_printf("%s:/a:ro;%s:/b:ro", fixture->scratch.path, missing);
 
-    g_assert_true(dinv_parse_mounts(text, fixture->config->mounts, NULL));
+    g_assert_true(
+        dinv_parse_mounts(text, fixture->config->mounts, &fixture->config->mounts_auto, NULL));
     assert_failed(fixture, "mount", "/missing\" does not exist");
     scratch_write(&fixture->scratch, "missing", "");
-    assert_failed(fixture, "mount", "/missing\" is not a directory");
+    g_assert_true(run(fixture));
+    g_assert_true(((const DinvMountSpec *)fixture->result.mounts->pdata[1])->is_file);
+    g_assert_cmpint(truncate(missing, DINV_MOUNT_FILE_MAX + 1), ==, 0);
+    assert_failed(fixture, "mount",
+                  "/missing\" is a file of more than 16 MiB; mount its directory");
+    g_assert_cmpint(g_unlink(missing), ==, 0);
+    g_assert_cmpint(mkfifo(missing, 0600), ==, 0);
+    assert_failed(fixture, "mount", "/missing\" is neither a directory nor a file");
     g_assert_cmpint(g_unlink(missing), ==, 0);
     g_assert_cmpint(g_mkdir(missing, 0755), ==, 0);
     g_assert_true(run(fixture));
@@ -387,7 +395,8 @@ static void test_forbidden_mounts(Fixture *fixture, gconstpointer data G_GNUC_UN
 
     g_assert_true(run(fixture));
     /* Before the state directory is made, too. */
-    g_assert_true(dinv_parse_mounts("/:/a", fixture->config->mounts, NULL));
+    g_assert_true(
+        dinv_parse_mounts("/:/a", fixture->config->mounts, &fixture->config->mounts_auto, NULL));
     assert_failed(fixture, "mount", "would give the guest ");
     g_assert_cmpint(g_mkdir_with_parents(inside, 0755), ==, 0);
     g_assert_cmpint(g_mkdir(beside, 0755), ==, 0);
@@ -396,14 +405,83 @@ static void test_forbidden_mounts(Fixture *fixture, gconstpointer data G_GNUC_UN
         g_autofree char *text = g_strdup_printf("%s:/a%s", cases[i].source, cases[i].options);
 
         g_ptr_array_set_size(fixture->config->mounts, 0);
-        g_assert_true(dinv_parse_mounts(text, fixture->config->mounts, NULL));
+        g_assert_true(
+            dinv_parse_mounts(text, fixture->config->mounts, &fixture->config->mounts_auto, NULL));
         g_test_message("%s", text);
         g_ptr_array_set_size(fixture->result.checks, 0);
-        dinv_preflight_check_mounts(fixture->config, &fixture->result);
+        dinv_preflight_check_mounts(&fixture->host, fixture->config, &fixture->result);
         check = fixture->result.checks->pdata[0];
         g_assert_cmpint(check->status, ==, cases[i].good ? DINV_CHECK_OK : DINV_CHECK_FAILED);
         g_assert_true(cases[i].good || strstr(check->text, "would give the guest ") != NULL);
     }
+}
+
+static const DinvMountSpec *find_mount(Fixture *fixture, const char *target) {
+    for (guint i = 0; i < fixture->result.mounts->len; i++) {
+        const DinvMountSpec *mount = fixture->result.mounts->pdata[i];
+
+        if (strcmp(mount->target, target) == 0) {
+            return mount;
+        }
+    }
+    return NULL;
+}
+
+static guint count_lines(const Fixture *fixture, const char *name, DinvCheckStatus status) {
+    guint count = 0;
+
+    for (guint i = 0; i < fixture->result.checks->len; i++) {
+        const DinvCheck *check = fixture->result.checks->pdata[i];
+
+        count += strcmp(check->name, name) == 0 && check->status == status ? 1 : 0;
+    }
+    return count;
+}
+
+/* Of what is mounted, what can be shown is: the rest is left out with a line, and is no failure. */
+static void test_auto_mounts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    static const char *const names[] = {"a", "a/b", "c;d", "sock", "host", "named"};
+    g_autoptr(GString) table = g_string_new("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n");
+    g_autofree char *named = scratch_path(&fixture->scratch, "m/named");
+    g_autofree char *nested = scratch_path(&fixture->scratch, "m/a/b");
+    g_autofree char *odd = scratch_path(&fixture->scratch, "m/c;d");
+    g_autofree char *text = g_strdup_printf("%s:/elsewhere;%s:ro", named, named);
+    const DinvCheck *check;
+
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_strdup_printf("%s/m/%s", fixture->scratch.path, names[i]);
+
+        g_assert_cmpint(g_mkdir_with_parents(path, 0755), ==, 0);
+        g_string_append_printf(table, "%u 1 8:1 /x %s rw - ext4 /dev/sda1 rw\n", 10 + i, path);
+    }
+    g_string_append_printf(table, "30 14 0:5 / %s/m/host/proc rw - proc proc rw\n",
+                           fixture->scratch.path);
+    g_string_append(table, "31 1 8:1 /x /etc/dinv-test rw - ext4 /dev/sda1 rw\n"
+                           "32 1 8:1 /x /no/such/dinv-test rw - ext4 /dev/sda1 rw\n");
+    scratch_write(&fixture->scratch, "proc/self/mountinfo", table->str);
+    g_free(fixture->config->socket_path);
+    fixture->config->socket_path = scratch_path(&fixture->scratch, "m/sock/docker.sock");
+    g_assert_true(run(fixture));
+    g_assert_cmpuint(fixture->result.mounts->len, ==, 0); /* not without "auto" */
+    g_assert_true(
+        dinv_parse_mounts(text, fixture->config->mounts, &fixture->config->mounts_auto, NULL));
+    fixture->config->mounts_auto = TRUE;
+    g_assert_true(run(fixture));
+    g_assert_cmpuint(fixture->result.mounts->len, ==, 4);
+    g_assert_nonnull(find_mount(fixture, "/elsewhere"));
+    g_assert_true(find_mount(fixture, named)->readonly); /* as it was asked for */
+    g_assert_nonnull(find_mount(fixture, odd));
+    g_assert_null(find_mount(fixture, nested)); /* seen through m/a */
+    for (guint i = 1; i < fixture->result.mounts->len; i++) {
+        const DinvMountSpec *before = fixture->result.mounts->pdata[i - 1];
+        const DinvMountSpec *after = fixture->result.mounts->pdata[i];
+
+        g_assert_cmpstr(before->target, <, after->target);
+    }
+    check = find_line(fixture, "mount", DINV_CHECK_WARNING);
+    g_assert_nonnull(strstr(check->text, "/etc/dinv-test is not shown in the guest: it would hide "
+                                         "/etc of the guest"));
+    g_assert_cmpuint(count_lines(fixture, "mount", DINV_CHECK_WARNING), ==, 4);
 }
 
 /* A bound socket of the kernel's choice of port. */
@@ -609,6 +687,7 @@ int main(int argc, char **argv) {
     ADD("memory", test_memory);
     ADD("mounts", test_mounts);
     ADD("mounts/forbidden", test_forbidden_mounts);
+    ADD("mounts/auto", test_auto_mounts);
     ADD("ports", test_port_taken);
     ADD("plaintext", test_plaintext);
     ADD("certificates", test_certificates);

@@ -568,17 +568,18 @@ static void test_networks(void) {
 }
 
 static void test_mounts(void) {
-    g_autoptr(Load) load = load_good(
-        "DINV_MOUNTS=/src;/data//x/:/inner/../in:ro;/a b,c:rw;/:/host;/tmp/t:/etc/certs", "");
+    g_autoptr(Load) load =
+        load_good("DINV_MOUNTS=/src;/data//x/:/inner/../in:ro;/a b,c:rw;/:/host;/tmp/t:/etc/certs;"
+                  "/src:/in/deeper;/s\\;\\:\\\\\\012\\377\\040:/odd",
+                  "");
     static const struct {
         const char *source;
         const char *target;
         gboolean readonly;
-    } wanted[] = {{"/src", "/src", FALSE},
-                  {"/data/x", "/in", TRUE},
-                  {"/a b,c", "/a b,c", FALSE},
-                  {"/", "/host", FALSE},
-                  {"/tmp/t", "/etc/certs", FALSE}};
+    } wanted[] = {{"/src", "/src", FALSE},         {"/data/x", "/in", TRUE},
+                  {"/a b,c", "/a b,c", FALSE},     {"/", "/host", FALSE},
+                  {"/tmp/t", "/etc/certs", FALSE}, {"/src", "/in/deeper", FALSE},
+                  {"/s;:\\\n\xff ", "/odd", FALSE}};
 
     g_assert_cmpuint(load->config->mounts->len, ==, G_N_ELEMENTS(wanted));
     for (guint i = 0; i < G_N_ELEMENTS(wanted); i++) {
@@ -587,6 +588,48 @@ static void test_mounts(void) {
         g_assert_cmpstr(mount->source, ==, wanted[i].source);
         g_assert_cmpstr(mount->target, ==, wanted[i].target);
         g_assert_cmpint(mount->readonly, ==, wanted[i].readonly);
+    }
+}
+
+static void test_mounts_auto(void) {
+    g_autoptr(Load) plain = load_good("DINV_MOUNTS=/src", "");
+    g_autoptr(Load) alone = load_good("DINV_MOUNTS=auto", "");
+    g_autoptr(Load) among = load_good("DINV_MOUNTS=/a; auto ;/c:/d:ro", "");
+    g_autoptr(Load) flag = load_good("DINV_MOUNTS=auto", "--mounts=/a");
+    g_autoptr(Load) empty = load_good("DINV_MOUNTS=", "");
+
+    g_assert_false(plain->config->mounts_auto);
+    g_assert_true(alone->config->mounts_auto);
+    g_assert_cmpuint(alone->config->mounts->len, ==, 0);
+    g_assert_true(among->config->mounts_auto);
+    g_assert_cmpuint(among->config->mounts->len, ==, 2);
+    g_assert_false(flag->config->mounts_auto);
+    g_assert_false(empty->config->mounts_auto);
+}
+
+/* What is written as text is read back as the same bytes. */
+static void test_path_text(void) {
+    static const struct {
+        const char *path;
+        const char *text;
+    } cases[] = {
+        {"/a b,=\"'", "/a b,=\"'"},
+        {"/\xc3\xa4", "/\xc3\xa4"},
+        {"/a;b:c\\d", "/a\\073b\\072c\\134d"},
+        {"/\n\t\x7f\x01", "/\\012\\011\\177\\001"},
+        {"/\xff\xc3", "/\\377\\303"},
+        {"/\xc2\x85", "/\\302\\205"}, /* a control character of Unicode */
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *text = dinv_path_to_text(cases[i].path);
+        g_autoptr(GPtrArray) mounts =
+            g_ptr_array_new_with_free_func((GDestroyNotify)dinv_mount_spec_free);
+        gboolean automatic;
+
+        g_assert_cmpstr(text, ==, cases[i].text);
+        g_assert_true(dinv_parse_mounts(text, mounts, &automatic, NULL));
+        g_assert_cmpstr(((const DinvMountSpec *)mounts->pdata[0])->source, ==, cases[i].path);
     }
 }
 
@@ -603,8 +646,18 @@ static void test_mounts_wrong(void) {
                                           "/source:/target or /source:/target:ro");
     assert_conflict("DINV_MOUNTS=/a:/t;/b:/t/",
                     "DINV_MOUNTS: \"/t\" is the target of both \"/a\" and \"/b\"");
-    assert_conflict("DINV_MOUNTS=/a:/t;/b:/t/u",
-                    "DINV_MOUNTS: the targets \"/t\" and \"/t/u\" lie within one another");
+    assert_invalid(
+        "DINV_MOUNTS=/a\\n",
+        "DINV_MOUNTS: \"/a\\n\" has a backslash that stands neither before a semicolon, a "
+        "colon or a backslash nor before three octal digits (001-377); write a backslash "
+        "as \\\\");
+    assert_invalid(
+        "DINV_MOUNTS=/a\\000",
+        "DINV_MOUNTS: \"/a\\000\" has a backslash that stands neither before a semicolon, "
+        "a colon or a backslash nor before three octal digits (001-377); write a "
+        "backslash as \\\\");
+    assert_conflict("DINV_MOUNTS=/a\\;b:/t;/c:/t",
+                    "DINV_MOUNTS: \"/t\" is the target of both \"/a\\073b\" and \"/c\"");
     assert_conflict(
         "DINV_MOUNTS=/a:/usr",
         "DINV_MOUNTS: a mount on \"/usr\" would hide /usr/bin of the guest; name another "
@@ -613,8 +666,7 @@ static void test_mounts_wrong(void) {
         g_string_append_printf(many, "/m%u;", i);
     }
     assert_invalid(many->str,
-                   "DINV_MOUNTS: these are more than 16 mounts, the machine has no slots for "
-                   "them");
+                   "DINV_MOUNTS: these are more than 64 mounts; mount a common parent directory");
 }
 
 static void test_mounts_that_hide(void) {
@@ -748,6 +800,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/settings/ports/many", test_ports_many);
     g_test_add_func("/settings/networks/good", test_networks);
     g_test_add_func("/settings/mounts/good", test_mounts);
+    g_test_add_func("/settings/mounts/auto", test_mounts_auto);
+    g_test_add_func("/settings/mounts/text", test_path_text);
     g_test_add_func("/settings/mounts/wrong", test_mounts_wrong);
     g_test_add_func("/settings/mounts/hide", test_mounts_that_hide);
     g_test_add_func("/settings/paths", test_paths);

@@ -490,10 +490,10 @@ static void test_publish(VmFixture *fixture, gconstpointer data) {
 static void test_status(VmFixture *fixture, gconstpointer data) {
     StatusAnswer answer = {0};
     const DinvPortForward port = {DINV_PROTOCOL_UDP, 5300, 53};
-    DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE};
+    DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE, FALSE};
     (void)data;
     g_array_append_val(fixture->config.ports, port);
-    g_ptr_array_add(fixture->config.mounts, &mount);
+    g_ptr_array_add(fixture->mounts, &mount);
     vm_start(fixture);
     dinv_vm_get_status(fixture->vm, on_status, &answer);
     g_assert_cmpuint(answer.answers, ==, 1);

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation. Each file itself is watched with inotify, not its directory, as GFileMonitor
+ * would: the directory that a bind mount lies in hears nothing of it. An event starts a timer, so
+ * that a file that is written to all the time is copied five times a second and no more. A copy is
+ * overwritten in place and then cut to its length: the guest's mount is of this very inode. A file
+ * that is replaced (by an editor, where it is no mount) is watched anew under its name; while it is
+ * not there the last copy stays.
+ */
+#include "launcher/mount-files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <glib-unix.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "launcher/config.h"
+#include "launcher/log.h"
+#include "launcher/settings-types.h"
+
+#define SETTLE_MS  200u
+#define MISSING_MS 1000u
+#define CHUNK      65536u
+
+typedef struct {
+    char *source;
+    char *name; /* in text for people */
+    char *copy;
+    int watch; /* -1: none */
+    gboolean changed;
+    gboolean told; /* that it cannot be copied */
+} File;
+
+struct DinvMountFiles {
+    char *directory;
+    GPtrArray *files; /* of File* */
+    int inotify;      /* -1: none */
+    guint events_source;
+    guint copy_source;
+};
+
+static void file_free(gpointer data) {
+    File *file = data;
+
+    g_free(file->source);
+    g_free(file->name);
+    g_free(file->copy);
+    g_free(file);
+}
+
+/* ---- copying ---- */
+
+static gboolean fail(GError **error, const char *doing, const char *path) {
+    int number = errno;
+
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(number), "cannot %s %s: %s", doing,
+                path, g_strerror(number));
+    return FALSE;
+}
+
+/* Up to the limit, which the file may have outgrown since it was looked at. */
+static gboolean copy_bytes(int from, int to, const File *file, GError **error) {
+    g_autofree char *bytes = g_malloc(CHUNK);
+    off_t length = 0;
+    gssize n;
+
+    while ((n = read(from, bytes, CHUNK)) > 0) {
+        if (length + n > (off_t)DINV_MOUNT_FILE_MAX) {
+            g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "%s is larger than %u MiB now",
+                        file->name, DINV_MOUNT_FILE_MAX >> 20);
+            return FALSE;
+        }
+        for (gssize done = 0; done < n;) {
+            gssize written = pwrite(to, bytes + done, (gsize)(n - done), length + done);
+
+            if (written < 0) {
+                return fail(error, "write", file->copy);
+            }
+            done += written;
+        }
+        length += n;
+    }
+    if (n < 0) {
+        return fail(error, "read", file->name);
+    }
+    return ftruncate(to, length) == 0 || fail(error, "write", file->copy);
+}
+
+static gboolean copy_open_file(int from, int to, const File *file, GError **error) {
+    struct stat status;
+
+    if (fstat(from, &status) < 0) {
+        return fail(error, "read", file->name);
+    }
+    if (!S_ISREG(status.st_mode)) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "%s is no file any more", file->name);
+        return FALSE;
+    }
+    if (!copy_bytes(from, to, file, error)) {
+        return FALSE;
+    }
+    (void)!fchown(to, status.st_uid, status.st_gid); /* for root with capabilities only */
+    /* Writable for us, to be written again. */
+    return fchmod(to, (status.st_mode & 0777) | S_IWUSR) == 0 ||
+           fail(error, "set the mode of", file->copy);
+}
+
+static gboolean copy_file(const File *file, GError **error) {
+    int from = open(file->source, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    gboolean good;
+    int to;
+
+    if (from < 0) {
+        return fail(error, "read", file->name);
+    }
+    /* 0600 until it has its mode: nobody who may not read the file sees the copy either. */
+    to = open(file->copy, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    good = to >= 0 ? copy_open_file(from, to, file, error) : fail(error, "write", file->copy);
+    (void)close(from);
+    if (to >= 0) {
+        (void)close(to);
+    }
+    return good;
+}
+
+/* ---- following ---- */
+
+static void watch_file(const DinvMountFiles *files, File *file) {
+    const guint32 mask = IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
+    int watch = files->inotify < 0 ? -1 : inotify_add_watch(files->inotify, file->source, mask);
+
+    if (file->watch >= 0 && file->watch != watch) {
+        (void)inotify_rm_watch(files->inotify, file->watch); /* EINVAL: it went with its inode */
+    }
+    file->watch = watch;
+}
+
+static gboolean on_settled(gpointer user);
+
+static void copy_later(DinvMountFiles *files, guint delay_ms) {
+    if (files->copy_source == 0) {
+        files->copy_source = g_timeout_add(delay_ms, on_settled, files);
+    }
+}
+
+/* First the watch, then the copy: a change in between is seen again. */
+static gboolean follow(const DinvMountFiles *files, File *file) {
+    g_autoptr(GError) error = NULL;
+
+    watch_file(files, file);
+    if (copy_file(file, &error)) {
+        file->told = FALSE;
+        return TRUE;
+    }
+    if (!file->told) {
+        dinv_log(DINV_LOG_WARNING, "%s; the guest keeps its last copy of the file", error->message);
+        file->told = TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean on_settled(gpointer user) {
+    DinvMountFiles *files = user;
+    gboolean again = FALSE;
+
+    files->copy_source = 0;
+    for (guint i = 0; i < files->files->len; i++) {
+        File *file = files->files->pdata[i];
+
+        if (file->changed) {
+            file->changed = !follow(files, file);
+            again = again || file->changed;
+        }
+    }
+    if (again) {
+        copy_later(files, MISSING_MS);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static void mark_changed(const DinvMountFiles *files, const struct inotify_event *event) {
+    for (guint i = 0; i < files->files->len; i++) {
+        File *file = files->files->pdata[i];
+
+        /* After an overflow any may have changed. */
+        file->changed =
+            file->changed || file->watch == event->wd || (event->mask & IN_Q_OVERFLOW) != 0;
+    }
+}
+
+static gboolean on_events(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer user) {
+    DinvMountFiles *files = user;
+    char bytes[4096];
+    gssize n = read(fd, bytes, sizeof bytes);
+
+    for (gssize at = 0; at + (gssize)sizeof(struct inotify_event) <= n;) {
+        struct inotify_event event;
+
+        memcpy(&event, bytes + at, sizeof event);
+        mark_changed(files, &event);
+        at += (gssize)(sizeof event + event.len);
+    }
+    copy_later(files, SETTLE_MS);
+    return G_SOURCE_CONTINUE;
+}
+
+/* ---- the whole ---- */
+
+static void remove_directory(const char *directory) {
+    g_autoptr(GDir) entries = g_dir_open(directory, 0, NULL);
+    const char *name;
+
+    while (entries != NULL && (name = g_dir_read_name(entries)) != NULL) {
+        g_autofree char *path = g_build_filename(directory, name, NULL);
+
+        (void)g_unlink(path);
+    }
+    (void)g_rmdir(directory);
+}
+
+static void add_file(DinvMountFiles *files, const DinvMountSpec *mount, guint index) {
+    File *file = g_new0(File, 1);
+
+    file->source = g_strdup(mount->source);
+    file->name = dinv_path_to_text(mount->source);
+    file->copy = g_strdup_printf("%s/%u", files->directory, index);
+    file->watch = -1;
+    g_ptr_array_add(files->files, file);
+}
+
+static gboolean start(DinvMountFiles *files, GError **error) {
+    remove_directory(files->directory);
+    if (g_mkdir(files->directory, 0700) < 0) {
+        return fail(error, "make", files->directory);
+    }
+    files->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    for (guint i = 0; i < files->files->len; i++) {
+        File *file = files->files->pdata[i];
+
+        watch_file(files, file);
+        if (file->watch < 0) {
+            dinv_log(DINV_LOG_WARNING,
+                     "cannot watch %s (%s); the guest will not see its changes, ignoring",
+                     file->name, g_strerror(errno));
+        }
+        if (!copy_file(file, error)) {
+            return FALSE;
+        }
+    }
+    if (files->inotify >= 0) {
+        files->events_source = g_unix_fd_add(files->inotify, G_IO_IN, on_events, files);
+    }
+    return TRUE;
+}
+
+DinvMountFiles *dinv_mount_files_new(const char *state_dir, const GPtrArray *mounts,
+                                     GError **error) {
+    DinvMountFiles *files = g_new0(DinvMountFiles, 1);
+
+    files->directory = g_build_filename(state_dir, "files", NULL);
+    files->files = g_ptr_array_new_with_free_func(file_free);
+    files->inotify = -1;
+    for (guint i = 0; i < mounts->len; i++) {
+        const DinvMountSpec *mount = mounts->pdata[i];
+
+        if (mount->is_file) {
+            add_file(files, mount, i);
+        }
+    }
+    if (files->files->len == 0 || !start(files, error)) {
+        g_clear_pointer(&files, dinv_mount_files_free);
+    }
+    return files;
+}
+
+const char *dinv_mount_files_get_directory(const DinvMountFiles *files) {
+    return files != NULL ? files->directory : NULL;
+}
+
+void dinv_mount_files_free(DinvMountFiles *files) {
+    if (files == NULL) {
+        return;
+    }
+    g_clear_handle_id(&files->events_source, g_source_remove);
+    g_clear_handle_id(&files->copy_source, g_source_remove);
+    if (files->inotify >= 0) {
+        (void)close(files->inotify);
+    }
+    remove_directory(files->directory);
+    g_ptr_array_unref(files->files);
+    g_free(files->directory);
+    g_free(files);
+}
