@@ -93,8 +93,12 @@ static void choose_pools(DinvNetworkPlan *plan, GArray *taken) {
     DinvNetwork block;
     guint pieces = 0;
     g_array_append_val(taken, first);
+    /* The last one first: networks that the outer engine makes later, and the outer container
+     * joins, come from the other end. */
     while (take_block(&docker, 16, taken, &block)) {
-        pieces += add_pool(plan, &block, 16);
+        DinvAddressPool pool = {block, 16};
+        g_array_prepend_val(plan->pools, pool);
+        pieces++;
     }
     if (take_block(&home, 16, taken, &block)) {
         pieces += add_pool(plan, &block, 20);

@@ -125,7 +125,7 @@ static void test_wanted(void) {
     g_autofree char *text = dinv_network_plan_to_string(plan);
     g_assert_cmpstr(text, ==,
                     "guest 172.18.5.0/24, docker0 172.17.9.1/24, inner networks from "
-                    "172.19.0.0/16 and 12 more");
+                    "172.31.0.0/16 and 12 more");
     assert_disjoint(plan, outer);
 }
 

@@ -577,7 +577,7 @@ static void test_network(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     check = check_network(fixture, networks);
     g_assert_cmpint(check->status, ==, DINV_CHECK_OK);
     g_assert_cmpstr(check->text, ==,
-                    "guest 10.0.2.0/24, docker0 172.18.0.1/16, inner networks from 172.19.0.0/16 "
+                    "guest 10.0.2.0/24, docker0 172.18.0.1/16, inner networks from 172.31.0.0/16 "
                     "and 13 more");
 
     /* What the user wants must be free; what dinv had to take is only warned about. */
