@@ -4,6 +4,7 @@
 as it can be by the commands of those pages. Images of a registry are stand-ins (stories.py).
 """
 
+import json
 import os
 import shlex
 import urllib.request
@@ -11,7 +12,7 @@ import urllib.request
 from lib.markdown import commands, page, section
 from lib.tap import contains, equal
 from lib.waiting import until
-from outer import main
+from outer import BOOT_DEADLINE, main
 from stories import Typist, stand_in
 
 WHALESAY = """\
@@ -174,13 +175,32 @@ def docker_in_docker_in_docker(story):
     story.dinv.inner('rm', '--force', '--volumes', 'nested')
 
 
+def settings_of_dind(story):
+    """All four commands of its page at once: a shell to play in, LOG=file, the engine exposed on PORT, and
+    options for the daemon; and the size of its disk. With no privilege, and no device either, as usmol's."""
+    command = ('docker run -t -i --name dind -e LOG=file -p 4444 -e PORT=4444 -e DOCKER_DAEMON_ARGS="-D" '
+               '-e VAR_LIB_DOCKER_SIZE=5 dinv bash')
+    dind = story.outer.adopt('dind')
+    with story.typist.start(command) as terminal:
+        terminal.expect('# ', deadline=BOOT_DEADLINE)
+        dind.expect_unprivileged([])
+        port = story.outer.docker('port', 'dind', '4444').split(':')[-1]
+        shown = story.typist.type(f'docker -H tcp://127.0.0.1:{port} info --format "{{{{.Name}}}} {{{{.Debug}}}}"')
+        equal(shown.split(), [dind.inspect('{{.Config.Hostname}}'), 'true'], 'what the engine says through PORT')
+        contains(dind.exec_('cat', '/var/log/docker.log').out, 'level=debug', 'the daemon\'s log')
+        status = json.loads(dind.exec_('dinv', 'status', '--json').expect(0).out)
+        equal(status['disk_bytes'], 5 << 30, 'bytes of the disk')
+        terminal.send('docker ps -q | wc -l; exit 4\n')
+        equal(terminal.wait(), 4, 'exit status of the shell')
+
+
 # --- README.md
 
 def commands_of_the_readme(story):
     """Its section for users of the container, but for the build (test-dockerfile.py)."""
     story.typist.type('docker stop dinv')  # the last container; --rm removes it
     until(lambda: story.outer.docker.try_('container', 'inspect', 'dinv').status != 0, 30, 'the end of the last container')
-    build, run, *rest = commands(section(page('README.md'), 'In a container'))
+    build, run, *rest, job = commands(section(page('README.md'), 'In a container'))
     equal(build, 'docker build -t dinv .', 'its first command')
     story.typist.type(run)
     story.dinv.expect_unprivileged(['/dev/kvm'])
@@ -195,14 +215,17 @@ def commands_of_the_readme(story):
             equal(terminal.wait(120), 0, f'exit status of {command!r}, which showed {terminal.output!r}')
             shown.append(terminal.output)
     contains(''.join(shown), 'Welcome to nginx!', 'what they showed')
-    assert story.outer.docker.try_('container', 'inspect', 'dinv').status != 0, 'the last command leaves the container'
+    assert story.outer.docker.try_('container', 'inspect', 'dinv').status != 0, 'the container stays'
+    with open(os.path.join(story.typist.directory, 'Dockerfile'), 'w', encoding='utf-8') as file:
+        file.write('FROM scratch\nCOPY Dockerfile /\nCMD ["/none"]\n')
+    contains(story.typist.type(job, deadline=BOOT_DEADLINE), 'naming to docker.io/library/app', 'what the job showed')
 
 
 def body(outer):
     story = Story(outer)
     for check in (starts_as_the_page_says, basic_usage, port_forwarding, reaches_the_outer_loopback,
                   exit_codes_and_arguments, compose_demo, builds_and_runs_a_dockerfile,
-                  docker_in_docker_in_docker, commands_of_the_readme):
+                  docker_in_docker_in_docker, settings_of_dind, commands_of_the_readme):
         outer.tap.check(check, story, deadline=600)
 
 

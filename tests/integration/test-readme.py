@@ -22,6 +22,7 @@ RUN_BY = {
     'docker exec dinv docker run -d -p 8080:80 nginx': 'tests/container/test-stories.py',
     'curl http://127.0.0.1:8080': 'tests/container/test-stories.py',
     'docker rm -f -v dinv': 'tests/container/test-stories.py',
+    'docker run --rm --device /dev/kvm -v "$PWD:/w" -w /w dinv docker build -t app .': 'tests/container/test-stories.py',
     'make run': '.ci/run',
     'make test': '.ci/run',
     'export DOCKER_HOST="unix://$PWD/build/run/docker.sock"': 'tests/demo/run',
