@@ -73,13 +73,25 @@ static gboolean read_daemon_json(DinvEngineConfig *engine, const DinvConfig *con
 
 /* --- Arguments, and what they and daemon.json want of the inner networks --- */
 
-static void filter_arguments(DinvEngineConfig *engine, const DinvConfig *config) {
+static gboolean filter_arguments(DinvEngineConfig *engine, const DinvConfig *config,
+                                 GError **error) {
+    gsize bytes = 0;
     const DinvEngineOption only_bip[] = {bip_option, {0}};
     g_auto(GStrv) without_kept = dinv_engine_options_filter(
         config->dockerd_args, dinv_engine_options_kept(), engine->warnings);
     engine->arguments = config->bip.prefix != 0
                             ? dinv_engine_options_filter(without_kept, only_bip, engine->warnings)
                             : g_strdupv(without_kept);
+    for (guint i = 0; engine->arguments[i] != NULL; i++) {
+        bytes += strlen(engine->arguments[i]);
+    }
+    if (bytes > DINV_ENGINE_ARGUMENTS_MAX_BYTES) {
+        g_set_error(error, DINV_ENGINE_CONFIG_ERROR, DINV_ENGINE_CONFIG_ERROR_FILE,
+                    "the arguments for dockerd (DINV_DOCKERD_ARGS) have more than %u KiB",
+                    DINV_ENGINE_ARGUMENTS_MAX_BYTES >> 10);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 static void add_pool(GArray *pools, const char *text) {
@@ -116,7 +128,8 @@ static void settle_networks(DinvEngineConfig *engine, const DinvConfig *config) 
         for (guint i = 0; i < pools->len; i++) {
             add_pool_of_flag(engine->pools, pools->pdata[i]);
         }
-    } else if (dinv_daemon_json_has(engine->daemon_json, "default-address-pools")) {
+    } else if (engine->daemon_json != NULL &&
+               dinv_daemon_json_has(engine->daemon_json, "default-address-pools")) {
         engine->pools = g_array_ref(engine->daemon_json->pools);
     }
 }
@@ -242,8 +255,7 @@ DinvEngineConfig *dinv_engine_config_read(const DinvConfig *config, const char *
     guint certificates = 0;
     engine->files = g_ptr_array_new_with_free_func(free_file);
     engine->warnings = g_ptr_array_new_with_free_func(g_free);
-    filter_arguments(engine, config);
-    if (!read_daemon_json(engine, config, error) ||
+    if (!filter_arguments(engine, config, error) || !read_daemon_json(engine, config, error) ||
         !read_registries(engine, config, &registry_files, error) ||
         !read_certificates(engine, root, environment, &certificates, error)) {
         return NULL;

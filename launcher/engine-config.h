@@ -9,6 +9,8 @@
 #include "launcher/config.h"
 #include "launcher/daemon-json.h"
 
+/* All of it has to fit into one line of the control channel, 1 MiB, whatever JSON makes of it. */
+#define DINV_ENGINE_ARGUMENTS_MAX_BYTES (32u << 10)
 /* Files of certs.d, together. */
 #define DINV_REGISTRY_FILES_MAX       256u
 #define DINV_REGISTRY_FILES_MAX_BYTES (128u << 10)

@@ -22,8 +22,8 @@ struct DinvEngineLogFile {
 DinvEngineLogFile *dinv_engine_log_file_new(const char *path, GError **error) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
     if (fd < 0) {
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno), "cannot write \"%s\": %s",
-                    path, g_strerror(errno));
+        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(errno),
+                    "cannot write \"%s\": %s", path, g_strerror(errno));
         return NULL;
     }
     DinvEngineLogFile *file = g_new(DinvEngineLogFile, 1);

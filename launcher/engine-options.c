@@ -34,18 +34,18 @@ const DinvEngineOption *dinv_engine_options_kept(void) {
 static guint match(const DinvEngineOption *option, char *const *words, const char **value) {
     gsize length = strlen(option->flag);
     const char *word = words[0];
+    gboolean is_short = option->letter != 0 && word[0] == '-' && word[1] == option->letter;
+    gboolean is_long = strncmp(word, option->flag, length) == 0;
     *value = NULL;
-    if (option->letter != 0 && word[0] == '-' && word[1] == option->letter) {
+    if (is_short && word[2] != '\0') { /* -Hx or -H=x */
         *value = word[2] == '=' ? word + 3 : word + 2;
-        if (word[2] != '\0') {
-            return 1;
-        }
-    } else if (strncmp(word, option->flag, length) != 0) {
-        return 0;
-    } else if (word[length] == '=') {
+        return 1;
+    }
+    if (is_long && word[length] == '=') {
         *value = word + length + 1;
         return 1;
-    } else if (word[length] != '\0') {
+    }
+    if (!is_short && (!is_long || word[length] != '\0')) {
         return 0;
     }
     *value = option->is_switch ? NULL : words[1];

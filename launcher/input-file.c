@@ -47,7 +47,7 @@ char *dinv_input_file_read(const char *path, gsize max_bytes, gsize *length, GEr
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         int problem = errno;
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(problem), "cannot be read: %s",
+        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(problem), "cannot be read: %s",
                     g_strerror(problem));
         return NULL;
     }
@@ -60,7 +60,7 @@ char *dinv_input_file_read(const char *path, gsize max_bytes, gsize *length, GEr
     int problem = errno;
     (void)close(fd);
     if (got < 0) {
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(problem), "cannot be read: %s",
+        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(problem), "cannot be read: %s",
                     g_strerror(problem));
         return NULL;
     }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Longer ones are a mistake, and the message to the guest has its limits. */
-#define VALUE_MAX_BYTES (16u << 10)
+#define VALUE_MAX_BYTES (4u << 10)
 
 static const char *const proxy_names[] = {"HTTP_PROXY",  "http_proxy", "HTTPS_PROXY",
                                           "https_proxy", "ALL_PROXY",  "all_proxy"};

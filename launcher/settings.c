@@ -95,16 +95,16 @@ static char *nearest_name(const char *name, gboolean as_flag, gsize *nearest_dis
 
 gboolean dinv_setting_flag_exists(const char *flag) {
     gsize distance;
-    g_autofree char *nearest = nearest_name(flag, TRUE, &distance);
 
+    g_free(nearest_name(flag, TRUE, &distance));
     return distance == 0;
 }
 
 gboolean dinv_setting_flag_is_misspelt(const char *flag) {
     static const char *const of_dockerd[] = {"--ip", "--init", NULL}; /* near --bip, --initrd */
     gsize distance;
-    g_autofree char *nearest = nearest_name(flag, TRUE, &distance);
 
+    g_free(nearest_name(flag, TRUE, &distance));
     return distance > 0 && distance <= 2 && !g_strv_contains(of_dockerd, flag);
 }
 

@@ -119,6 +119,9 @@ static void test_too_large(Fixture *fixture, gconstpointer data) {
     (void)data;
     scratch_write(&fixture->scratch, "docker/certs.d/a/ca.crt", half);
     g_assert_true(read_config(fixture, ""));
+    g_assert_false(read_config(fixture, half));
+    g_assert_cmpstr(fixture->error->message, ==,
+                    "the arguments for dockerd (DINV_DOCKERD_ARGS) have more than 32 KiB");
     scratch_write(&fixture->scratch, "docker/certs.d/b/ca.crt", half);
     g_assert_false(read_config(fixture, ""));
     g_assert_nonnull(strstr(fixture->error->message,
