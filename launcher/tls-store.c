@@ -322,10 +322,12 @@ static gboolean judge_given(Store *store, GError **error) {
     return problem == NULL || refuse(error, server, problem, "replace it");
 }
 
-/* Nothing to sign for, if the directory is not writable, that could not wait. */
+/* In a directory that cannot be written: what does for now, does. */
 static void leave_what_can_wait(Store *store) {
     for (guint i = 0; i < ROLES; i++) {
-        if (store->parts[i].new_certificate && !store->parts[i].can_wait) {
+        const Part *part = &store->parts[i];
+        gboolean lacks_ca_text = part->new_ca_text && part->ca_text == NULL;
+        if (lacks_ca_text || (part->new_certificate && !part->can_wait)) {
             return;
         }
     }

@@ -156,9 +156,10 @@ def refusal(service, context):
 
 
 def certificates_of_another_ca(service):
-    """Another service's, which is not waited for: it makes them before it boots."""
+    """Another service's, of an ordinary user, which is not waited for: it makes them before it boots."""
     volume = service.outer.volume('stranger')
-    container = service.outer.start('stranger', ['--volume', f'{volume}:/certs'], DOCKER_TLS_CERTDIR='/certs')
+    container = service.outer.start('stranger', ['--volume', f'{volume}:/certs', '--user', '1000:1000'],
+                                    kvm=False, DINV_ACCEL='tcg', DOCKER_TLS_CERTDIR='/certs')
     place = os.path.join(service.outer.mountpoint(volume), 'client')
     until(lambda: os.path.exists(os.path.join(place, 'cert.pem')), 120, 'its certificates')
     container.remove()
@@ -318,6 +319,16 @@ def read_only_certificates(service):
             'cannot make certificates in "/certs/ca": Read-only file system', 'docker run -v NAME:/certs')
 
 
+def read_only_certificates_that_do(service):
+    """They lack the new container's name, and let clients in all the same."""
+    done = service.outer.docker.try_(
+        'run', '--rm', '--entrypoint', 'dinv', '--env', 'DOCKER_TLS_CERTDIR=/certs', '--env', 'DINV_ACCEL=tcg',
+        '--volume', f'{service.certs}:/certs:ro', '--volume', f'{service.client_certs}:/certs/client:ro',
+        service.outer.image, 'doctor').expect(0)
+    contains(done.out, 'does not have the name DNS:', 'dinv doctor')
+    contains(done.out, 'cannot write there, ignoring', 'dinv doctor')
+
+
 def full_certificates(service):
     """A volume without room: a sentence, and nothing half made."""
     refused(service, 'full', ['--tmpfs', '/certs:mode=1777,size=4k'],
@@ -329,8 +340,9 @@ def body(outer):
     for check in (service_serves_with_tls, layout_is_that_of_dind, clients_run_containers,
                   stdin_ends_while_output_goes_on, clients_build, service_itself_reaches_its_engine,
                   strangers_are_refused, http_is_told_that_this_is_tls, uninvited_are_survived,
-                  clients_hear_the_end, certificates_are_kept, service_serves_without_tls, port_is_reachable_from_the_host,
-                  socket_is_shared, half_missing_certificates, read_only_certificates, full_certificates):
+                  clients_hear_the_end, certificates_are_kept, service_serves_without_tls,
+                  port_is_reachable_from_the_host, socket_is_shared, half_missing_certificates,
+                  read_only_certificates, read_only_certificates_that_do, full_certificates):
         outer.tap.check(check, service)
 
 
