@@ -23,6 +23,9 @@ void dinv_system_set_sysctls(void) {
         {"net/ipv6/conf/default/forwarding", "1"},
         {"net/bridge/bridge-nf-call-iptables", "1"},
         {"net/bridge/bridge-nf-call-ip6tables", "1"},
+        /* A thousand clients at once are as many packets between two polls of a veth; what is
+         * dropped there costs a client of a forwarded port seconds, or (SLIRP) its connection. */
+        {"net/core/netdev_max_backlog", "65536"},
         /* Many containers share what is counted for one user. */
         {"fs/inotify/max_user_watches", "1048576"},
         {"fs/inotify/max_user_instances", "8192"},

@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/qemu-preload.h"
+
 #define READ_CHUNK 4096u
 /* After the child's death: as much as a pipe can hold, so that a stranger who holds the other end
  * cannot keep us reading. */
@@ -128,22 +130,48 @@ static void on_child_exit(GPid pid, int wait_status, gpointer user) {
     process->gone(process, wait_status, process->user);
 }
 
+/* Ours, with a listen() that has a queue (descriptor `fd` of the child). Transfer full. */
+static GStrv make_environment(int fd) {
+    GStrv environment = g_get_environ();
+    const char *others = g_environ_getenv(environment, "LD_PRELOAD");
+    g_autofree char *preload = g_strdup_printf(
+        "/proc/self/fd/%d%s%s", fd, others != NULL ? ":" : "", others != NULL ? others : "");
+
+    return g_environ_setenv(environment, "LD_PRELOAD", preload, TRUE);
+}
+
 DinvQemuProcess *dinv_qemu_process_spawn(char **argv, const int *fds, gsize fd_count,
                                          DinvQemuProcessGone gone, gpointer user, GError **error) {
     DinvQemuProcess *process;
+    int sources[FDS_MAX];
     int targets[FDS_MAX];
+    int preload_fd = dinv_qemu_preload_open();
     int stderr_fd = -1;
     GPid pid = 0;
+    g_auto(GStrv) environment = NULL;
+    gboolean spawned;
 
-    g_assert(fd_count <= FDS_MAX);
+    g_assert(fd_count < FDS_MAX);
     for (gsize i = 0; i < fd_count; i++) {
+        sources[i] = fds[i];
         targets[i] = DINV_QEMU_FIRST_FD + (int)i;
     }
-    if (!g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)argv, NULL,
-                                          G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH |
-                                              G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_CLOEXEC_PIPES,
-                                          set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, fds,
-                                          targets, fd_count, &pid, NULL, NULL, &stderr_fd, error)) {
+    if (preload_fd >= 0) {
+        sources[fd_count] = preload_fd;
+        targets[fd_count] = DINV_QEMU_FIRST_FD + (int)fd_count;
+        environment = make_environment(targets[fd_count]);
+        fd_count++;
+    }
+    spawned = g_spawn_async_with_pipes_and_fds(
+        NULL, (const char *const *)argv, (const char *const *)environment,
+        G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL |
+            G_SPAWN_CLOEXEC_PIPES,
+        set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, sources, targets, fd_count, &pid, NULL,
+        NULL, &stderr_fd, error);
+    if (preload_fd >= 0) {
+        (void)close(preload_fd);
+    }
+    if (!spawned) {
         return NULL;
     }
     (void)g_unix_set_fd_nonblocking(stderr_fd, TRUE, NULL);

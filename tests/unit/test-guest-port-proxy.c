@@ -33,7 +33,8 @@ static int listening_port(int fd) {
 
 /* Writes "PID ARGUMENTS" to the file DOCKER_PROXY_LOG; DOCKER_PROXY_DOES says what then. */
 static int fake_docker_proxy(int argc, char **argv) {
-    const char *does = getenv("DOCKER_PROXY_DOES");
+    const char *does = g_getenv("DOCKER_PROXY_DOES");
+    const char *log_path = g_getenv("DOCKER_PROXY_LOG");
     g_autoptr(GString) line = g_string_new(NULL);
     g_string_append_printf(line, "%d", (int)getpid());
     for (int i = 1; i < argc; i++) {
@@ -43,7 +44,10 @@ static int fake_docker_proxy(int argc, char **argv) {
         }
     }
     g_string_append_c(line, '\n');
-    int log = open(getenv("DOCKER_PROXY_LOG"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (does == NULL || log_path == NULL) {
+        return 70;
+    }
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0 || write(log, line->str, line->len) != (ssize_t)line->len) {
         return 70;
     }
