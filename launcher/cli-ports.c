@@ -68,15 +68,20 @@ static GHashTable *container_names(const char *socket_path) {
 
 /* --- What is shown --- */
 
+/* The name of the container at "ADDRESS:PORT"; NULL if there is none, borrowed. */
+static const char *find_name(GHashTable *names, const char *address) {
+    const char *colon = strrchr(address, ':');
+    g_autofree char *ip = g_strndup(address, colon != NULL ? (gsize)(colon - address) : 0);
+    return g_hash_table_lookup(names, ip);
+}
+
 static char *describe_reason(struct json_object *port, GHashTable *names) {
     struct json_object *containers = dinv_cli_get(port, "containers");
     GString *reason =
         g_string_new(json_object_get_boolean(dinv_cli_get(port, "declared")) ? "declared" : "");
     for (gsize i = 0; i < json_object_array_length(containers); i++) {
         const char *address = json_object_get_string(json_object_array_get_idx(containers, i));
-        const char *colon = strrchr(address, ':');
-        g_autofree char *ip = g_strndup(address, colon != NULL ? (gsize)(colon - address) : 0);
-        const char *name = g_hash_table_lookup(names, ip);
+        const char *name = find_name(names, address);
         g_string_append_printf(reason, "%spublished by %s", reason->len > 0 ? ", " : "",
                                name != NULL ? name : address);
         if (name != NULL) {
@@ -98,12 +103,28 @@ static void print_ports(struct json_object *ports, GHashTable *names) {
     }
 }
 
+/* Gives each port the names of its containers, null where one is not known. */
+static void add_names(struct json_object *ports, GHashTable *names) {
+    for (gsize i = 0; i < json_object_array_length(ports); i++) {
+        struct json_object *port = json_object_array_get_idx(ports, i);
+        struct json_object *containers = dinv_cli_get(port, "containers");
+        struct json_object *list = json_object_new_array();
+        for (gsize j = 0; j < json_object_array_length(containers); j++) {
+            const char *address = json_object_get_string(json_object_array_get_idx(containers, j));
+            const char *name = find_name(names, address);
+            json_object_array_add(list, name != NULL ? json_object_new_string(name) : NULL);
+        }
+        json_object_object_add(port, "names", list);
+    }
+}
+
 /* With the rules of QEMU. */
-static gboolean print_json(const DinvConfig *config, struct json_object *ports) {
+static gboolean print_json(const DinvConfig *config, struct json_object *ports, GHashTable *names) {
     struct json_object *answer = dinv_cli_ask(config, "forwards");
     if (answer == NULL) {
         return FALSE;
     }
+    add_names(ports, names);
     struct json_object *all = json_object_new_object();
     struct json_object *rules = json_object_new_array();
     g_auto(GStrv) lines = g_strsplit(dinv_cli_text(answer, "forwards"), "\n", -1);
@@ -130,11 +151,11 @@ int dinv_cli_ports(const DinvConfig *config, int argc, char **argv) {
         return EXIT_FAILURE;
     }
     struct json_object *ports = dinv_cli_get(status, "ports");
+    g_autoptr(GHashTable) names = container_names(dinv_cli_text(status, "socket"));
     gboolean shown = TRUE;
     if (as_json) {
-        shown = print_json(config, ports);
+        shown = print_json(config, ports, names);
     } else {
-        g_autoptr(GHashTable) names = container_names(dinv_cli_text(status, "socket"));
         print_ports(ports, names);
     }
     json_object_put(status);
