@@ -14,6 +14,7 @@
 
 /* What is being asked for; the task data. */
 typedef struct {
+    DinvQmpClient *client;
     DinvPortForward forward;
     struct in_addr address;
     char text[INET_ADDRSTRLEN]; /* the address */
@@ -100,16 +101,36 @@ static char *monitor_text(struct json_object *result, const GError *error, GTask
     return g_strstrip(text);
 }
 
+static void call_monitor(DinvQmpClient *client, const char *line, DinvQmpReply reply,
+                         gpointer user) {
+    struct json_object *arguments = json_object_new_object();
+
+    json_object_object_add(arguments, "command-line", json_object_new_string(line));
+    dinv_qmp_client_call(client, "human-monitor-command", arguments, COMMAND_MS, reply, user);
+}
+
+static char *remove_line(const Request *request) {
+    return g_strdup_printf("hostfwd_remove " DINV_QEMU_NETDEV " %s:%s:%u",
+                           protocol_name(request->forward.protocol), request->text,
+                           request->forward.host_port);
+}
+
 /* Errors of human-monitor-command come as a successful return with their text; success is silence.
- */
+ * An answer that is late is one that nobody waits for any more: what it says yes to has to go. */
 static void on_added(struct json_object *result, const GError *error, gpointer user) {
     g_autoptr(GTask) task = user;
-    g_autofree char *text = monitor_text(result, error, task);
+    const Request *request = g_task_get_task_data(task);
+    g_autofree char *text = NULL;
 
+    if (g_error_matches(error, DINV_QMP_ERROR, DINV_QMP_ERROR_TIMEOUT)) {
+        g_autofree char *line = remove_line(request);
+        call_monitor(request->client, line, NULL, NULL);
+    }
+    text = monitor_text(result, error, task);
     if (text != NULL && *text == '\0') {
         g_task_return_boolean(task, TRUE);
     } else if (text != NULL) {
-        g_task_return_error(task, add_error(g_task_get_task_data(task), text));
+        g_task_return_error(task, add_error(request, text));
     }
 }
 
@@ -131,21 +152,18 @@ static void on_removed(struct json_object *result, const GError *error, gpointer
 }
 
 /* Sends the command line, or fails the task. Takes `task` over. */
-static void run(DinvQmpClient *client, char *line, DinvQmpReply reply, GTask *task) {
-    struct json_object *arguments;
-
+static void run(DinvQmpClient *client, const char *line, DinvQmpReply reply, GTask *task) {
     if (client == NULL) {
         g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_CONNECTED,
                                 "the machine does not run");
         g_object_unref(task);
         return;
     }
-    arguments = json_object_new_object();
-    json_object_object_add(arguments, "command-line", json_object_new_string(line));
-    dinv_qmp_client_call(client, "human-monitor-command", arguments, COMMAND_MS, reply, task);
+    call_monitor(client, line, reply, task);
 }
 
-static const Request *prepare(GTask *task, const DinvPortForward *forward, const char *address) {
+static const Request *prepare(DinvQmpClient *client, GTask *task, const DinvPortForward *forward,
+                              const char *address) {
     g_autoptr(GError) error = NULL;
     Request *request = request_new(forward, address, &error);
 
@@ -154,13 +172,14 @@ static const Request *prepare(GTask *task, const DinvPortForward *forward, const
         g_object_unref(task);
         return NULL;
     }
+    request->client = client;
     g_task_set_task_data(task, request, g_free);
     return request;
 }
 
 void dinv_qemu_hostfwd_add(DinvQmpClient *client, const DinvPortForward *forward,
                            const char *address, GTask *task) {
-    const Request *request = prepare(task, forward, address);
+    const Request *request = prepare(client, task, forward, address);
     g_autofree char *line = NULL;
 
     if (request != NULL) {
@@ -173,12 +192,11 @@ void dinv_qemu_hostfwd_add(DinvQmpClient *client, const DinvPortForward *forward
 
 void dinv_qemu_hostfwd_remove(DinvQmpClient *client, const DinvPortForward *forward,
                               const char *address, GTask *task) {
-    const Request *request = prepare(task, forward, address);
+    const Request *request = prepare(client, task, forward, address);
     g_autofree char *line = NULL;
 
     if (request != NULL) {
-        line = g_strdup_printf("hostfwd_remove " DINV_QEMU_NETDEV " %s:%s:%u",
-                               protocol_name(forward->protocol), request->text, forward->host_port);
+        line = remove_line(request);
         run(client, line, on_removed, task);
     }
 }
@@ -203,7 +221,5 @@ static void on_listed(struct json_object *result, const GError *error, gpointer 
 }
 
 void dinv_qemu_hostfwd_list(DinvQmpClient *client, GTask *task) {
-    g_autofree char *line = g_strdup("info usernet");
-
-    run(client, line, on_listed, task);
+    run(client, "info usernet", on_listed, task);
 }

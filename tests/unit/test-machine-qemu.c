@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "qmp/client.h"
 #include "tests/unit/machine-fixture.h"
 
 /* ---- the fake QEMU ---- */
@@ -133,6 +134,11 @@ static void serve(int qmp, const char *status, int stops) {
             if (stops-- > 0) {
                 send_line(qmp, "{\"event\": \"STOP\"}");
             }
+        } else if (strstr(line, "hostfwd_add net0 tcp:0.0.0.0:4444") != NULL) {
+            continue; /* for too long, at least */
+        } else if (strstr(line, "hostfwd_remove net0 tcp:0.0.0.0:4444") != NULL) {
+            shutdown_event(qmp, "guest-shutdown"); /* seen by the test */
+            return;
         } else if (strstr(line, "hostfwd_add") != NULL) {
             reply(qmp, line,
                   strstr(line, "tcp:127.0.0.1:8080-:80") != NULL ? "\"\"" : "\"bad line\\r\\n\"");
@@ -434,6 +440,14 @@ static void test_forwards(Fixture *fixture) {
     g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
 }
 
+/* Nobody is to find a port forwarded that was said to have failed. */
+static void test_forward_without_answer(Fixture *fixture) {
+    start(fixture, "serve");
+    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 4444, "");
+    g_assert_error(fixture->forward_error, DINV_QMP_ERROR, DINV_QMP_ERROR_TIMEOUT);
+    wait_until(fixture->exits == 1);
+}
+
 static void test_forward_without_machine(Fixture *fixture) {
     forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "");
     g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_NOT_CONNECTED);
@@ -525,6 +539,7 @@ static const Case cases[] = {
     {"/launcher/machine-qemu/full-disk", test_full_disk},
     {"/launcher/machine-qemu/internal-error", test_internal_error},
     {"/launcher/machine-qemu/forwards", test_forwards},
+    {"/launcher/machine-qemu/forward-without-answer", test_forward_without_answer},
     {"/launcher/machine-qemu/forward-without-machine", test_forward_without_machine},
     {"/launcher/machine-qemu/forward-and-free", test_forward_and_free},
     {"/launcher/machine-qemu/free-kills", test_free_kills},
