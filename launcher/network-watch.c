@@ -13,10 +13,16 @@
 
 struct DinvNetworkWatch {
     const DinvNetworkPlan *plan;
-    GHashTable *told; /* the sentences, as a set */
+    GHashTable *told; /* the sentences without the device, as a set */
     int fd;
     guint source;
 };
+
+/* What is told once: a network that goes and comes again has another device then. */
+static char *without_device(const char *text) {
+    const char *device = g_strrstr(text, " on ");
+    return device != NULL ? g_strndup(text, (gsize)(device - text)) : g_strdup(text);
+}
 
 /* Returns how many are new. */
 static guint compare(DinvNetworkWatch *watch, const GArray *outer, gboolean tell) {
@@ -25,7 +31,7 @@ static guint compare(DinvNetworkWatch *watch, const GArray *outer, gboolean tell
         g_autoptr(GPtrArray) conflicts = dinv_network_plan_list_conflicts(watch->plan, part, outer);
         for (guint i = 0; i < conflicts->len; i++) {
             const char *text = g_ptr_array_index(conflicts, i);
-            if (!g_hash_table_add(watch->told, g_strdup(text))) {
+            if (!g_hash_table_add(watch->told, without_device(text))) {
                 continue;
             }
             count++;

@@ -22,6 +22,9 @@ static void test_told_once(void) {
     DinvOuterNetwork over_docker0 = {dinv_network_of(&plan->bridge), "eth3"};
     g_array_append_val(outer, over_docker0);
     g_assert_cmpuint(dinv_network_watch_compare(watch, outer), ==, 1);
+    /* It goes, and comes again on another device. */
+    g_array_index(outer, DinvOuterNetwork, 0).device[3] = '4';
+    g_assert_cmpuint(dinv_network_watch_compare(watch, outer), ==, 0);
 }
 
 int main(int argc, char **argv) {
