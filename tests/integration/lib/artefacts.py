@@ -37,6 +37,10 @@ def rootfs():
     return _existing('DINV_TEST_ROOTFS', 'images/rootfs.ext4')
 
 
+def port_server():
+    return _existing('DINV_TEST_PORT_SERVER', 'tests/integration/port-server')
+
+
 def docker_cli():
     path = os.environ.get('DINV_DOCKER_CLI') or shutil.which('docker')
     if not path:
