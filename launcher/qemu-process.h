@@ -19,10 +19,11 @@ typedef struct DinvQemuProcess DinvQemuProcess;
 typedef void (*DinvQemuProcessGone)(DinvQemuProcess *process, int wait_status, gpointer user);
 
 /* Starts argv[0] (looked for in PATH) with descriptors 0 to 2 (stdin and stdout null, stderr ours)
- * and fds[i] as 3+i, and nothing else but what it is preloaded with. The child is a process group of its own, so that Ctrl-C in a
- * terminal does not reach it; it is killed when the calling thread ends (that has to be the main
- * thread); it leaves no core file. `fds` stay the caller's. Returns once the program runs, or NULL:
- * the message names the program. Callbacks come from the default main context. */
+ * and fds[i] as 3+i, and nothing else but what it is preloaded with. The child is a process group
+ * of its own, so that Ctrl-C in a terminal does not reach it; it is killed when the calling thread
+ * ends (that has to be the main thread); it leaves no core file. `fds` stay the caller's. Returns
+ * once the program runs, or NULL: the message names the program. Callbacks come from the default
+ * main context. */
 DinvQemuProcess *dinv_qemu_process_spawn(char **argv, const int *fds, gsize fd_count,
                                          DinvQemuProcessGone gone, gpointer user,
                                          GError **error) G_GNUC_WARN_UNUSED_RESULT;
