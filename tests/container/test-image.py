@@ -63,6 +63,8 @@ def configuration(image):
     equal(config['Volumes'], {'/var/lib/dinv': {}}, 'volumes')
     equal(config['Healthcheck']['Test'], ['CMD', 'dinv', 'health'], 'health check')
     equal(config.get('User') or '', '', 'user')
+    equal(sorted(config['ExposedPorts']), ['2375/tcp', '2376/tcp'], 'ports')
+    assert 'DINV_MOUNTS=auto' in config['Env'], config['Env']
     labels = {key.removeprefix('org.opencontainers.image.'): value for key, value in config['Labels'].items()}
     for name in ('title', 'description', 'licenses', 'documentation'):
         assert labels[name], f'the label {name} is empty'
