@@ -13,6 +13,7 @@
 
 typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
 typedef enum { DINV_MACHINE_TYPE_MICROVM, DINV_MACHINE_TYPE_Q35 } DinvMachineType;
+typedef enum { DINV_MOUNT_9P, DINV_MOUNT_VIRTIOFS, DINV_MOUNT_AUTO } DinvMountDriver;
 typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
 typedef enum { DINV_PROTOCOL_TCP, DINV_PROTOCOL_UDP } DinvProtocol;
 typedef enum { DINV_LOG_ERROR, DINV_LOG_WARNING, DINV_LOG_INFO, DINV_LOG_DEBUG } DinvLogLevel;
@@ -63,6 +64,7 @@ typedef struct {
     DinvPublish publish;      /* whether ports that are published inside are forwarded */
     GPtrArray *mounts;    /* of DinvMountSpec*: those named; preflight makes the list that counts */
     gboolean mounts_auto; /* also those of the outer container */
+    DinvMountDriver mount_driver;
     char **dockerd_args;
     char *config_dir;  /* of daemon.json and certs.d */
     char *dockerd_log; /* file for dockerd's log; NULL: none */

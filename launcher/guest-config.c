@@ -134,7 +134,7 @@ static struct json_object *make_disks(const DinvConfig *config) {
 }
 
 /* The tags are qemu-argv.c's. */
-static struct json_object *make_mounts(const GPtrArray *specs) {
+static struct json_object *make_mounts(const GPtrArray *specs, gboolean virtiofs) {
     struct json_object *mounts = json_object_new_array();
     for (guint i = 0; specs != NULL && i < specs->len; i++) {
         const DinvMountSpec *spec = g_ptr_array_index(specs, i);
@@ -143,13 +143,14 @@ static struct json_object *make_mounts(const GPtrArray *specs) {
             spec->is_file ? g_strdup(DINV_QEMU_FILES_TAG) : g_strconcat("dinv", index, NULL);
         g_autofree char *target = dinv_path_to_text(spec->target);
         struct json_object *mount = json_object_new_object();
-        add_string(mount, "driver", "9p");
+        gboolean is_virtiofs = virtiofs && !spec->is_file;
+        add_string(mount, "driver", is_virtiofs ? "virtiofs" : "9p");
         add_string(mount, "tag", tag);
         if (spec->is_file) {
             add_string(mount, "file", index);
         }
         add_string(mount, "target", target);
-        add_string(mount, "options", MOUNT_OPTIONS);
+        add_string(mount, "options", is_virtiofs ? "" : MOUNT_OPTIONS);
         json_object_object_add(mount, "readonly", json_object_new_boolean(spec->readonly));
         json_object_array_add(mounts, mount);
     }
@@ -231,8 +232,8 @@ static struct json_object *make_environment(const DinvEngineConfig *engine,
 
 struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEngineConfig *engine,
                                           const DinvNetworkPlan *network, const GPtrArray *mounts,
-                                          const char *hostname, const DinvResolverFiles *files,
-                                          guint16 resolver_port) {
+                                          gboolean virtiofs, const char *hostname,
+                                          const DinvResolverFiles *files, guint16 resolver_port) {
     struct json_object *body = json_object_new_object();
     json_object_object_add(body, "protocol", json_object_new_int(DINV_CONTROL_PROTOCOL));
     add_string(body, "hostname", hostname);
@@ -240,7 +241,7 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEn
     add_entropy(body);
     json_object_object_add(body, "network", make_network(network, files, resolver_port));
     json_object_object_add(body, "disks", make_disks(config));
-    json_object_object_add(body, "mounts", make_mounts(mounts));
+    json_object_object_add(body, "mounts", make_mounts(mounts, virtiofs));
     json_object_object_add(body, "dockerd", make_dockerd(config, engine, network));
     json_object_object_add(body, "files", make_files(engine));
     json_object_object_add(body, "environment", make_environment(engine, network));

@@ -10,13 +10,14 @@
 #include "launcher/network-plan.h"
 #include "launcher/resolver-files.h"
 
-/* `mounts` are the machine plan's. `files` are the outer container's, for search domains and
- * options; `resolver_port` is that of the DNS forwarder on the gateway (0: none, SLIRP's resolver
- * serves). Time and entropy are taken anew at every call. Transfer full. */
+/* `mounts` are the machine plan's, `virtiofs` whether directories come over it. `files` are the
+ * outer container's, for search domains and options; `resolver_port` is that of the DNS forwarder
+ * on the gateway (0: none, SLIRP's resolver serves). Time and entropy are taken anew at every call.
+ * Transfer full. */
 struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEngineConfig *engine,
                                           const DinvNetworkPlan *network, const GPtrArray *mounts,
-                                          const char *hostname, const DinvResolverFiles *files,
-                                          guint16 resolver_port);
+                                          gboolean virtiofs, const char *hostname,
+                                          const DinvResolverFiles *files, guint16 resolver_port);
 
 /* Adds the fields that `configure` and `resolver` share: search domains and options. */
 void dinv_guest_config_add_resolver(struct json_object *object, const DinvResolverFiles *files);

@@ -31,6 +31,7 @@
 #include "launcher/qemu-argv.h"
 #include "launcher/qemu-hostfwd.h"
 #include "launcher/qemu-process.h"
+#include "launcher/virtiofs.h"
 #include "qmp/client.h"
 
 #define HANDSHAKE_MS  30000u
@@ -38,6 +39,8 @@
 #define EXIT_GRACE_MS 2000u
 #define RETRY_MS      3000u
 #define RESUME_MS     1000u
+/* Between the end of a virtiofsd and that of the QEMU that it ended with. */
+#define SHARE_GRACE_MS 1000u
 
 /* The order is that of the numbers the descriptors have in QEMU, from DINV_QEMU_FIRST_FD on. */
 typedef enum {
@@ -61,6 +64,9 @@ struct DinvMachine {
     gpointer user;
     int channels[CHANNEL_COUNT]; /* our ends; -1: taken, or not started */
     DinvQemuProcess *process;
+    DinvVirtiofs *virtiofs; /* NULL: mounts are over 9p */
+    char *lost_share;       /* what a virtiofsd said that has ended */
+    guint lost_share_source;
     DinvQmpClient *qmp;
     gboolean asked_to_end; /* quit or kill by our user */
     gboolean process_gone;
@@ -97,6 +103,7 @@ static void clear_sources(DinvMachine *machine) {
     g_clear_handle_id(&machine->end_source, g_source_remove);
     g_clear_handle_id(&machine->retry_source, g_source_remove);
     g_clear_handle_id(&machine->resume_source, g_source_remove);
+    g_clear_handle_id(&machine->lost_share_source, g_source_remove);
 }
 
 /* Calls `exited`; the machine may be freed afterwards. */
@@ -332,15 +339,56 @@ static Dinv9pSecurity choose_9p_security(void) {
                : DINV_9P_NONE;
 }
 
+/* A share is only lost if QEMU is still there a little later: each virtiofsd ends with it. */
+static gboolean on_share_missed(gpointer user) {
+    DinvMachine *machine = user;
+
+    machine->lost_share_source = 0;
+    if (machine->callbacks.lost != NULL && !machine->asked_to_end) {
+        machine->callbacks.lost(machine, machine->lost_share, machine->user);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static void on_share_lost(const char *text, gboolean failed, gpointer user) {
+    DinvMachine *machine = user;
+
+    if (failed) {
+        note_trouble(machine, text); /* should QEMU not get far without it */
+    }
+
+    machine->lost_share = g_strdup(text);
+    if (!machine->process_gone) {
+        machine->lost_share_source = g_timeout_add(SHARE_GRACE_MS, on_share_missed, machine);
+    }
+}
+
 static gboolean start_process(DinvMachine *machine, const int *theirs, GError **error) {
     static const DinvQemuFds fds = {.qmp = DINV_QEMU_FIRST_FD + CHANNEL_QMP,
                                     .control = DINV_QEMU_FIRST_FD + CHANNEL_CONTROL,
                                     .relay = DINV_QEMU_FIRST_FD + CHANNEL_RELAY,
-                                    .console = DINV_QEMU_FIRST_FD + CHANNEL_CONSOLE};
-    g_auto(GStrv) argv = dinv_qemu_argv(machine->plan, &fds, choose_9p_security());
+                                    .console = DINV_QEMU_FIRST_FD + CHANNEL_CONSOLE,
+                                    .first_share = DINV_QEMU_FIRST_FD + CHANNEL_COUNT};
+    g_auto(GStrv) argv = NULL;
+    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(int));
 
-    machine->process =
-        dinv_qemu_process_spawn(argv, theirs, CHANNEL_COUNT, on_process_gone, machine, error);
+    g_array_append_vals(all, theirs, CHANNEL_COUNT);
+    if (machine->plan->virtiofsd != NULL) {
+        const GArray *shares;
+
+        machine->virtiofs = dinv_virtiofs_start(machine->plan, on_share_lost, machine, error);
+        if (machine->virtiofs == NULL) {
+            return FALSE;
+        }
+        shares = dinv_virtiofs_get_fds(machine->virtiofs);
+        g_array_append_vals(all, shares->data, shares->len);
+    }
+    argv = dinv_qemu_argv(machine->plan, &fds, choose_9p_security());
+    machine->process = dinv_qemu_process_spawn(argv, (const int *)(const void *)all->data, all->len,
+                                               on_process_gone, machine, error);
+    if (machine->virtiofs != NULL) {
+        dinv_virtiofs_close_fds(machine->virtiofs);
+    }
     if (machine->process == NULL) {
         g_prefix_error(error, "cannot start QEMU (DINV_QEMU=%s): ", machine->plan->config->qemu);
         return FALSE;
@@ -391,6 +439,7 @@ gboolean dinv_machine_start(DinvMachine *machine, GError **error) {
         open_channels(machine->channels, theirs, error) && start_process(machine, theirs, error);
     close_fds(theirs);
     if (!started) {
+        g_clear_pointer(&machine->virtiofs, dinv_virtiofs_free);
         close_fds(machine->channels);
         return FALSE;
     }
@@ -479,6 +528,8 @@ void dinv_machine_free(DinvMachine *machine) {
     g_clear_pointer(&machine->qmp, dinv_qmp_client_free);
     dinv_qemu_process_free(machine->process);
     close_fds(machine->channels);
+    dinv_virtiofs_free(machine->virtiofs);
+    g_free(machine->lost_share);
     g_free(machine->trouble);
     g_free(machine);
 }

@@ -12,6 +12,12 @@
 
 typedef struct DinvMachine DinvMachine;
 
+/* The program that serves mounts over virtio-fs. */
+typedef struct {
+    const char *program;
+    gboolean is_of_qemu; /* QEMU 7.2's own, in C, with options of its own */
+} DinvVirtiofsd;
+
 /* Everything decided before the machine starts; const from then on. Borrowed for the machine's
  * whole life. */
 typedef struct {
@@ -21,7 +27,8 @@ typedef struct {
     const char *volume_image; /* path of volume.img, the private volume; NULL: none */
     const GPtrArray *mounts;  /* of DinvMountSpec*, in the order of mounting */
     const char *files_dir;    /* with the copies of those that are files; NULL: there are none */
-    guint tsc_khz;            /* the host's TSC rate; 0 if unknown */
+    const DinvVirtiofsd *virtiofsd; /* serves the directories of `mounts`; NULL: 9p does */
+    guint tsc_khz;                  /* the host's TSC rate; 0 if unknown */
     /* The SLIRP network: the guest's address is .15, the host .2, the resolver .3 of it. */
     const char *slirp_net; /* "10.0.2.0/24" */
 } DinvMachinePlan;
@@ -42,6 +49,9 @@ typedef struct {
 typedef struct {
     /* The machine process is gone; the last callback. Channel fds then give EOF. */
     void (*exited)(DinvMachine *machine, const DinvMachineExit *exit, gpointer user);
+    /* The machine lost something that it cannot do without, but goes on for now: stop it in order.
+     */
+    void (*lost)(DinvMachine *machine, const char *text, gpointer user);
     /* vCPUs were paused for a reason of the machine's own (e.g. ENOSPC under data.img), or go on.
      */
     void (*paused)(DinvMachine *machine, gboolean paused, const char *reason, gpointer user);

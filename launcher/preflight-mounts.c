@@ -14,6 +14,7 @@
 #include "launcher/mount-auto.h"
 #include "launcher/preflight-checks.h"
 #include "launcher/settings-types.h"
+#include "launcher/virtiofsd.h"
 
 /* Without links, as far as it is there yet. */
 static char *resolve(const char *path) {
@@ -244,6 +245,29 @@ static gint compare_targets(gconstpointer a, gconstpointer b) {
     return strcmp((*left)->target, (*right)->target);
 }
 
+static void choose_driver(const Context *context) {
+    DinvPreflight *result = context->result;
+    DinvMountDriver wanted = context->config->mount_driver;
+    g_autofree char *reason = NULL;
+
+    result->use_virtiofs = FALSE;
+    if (wanted == DINV_MOUNT_9P || result->mounts->len == 0) {
+        return;
+    }
+    result->use_virtiofs = dinv_virtiofsd_find(&result->virtiofsd, &reason);
+    if (result->use_virtiofs) {
+        dinv_preflight_add(result, "mount", DINV_CHECK_OK,
+                           g_strdup_printf("served by %s", result->virtiofsd.program), NULL);
+    } else if (wanted == DINV_MOUNT_VIRTIOFS) {
+        dinv_preflight_add(result, "mount", DINV_CHECK_FAILED,
+                           g_strdup_printf("DINV_MOUNT_DRIVER is virtiofs, but %s", reason),
+                           g_strdup("use DINV_MOUNT_DRIVER=auto or 9p"));
+    } else {
+        dinv_preflight_add(result, "mount", DINV_CHECK_OK,
+                           g_strdup_printf("served over 9p: %s", reason), NULL);
+    }
+}
+
 void dinv_preflight_check_mounts(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result) {
     Context context = {.config = config, .result = result};
@@ -255,6 +279,7 @@ void dinv_preflight_check_mounts(const DinvPreflightHost *host, const DinvConfig
     if (config->mounts_auto) {
         add_found(&context);
     }
+    choose_driver(&context);
     /* A path is mounted before what lies in it. */
     g_ptr_array_sort(result->mounts, compare_targets);
     context_clear(&context);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "launcher/config.h"
+#include "launcher/machine.h"
 #include "launcher/network-plan.h"
 
 #define DINV_PREFLIGHT_ERROR (dinv_preflight_error_quark())
@@ -34,7 +35,9 @@ typedef struct {
     guint qemu_minor;
     gboolean disk_is_damaged;
     DinvEngineConfig *engine; /* what dockerd is to get; NULL if its check failed */
-    GPtrArray *mounts; /* of DinvMountSpec*, in the order of mounting; never NULL after a run */
+    GPtrArray *mounts;     /* of DinvMountSpec*, in the order of mounting; never NULL after a run */
+    gboolean use_virtiofs; /* with `virtiofsd`; never "auto" */
+    DinvVirtiofsd virtiofsd;
     DinvNetworkPlan *network; /* what the inner networks will be; never NULL after a run */
 } DinvPreflight;
 

@@ -144,6 +144,14 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
     }
     add_format(argv, "-smp", "%u", plan->config->cpus);
     add_format(argv, "-m", "%" G_GUINT64_FORMAT "M", plan->config->memory_bytes >> 20);
+    /* Memory that another process can map costs transparent huge pages: only where virtiofsd needs
+     * it. */
+    if (plan->virtiofsd != NULL) {
+        add_format(argv, "-object",
+                   "memory-backend-memfd,id=memory,size=%" G_GUINT64_FORMAT "M,share=on",
+                   plan->config->memory_bytes >> 20);
+        add(argv, "-machine", "memory-backend=memory");
+    }
     add(argv, "-global",
         is_q35(plan) ? "virtio-pci.disable-legacy=on" : "virtio-mmio.force-legacy=false");
 }
@@ -230,35 +238,53 @@ static void add_network(GPtrArray *argv, const DinvMachinePlan *plan) {
 
 /* ---- mounts ---- */
 
+/* A device in the place of the export number `index`. */
+static void add_share_device(GPtrArray *argv, const DinvMachinePlan *plan, const char *kind,
+                             guint index, const char *options) {
+    if (index < SLOT_EXPORTS) {
+        add_device(argv, plan, kind, SLOT_FIRST_MOUNT - index, "%s", options);
+    } else {
+        guint function = index - SLOT_EXPORTS;
+
+        add_format(argv, "-device", "%s-pci,bus=pcie.0,addr=%x.%x,multifunction=on%s", kind,
+                   FIRST_PCI_DEVICE + function / FUNCTIONS_A_DEVICE, function % FUNCTIONS_A_DEVICE,
+                   options);
+    }
+}
+
+/* virtiofsd is at the other end of a socket, and works in the guest's memory. */
+static void add_virtiofs(GPtrArray *argv, const DinvMachinePlan *plan, guint index, const char *tag,
+                         int fd) {
+    g_autofree char *options = g_strdup_printf(",chardev=%s,tag=%s", tag, tag);
+
+    add_format(argv, "-chardev", "socket,id=%s,fd=%d", tag, fd);
+    add_share_device(argv, plan, "vhost-user-fs", index, options);
+}
+
 static void add_export(GPtrArray *argv, const DinvMachinePlan *plan, guint index, const char *tag,
                        const char *path, gboolean readonly, Dinv9pSecurity security) {
     g_autofree char *escaped = escape(path);
+    g_autofree char *options = g_strdup_printf(",fsdev=%s,mount_tag=%s", tag, tag);
 
     /* multidevs=remap: inode numbers stay unique when file systems are mounted below it. */
     add_format(argv, "-fsdev", "local,id=%s,path=%s,security_model=%s,multidevs=remap%s", tag,
                escaped, security == DINV_9P_PASSTHROUGH ? "passthrough" : "none",
                readonly ? ",readonly=on" : "");
-    if (index < SLOT_EXPORTS) {
-        add_device(argv, plan, "virtio-9p", SLOT_FIRST_MOUNT - index, ",fsdev=%s,mount_tag=%s", tag,
-                   tag);
-    } else {
-        guint function = index - SLOT_EXPORTS;
-
-        add_format(argv, "-device",
-                   "virtio-9p-pci,bus=pcie.0,addr=%x.%x,multifunction=on,fsdev=%s,mount_tag=%s",
-                   FIRST_PCI_DEVICE + function / FUNCTIONS_A_DEVICE, function % FUNCTIONS_A_DEVICE,
-                   tag, tag);
-    }
+    add_share_device(argv, plan, "virtio-9p", index, options);
 }
 
-static void add_mounts(GPtrArray *argv, const DinvMachinePlan *plan, Dinv9pSecurity security) {
+static void add_mounts(GPtrArray *argv, const DinvMachinePlan *plan, const DinvQemuFds *fds,
+                       Dinv9pSecurity security) {
     guint index = 0;
 
     for (guint i = 0; plan->mounts != NULL && i < plan->mounts->len; i++) {
         const DinvMountSpec *mount = plan->mounts->pdata[i];
         g_autofree char *tag = g_strdup_printf("dinv%u", i);
 
-        if (!mount->is_file) {
+        if (!mount->is_file && plan->virtiofsd != NULL) {
+            add_virtiofs(argv, plan, index, tag, fds->first_share + (int)index);
+            index++;
+        } else if (!mount->is_file) {
             add_export(argv, plan, index++, tag, mount->source, mount->readonly, security);
         }
     }
@@ -280,7 +306,7 @@ char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds,
     add_device(argv, plan, "virtio-balloon", SLOT_BALLOON,
                ",free-page-reporting=on,deflate-on-oom=on");
     add_device(argv, plan, "virtio-rng", SLOT_RNG, "%s", "");
-    add_mounts(argv, plan, security);
+    add_mounts(argv, plan, fds, security);
     g_ptr_array_add(argv, NULL);
     return (char **)g_ptr_array_free(argv, FALSE);
 }

@@ -16,6 +16,8 @@ typedef struct {
     int control;
     int relay;
     int console;
+    int first_share; /* with plan->virtiofsd: one for each directory, numbers that follow each other
+                      */
 } DinvQemuFds;
 
 /* How the 9p server treats owners and modes. Passthrough needs an effective user of root. */

@@ -10,13 +10,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/config.h"
 #include "launcher/qemu-preload.h"
 
 #define READ_CHUNK 4096u
 /* After the child's death: as much as a pipe can hold, so that a stranger who holds the other end
  * cannot keep us reading. */
 #define DRAIN_MAX 65536u
-#define FDS_MAX   8u
+/* QEMU has one for each mount over virtio-fs. */
+#define FDS_MAX (8u + DINV_MOUNTS_MAX)
 
 struct DinvQemuProcess {
     GPid pid;

@@ -324,7 +324,8 @@ static int run_with_signals(const DinvConfig *config, const DinvPreflight *prefl
     DinvMachinePlan plan = {.config = config,
                             .use_kvm = preflight->use_kvm,
                             .tsc_khz = preflight->tsc_khz,
-                            .mounts = preflight->mounts};
+                            .mounts = preflight->mounts,
+                            .virtiofsd = preflight->use_virtiofs ? &preflight->virtiofsd : NULL};
     (void)sigprocmask(SIG_BLOCK, signals, NULL);
     int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0) {

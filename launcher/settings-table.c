@@ -119,6 +119,12 @@ static const DinvSetting table[] = {
      ":ro also the state directory and what any of these lies in. A file is shown as a read-only "
      "copy "
      "that follows it. docs/mounts.md has the details."},
+    {"DINV_MOUNT_DRIVER", NULL, DINV_TYPE_CHOICE, FIELD(mount_driver), "9p|virtiofs|auto", "9p",
+     NULL, NO_LIMITS, "how mounts come into the guest",
+     "virtiofs is several times faster; it needs virtiofsd and root with Docker's default "
+     "capabilities, and makes the guest's memory one that QEMU shares with virtiofsd. auto takes "
+     "it "
+     "where it can run, else 9p. Single files are over 9p in any case."},
     {"DINV_DOCKERD_ARGS", "DOCKER_DAEMON_ARGS", DINV_TYPE_WORDS, FIELD(dockerd_args), "ARGUMENTS",
      NULL, "none", NO_LIMITS, "more arguments for dockerd, quoted as in a shell", NULL},
     {"DINV_CONFIG_DIR", NULL, DINV_TYPE_PATH, FIELD(config_dir), "DIRECTORY", "/etc/docker", NULL,

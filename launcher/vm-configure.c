@@ -52,7 +52,7 @@ struct json_object *dinv_vm_make_configuration(DinvVm *vm) {
         without = dinv_resolver_files_read(RESOLV_CONF, HOSTS, DINV_DNS_PORT);
     }
     return dinv_guest_config_new(
-        vm->plan->config, vm->engine, vm->network, vm->plan->mounts, g_get_host_name(),
-        without != NULL ? without : dinv_dns_forwarder_get_files(vm->resolver),
+        vm->plan->config, vm->engine, vm->network, vm->plan->mounts, vm->plan->virtiofsd != NULL,
+        g_get_host_name(), without != NULL ? without : dinv_dns_forwarder_get_files(vm->resolver),
         vm->resolver != NULL ? dinv_dns_forwarder_get_port(vm->resolver) : 0);
 }

@@ -23,6 +23,7 @@ struct DinvVm {
     gpointer user;
     DinvVmState state;
     gboolean failed;
+    gboolean share_lost; /* nobody serves a mount any more */
     gboolean stop_asked; /* by our owner */
     gboolean quitting;   /* the machine was told to end without the guest */
     gboolean exited;     /* the machine is gone: what the guest still says leads to nothing new */

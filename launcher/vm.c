@@ -129,6 +129,9 @@ void dinv_vm_stop(DinvVm *vm, guint timeout_ms) {
     struct json_object *fields = json_object_new_object();
     json_object_object_add(fields, "deadline_ms",
                            json_object_new_int64((gint64)(timeout_ms - timeout_ms / 4)));
+    if (vm->share_lost) {
+        json_object_object_add(fields, "abandon_shares", json_object_new_boolean(TRUE));
+    }
     dinv_control_request(vm->control, "shutdown", fields, timeout_ms, NULL, NULL);
     begin_stopping(vm, MAX(timeout_ms, 1));
 }
@@ -418,6 +421,20 @@ static void on_guest_request(gint64 id, const char *verb, struct json_object *me
     }
 }
 
+/* The guest can still stop its containers and write its disks. */
+static void on_machine_lost(DinvMachine *machine, const char *text, gpointer user) {
+    DinvVm *vm = user;
+    g_autofree char *printable = dinv_log_printable_line(text);
+    (void)machine;
+    if (vm->state >= DINV_VM_STOPPING) {
+        return;
+    }
+    dinv_log(DINV_LOG_ERROR, "%s; the mount is lost, stopping the guest", printable);
+    vm->failed = TRUE;
+    vm->share_lost = TRUE;
+    dinv_vm_stop(vm, vm->plan->config->shutdown_timeout_ms);
+}
+
 static void on_control_closed(gpointer user) {
     DinvVm *vm = user;
     dinv_log(DINV_LOG_DEBUG, "vm: control channel closed in state %s",
@@ -470,8 +487,8 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) {
 DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvEngineConfig *engine,
                     const DinvNetworkPlan *network, const DinvVmCallbacks *callbacks,
                     gpointer user) {
-    static const DinvMachineCallbacks machine_callbacks = {.exited = on_machine_exited,
-                                                           .paused = on_machine_paused};
+    static const DinvMachineCallbacks machine_callbacks = {
+        .exited = on_machine_exited, .lost = on_machine_lost, .paused = on_machine_paused};
     DinvVm *vm = g_new0(DinvVm, 1);
     vm->plan = plan;
     vm->engine = engine;

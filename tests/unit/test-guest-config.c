@@ -48,7 +48,7 @@ static struct json_object *make(Fixture *fixture, const char *resolv_conf) {
     g_autoptr(DinvResolverFiles) files =
         dinv_resolver_files_parse(resolv_conf, NULL, DINV_DNS_PORT);
     return dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network,
-                                 fixture->mounts, "outer", files, 61001);
+                                 fixture->mounts, FALSE, "outer", files, 61001);
 }
 
 static const char *to_text(struct json_object *object) {
@@ -244,7 +244,7 @@ static void test_resolver(Fixture *fixture, gconstpointer data) {
     json_object_put(body);
     /* Without a forwarder. */
     body = dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network,
-                                 fixture->mounts, "outer", files, 0);
+                                 fixture->mounts, FALSE, "outer", files, 0);
     g_assert_null(json_object_object_get(json_object_object_get(body, "network"), "resolver"));
     json_object_put(body);
 }

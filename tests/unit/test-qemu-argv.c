@@ -12,7 +12,7 @@
 
 #include "launcher/qemu-argv.h"
 
-static const DinvQemuFds fds = {.qmp = 3, .control = 4, .relay = 5, .console = 6};
+static const DinvQemuFds fds = {.qmp = 3, .control = 4, .relay = 5, .console = 6, .first_share = 7};
 
 typedef struct {
     DinvConfig config;
@@ -154,6 +154,19 @@ static void test_files(Fixture *fixture) {
     compare(fixture, DINV_9P_PASSTHROUGH, "files");
 }
 
+/* Directories come by sockets, in the guest's shared memory; files as ever. */
+static void test_virtiofs(Fixture *fixture) {
+    static const DinvVirtiofsd program = {.program = "/usr/libexec/virtiofsd"};
+
+    fixture->plan.virtiofsd = &program;
+    add_mount(fixture, "/src", FALSE);
+    add_mount(fixture, "/home/me/.netrc", TRUE);
+    ((DinvMountSpec *)fixture->mounts->pdata[1])->is_file = TRUE;
+    add_mount(fixture, "/data", TRUE);
+    fixture->plan.files_dir = "/var/lib/dinv/files";
+    compare(fixture, DINV_9P_PASSTHROUGH, "virtiofs");
+}
+
 /* The machine has a PCI bus when the virtio-mmio slots are used up, and not before. */
 static void test_many_mounts(Fixture *fixture) {
     g_auto(GStrv) few = NULL;
@@ -203,6 +216,7 @@ static const Case cases[] = {
     {"/launcher/qemu-argv/mounts-unprivileged", test_mounts_unprivileged},
     {"/launcher/qemu-argv/special-characters", test_special_characters},
     {"/launcher/qemu-argv/files", test_files},
+    {"/launcher/qemu-argv/virtiofs", test_virtiofs},
     {"/launcher/qemu-argv/many-mounts", test_many_mounts},
 };
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/virtiofsd.h"
+
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Docker's default for a container's root has all of them. */
+#define NEEDED                                                                                     \
+    (1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER | 1u << CAP_FSETID |              \
+     1u << CAP_SETGID | 1u << CAP_SETUID | 1u << CAP_MKNOD | 1u << CAP_SETFCAP |                   \
+     1u << CAP_SYS_CHROOT)
+
+static gboolean has_capabilities(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+    return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & NEEDED) == NEEDED;
+}
+
+gboolean dinv_virtiofsd_find(DinvVirtiofsd *found, char **reason) {
+    static const DinvVirtiofsd places[] = {
+        {.program = "/usr/libexec/virtiofsd", .is_of_qemu = FALSE},
+        {.program = "/usr/lib/qemu/virtiofsd", .is_of_qemu = TRUE},
+    };
+
+    if (!has_capabilities()) {
+        *reason = g_strdup("virtiofsd needs root with Docker's default capabilities");
+        return FALSE;
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(places); i++) {
+        if (access(places[i].program, X_OK) == 0) {
+            *found = places[i];
+            return TRUE;
+        }
+    }
+    *reason = g_strdup_printf("there is neither %s nor %s", places[0].program, places[1].program);
+    return FALSE;
+}

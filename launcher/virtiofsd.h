@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* The program virtiofsd: where it is, and whether this process can run it. */
+#pragma once
+
+#include "launcher/machine.h"
+
+/* Where Debian has the program: 13 as a package of its own, 12 as QEMU's, with other options. Its
+ * sandbox is a chroot, for root with Docker's default capabilities. FALSE, and why, where this
+ * process cannot run it. */
+gboolean dinv_virtiofsd_find(DinvVirtiofsd *found, char **reason);

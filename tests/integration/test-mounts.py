@@ -1,0 +1,214 @@
+#!/usr/bin/env -S python3 -B
+# SPDX-License-Identifier: MIT
+"""A mount does what POSIX and Linux say, but for what docs/mounts.md lists; the table there is this one.
+
+Run as root it boots three times: with all capabilities, with none, and with virtio-fs; as an ordinary user
+once.
+DINV_UPDATE_GOLDEN=1 writes the table into the page.
+"""
+
+import os
+import re
+import signal
+
+from lib import artefacts
+from lib.docker import Docker
+from lib.session import main
+from lib.tap import contains, equal
+from lib.waiting import until
+
+# Columns: which file system, and as whom the launcher runs.
+ROOT, NO_CAPABILITIES, USER, DISK = '9p, root', '9p, root without capabilities', '9p, ordinary user', 'data disk'
+VIRTIOFS = 'virtio-fs'
+COLUMNS = (ROOT, NO_CAPABILITIES, USER, VIRTIOFS, DISK)
+
+# check of posix.c -> what it says where, and why. All others say ok everywhere.
+NINE = (ROOT, NO_CAPABILITIES, USER)
+FAILURES = {
+    'chown': {NO_CAPABILITIES: 'EPERM', USER: 'EPERM'},
+    'lchown': {NO_CAPABILITIES: 'EPERM', USER: 'EPERM'},
+    'owner-of-new-files': {NO_CAPABILITIES: 'EACCES', USER: 'EACCES'},
+    'setgid-directory': {NO_CAPABILITIES: 'EPERM', USER: 'EPERM'},
+    'rename-noreplace': dict.fromkeys(NINE, 'EINVAL'),
+    'rename-exchange': dict.fromkeys(NINE, 'EINVAL'),
+    'truncate-unlinked': dict.fromkeys(NINE, 'ENOENT'),
+    'tmpfile': dict.fromkeys((*NINE, VIRTIOFS), 'EOPNOTSUPP'),
+    'fallocate': dict.fromkeys(NINE, 'EOPNOTSUPP'),
+    'utimens': dict.fromkeys(NINE, 'wrong'),
+    'xattr-trusted': {**dict.fromkeys(NINE, 'EOPNOTSUPP'), VIRTIOFS: 'EPERM'},
+    'xattr-capability': dict.fromkeys(NINE, 'EOPNOTSUPP'),
+    'fifo': dict.fromkeys(NINE, 'ENXIO'),
+    'unix-socket': dict.fromkeys(NINE, 'ENXIO'),
+    'device': {ROOT: 'ENXIO', NO_CAPABILITIES: 'EPERM', USER: 'EPERM'},
+}
+OWNERS = 'the launcher may not give files away; new ones are its own'
+SPECIAL = "QEMU 7.2's 9p server touches directories and ordinary files only"
+CAUSES = {
+    'chown': OWNERS, 'lchown': OWNERS, 'owner-of-new-files': OWNERS, 'setgid-directory': OWNERS,
+    'rename-noreplace': '9p has no flags for rename', 'rename-exchange': '9p has no flags for rename',
+    'truncate-unlinked': 'the server goes by name', 'tmpfile': 'neither has it',
+    'fallocate': '9p has no such message', 'utimens': 'times come back other than they were set, to the nanosecond',
+    'xattr-trusted': '9p has none; virtiofsd may not', 'xattr-capability': 'what setcap sets; not over 9p',
+    'fifo': SPECIAL, 'unix-socket': SPECIAL, 'device': SPECIAL,
+}
+
+PAGE = os.path.join(artefacts.source_root(), 'docs', 'mounts.md')
+BEGIN, END = '<!-- conformance: begin -->\n', '<!-- conformance: end -->\n'
+
+
+def table():
+    lines = [f'| | {" | ".join(COLUMNS)} | |', f'|---|{"---|" * (len(COLUMNS) + 1)}']
+    for check, by_column in FAILURES.items():
+        cells = [by_column.get(column, 'ok') for column in COLUMNS]
+        lines.append(f'| `{check}` | {" | ".join(cells)} | {CAUSES[check]} |')
+    return '\n'.join(lines) + '\n'
+
+
+def page_has_this_table():
+    with open(PAGE, encoding='utf-8') as file:
+        text = file.read()
+    before, _, rest = text.partition(BEGIN)
+    found, _, after = rest.partition(END)
+    if os.environ.get('DINV_UPDATE_GOLDEN') == '1':
+        with open(PAGE, 'w', encoding='utf-8') as file:
+            file.write(f'{before}{BEGIN}{table()}{END}{after}')
+        return
+    equal(found, table(), f'the table in {PAGE}')
+
+
+def conformance(machine, directory, column):
+    """What posix.c says of every check in a new directory of the guest."""
+    script = f'mkdir {directory}/posix && /share/posix.bin {directory}/posix; rm -rf {directory}/posix'
+    out = machine.verb('shell', 'sh', '-c', script, deadline=240).expect(0).out
+    found = dict(line.split() for line in out.splitlines())
+    with open(os.path.join(artefacts.HERE, 'posix.c'), encoding='utf-8') as file:
+        checks = re.findall(r'^    \{"([a-z-]+)", check_', file.read(), re.MULTILINE)
+    equal(sorted(found), sorted(checks), 'the checks that ran')
+    failed = {check: result for check, result in found.items() if result != 'ok'}
+    equal(failed, {check: by_column[column] for check, by_column in FAILURES.items() if column in by_column},
+          f'what failed on {column}')
+
+
+class Share:
+    """A directory of the test, which the guest has as /share."""
+
+    def __init__(self, session, **settings):
+        self.machine = session.machine(**settings)
+        self.path = os.path.join(self.machine.directory, 'share')
+        os.mkdir(self.path)
+        # A guest's root that is an ordinary user outside owns it there.
+        os.chmod(self.path, 0o755)
+        self.machine.environment['DINV_MOUNTS'] = f'{self.path}:/share'
+        with open(os.environ['DINV_TEST_POSIX'], 'rb') as file:
+            self.write('posix.bin', file.read())
+        os.chmod(self.outside('posix.bin'), 0o755)
+        self.machine.boot()
+        self.docker = Docker(self.machine.socket, session.work)
+
+    def outside(self, name):
+        return os.path.join(self.path, name)
+
+    def write(self, name, data, mode='wb'):
+        with open(self.outside(name), mode) as file:
+            file.write(data)
+
+    def inside(self, command):
+        return self.machine.verb('shell', 'sh', '-c', command, deadline=120).expect(0).out
+
+
+def changes_are_seen_on_both_sides(share):
+    share.write('word', b'first')
+    equal(share.inside('cat /share/word'), 'first', 'inside')
+    # virtio-fs keeps sizes for a second.
+    for text in ('second, and longer', 'x'):
+        share.write('word', text.encode())
+        until(lambda text=text: share.inside('cat /share/word') == text, 20, f'{text!r} inside')
+    share.inside('echo from inside > /share/word; mkdir /share/made')
+    with open(share.outside('word'), 'rb') as file:
+        equal(file.read(), b'from inside\n', 'outside')
+    assert os.path.isdir(share.outside('made')), 'a directory made inside is not there'
+    os.rmdir(share.outside('made'))
+    until(lambda: share.inside('ls -d /share/made || true') == '', 20, 'the end of a directory removed outside')
+
+
+def open_file_grows(share):
+    """What a program reads that follows a log, and a container that has this one file as a mount."""
+    image = share.docker.import_busybox()
+    share.write('log', b'one\n')
+    share.docker('run', '--detach', '--name', 'follow', '--volume', '/share/log:/log', image,
+                 'tail', '-f', '/log')
+    until(lambda: share.docker('logs', 'follow') == 'one', 60, 'the first line')
+    share.write('log', b'two\n', 'ab')
+    until(lambda: share.docker('logs', 'follow') == 'one\ntwo', 60, 'the second line')
+    equal(share.docker('exec', 'follow', 'cat', '/log'), 'one\ntwo', 'the file, opened anew')
+    share.write('log', b'replaced\n')
+    until(lambda: share.docker('exec', 'follow', 'cat', '/log') == 'replaced', 20, 'the file, written anew')
+    share.docker('rm', '--force', 'follow')
+
+
+def is_a_good_file_system(share, column):
+    conformance(share.machine, '/share', column)
+
+
+def data_disk_is_a_good_file_system(share):
+    conformance(share.machine, '/var/lib/docker', DISK)
+
+
+def stops(share):
+    share.machine.stop()
+    share.machine.expect_nothing_left()
+
+
+def virtiofsd_dies(share):
+    """The user is told which mount is gone, the engine is stopped, and nothing is left."""
+    machine = share.machine
+    servers = [pid for pid, words in machine.processes() if 'virtiofsd' in words]
+    assert servers, f'there is no virtiofsd: {machine.processes()}'
+    os.kill(servers[0], signal.SIGKILL)
+    equal(machine.wait_exit(), 125, 'exit status')
+    contains(machine.log(), 'dockerd exited with status 0', 'the log')
+    contains(machine.log(), f'virtiofsd, which serves {share.path}, was killed by signal 9; the mount is lost',
+             'the log')
+    machine.expect_nothing_left()
+
+
+def without_capabilities(session):
+    """A program that is dinv as root without any capability."""
+    path = os.path.join(session.work, 'dinv')
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write('#!/bin/sh\nexec setpriv --bounding-set=-all --inh-caps=-all -- '
+                   f'"{artefacts.dinv()}" "$@"\n')
+    os.chmod(path, 0o755)
+    return path
+
+
+def body(session):
+    tap = session.tap
+    if not os.environ.get('ITEST_AS_USER'):
+        tap.check(page_has_this_table)
+    is_root = os.geteuid() == 0
+    share = Share(session)
+    tap.check(changes_are_seen_on_both_sides, share)
+    tap.check(open_file_grows, share)
+    tap.check(is_a_good_file_system, share, ROOT if is_root else USER)
+    tap.check(data_disk_is_a_good_file_system, share)
+    tap.check(stops, share)
+    if is_root:
+        share = Share(session, MOUNT_DRIVER='virtiofs', SHUTDOWN_TIMEOUT='12')
+        tap.check(changes_are_seen_on_both_sides, share, name='virtiofs-changes-are-seen-on-both-sides')
+        tap.check(open_file_grows, share, name='virtiofs-open-file-grows')
+        tap.check(is_a_good_file_system, share, VIRTIOFS, name='virtiofs-is-a-good-file-system')
+        tap.check(virtiofsd_dies, share)
+        os.environ['DINV_TEST_BINARY'] = without_capabilities(session)
+        share = Share(session)
+        tap.check(is_a_good_file_system, share, NO_CAPABILITIES, name='root-without-capabilities')
+        tap.check(stops, share, name='root-without-capabilities-stops')
+
+
+def prepare():
+    return {'DINV_TEST_POSIX': os.environ.get('DINV_TEST_POSIX') or
+            os.path.join(artefacts.build_root(), 'tests/integration/posix')}
+
+
+if __name__ == '__main__':
+    main(body, prepare)
