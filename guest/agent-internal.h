@@ -33,6 +33,8 @@ typedef struct {
     DinvShutdown *shutdown;
     DinvConfiguration *configuration; /* NULL until the first good `configure` */
     bool engine_started;
+    bool engine_restarts;       /* it has ended, and has not answered since */
+    uint64_t engine_restart_ms; /* when it was started again last; 0: never */
     char engine_version[64];
     int mount_error; /* of dinv_mounts_prepare() */
     const char *mount_error_what;

@@ -30,6 +30,7 @@ enum {
     FIND_PORTS_MS = 30000,
     STOP_DEADLINE_MS = 10000, /* when a signal or the power button asks for the end */
     FAIL_DEADLINE_MS = 5000,
+    RESTART_AGAIN_MS = 60000, /* a dockerd that lives no longer is not started a third time */
     ENGINE_LOG_SIZE = 4 * 1024 * 1024,
     FAIL_LOG_LINES = 40,
     FAIL_LOG_SIZE = 16 * 1024,
@@ -132,6 +133,10 @@ void dinv_agent_fail(DinvAgent *agent, const char *what, const char *text, bool 
 
 static void engine_ready(void *user, const char *version) {
     DinvAgent *agent = user;
+    if (agent->engine_restarts) {
+        agent->engine_restarts = false;
+        dinv_log_info("dockerd answers again");
+    }
     if (agent->life.state != DINV_LIFE_STARTING) {
         return;
     }
@@ -141,8 +146,30 @@ static void engine_ready(void *user, const char *version) {
     dinv_agent_send_ready(agent);
 }
 
+/* A dockerd that has answered and then ends is started again, as a service manager would: with it
+ * go the containers that have a restart policy, and their ports. Not one that ends again soon. */
+static bool restart_engine(DinvAgent *agent, const char *text) {
+    uint64_t now_ms = dinv_now_ms();
+    bool again_soon =
+        agent->engine_restarts ||
+        (agent->engine_restart_ms > 0 && now_ms - agent->engine_restart_ms < RESTART_AGAIN_MS);
+    if (agent->life.state != DINV_LIFE_READY || again_soon ||
+        dinv_shutdown_has_begun(agent->shutdown)) {
+        return false;
+    }
+    const DinvConfiguration *configuration = agent->configuration;
+    agent->engine_restarts = true;
+    agent->engine_restart_ms = now_ms;
+    dinv_log_warning("%s; starting it again", text);
+    return dinv_engine_start(agent->engine, configuration->dockerd_args, configuration->environment,
+                             configuration->dockerd_deadline_ms) == 0;
+}
+
 static void engine_failed(void *user, const char *text) {
-    dinv_agent_fail(user, "dockerd", text, true);
+    DinvAgent *agent = user;
+    if (!restart_engine(agent, text)) {
+        dinv_agent_fail(agent, "dockerd", text, true);
+    }
 }
 
 static void engine_stopped(void *user) {

@@ -90,7 +90,9 @@ static void process_ended(void *user, pid_t pid, int wait_status) {
                    dinv_process_describe(wait_status, how, sizeof how));
     dinv_log_info("%s (process %d)", text, (int)pid);
     fail(engine, text);
-    engine->callbacks.stopped(engine->user);
+    if (engine->pid == 0) {
+        engine->callbacks.stopped(engine->user);
+    }
 }
 
 DinvEngine *dinv_engine_new(DinvLoop *loop, DinvEngineLog *log, const DinvEnginePlan *plan,
@@ -113,6 +115,15 @@ DinvEngine *dinv_engine_new(DinvLoop *loop, DinvEngineLog *log, const DinvEngine
     return engine;
 }
 
+/* What an earlier dockerd left open: its containerd may still have the other end. */
+static void forget_output(DinvEngine *engine) {
+    if (engine->output_fd >= 0) {
+        dinv_loop_unwatch(engine->loop, engine->output_fd);
+        close(engine->output_fd);
+        engine->output_fd = -1;
+    }
+}
+
 void dinv_engine_free(DinvEngine *engine) {
     if (engine == NULL) {
         return;
@@ -122,10 +133,7 @@ void dinv_engine_free(DinvEngine *engine) {
     if (engine->pid > 0) {
         dinv_loop_unwatch_child(engine->loop, engine->pid);
     }
-    if (engine->output_fd >= 0) {
-        dinv_loop_unwatch(engine->loop, engine->output_fd);
-        close(engine->output_fd);
-    }
+    forget_output(engine);
     free(engine);
 }
 
@@ -202,6 +210,8 @@ int dinv_engine_start(DinvEngine *engine, char *const *arguments, char *const *e
     if (engine->plan.cgroup != NULL) {
         (void)mkdir(engine->plan.cgroup, 0755);
     }
+    engine->failed = false;
+    forget_output(engine);
     char **argv = concatenate(engine->plan.command, arguments);
     char **variables = make_environment(environment);
     int result = argv == NULL || variables == NULL ? -ENOMEM : spawn(engine, argv, variables);

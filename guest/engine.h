@@ -12,10 +12,10 @@ typedef struct DinvEngine DinvEngine;
 typedef struct {
     /* It answered for the first time. */
     void (*ready)(void *user, const char *version);
-    /* It did not come up in time (and still runs), or died unasked. `text` is for a person. Once.
-     */
+    /* It did not come up in time (and still runs), or died unasked. `text` is for a person. Once
+     * for each start. One that died may be started again from within this. */
     void (*failed)(void *user, const char *text);
-    /* It is gone after dinv_engine_signal(), or after `failed`. */
+    /* It is gone after dinv_engine_signal(), or after `failed` and not started again. */
     void (*stopped)(void *user);
 } DinvEngineCallbacks;
 

@@ -78,8 +78,11 @@ typedef struct {
     char *command[5];
     char *version; /* what `ready` said */
     char *failure;
+    bool starts_again; /* when it has failed */
     bool stopped;
 } Fixture;
+
+static void start(Fixture *fixture, uint32_t deadline_ms);
 
 static void on_ready(void *user, const char *version) {
     Fixture *fixture = user;
@@ -91,6 +94,13 @@ static void on_failed(void *user, const char *text) {
     Fixture *fixture = user;
     g_assert_null(fixture->failure);
     fixture->failure = g_strdup(text);
+    if (fixture->starts_again) {
+        static char serve[] = "serve";
+        fixture->command[2] = serve;
+        g_clear_pointer(&fixture->version, g_free);
+        (void)unlink(fixture->socket_path); /* as the real one does itself */
+        start(fixture, 60000);
+    }
 }
 
 static void on_stopped(void *user) {
@@ -187,6 +197,19 @@ static void test_dies_later(Fixture *fixture, gconstpointer data) {
     g_assert_cmpstr(fixture->failure, ==, "dockerd was killed by signal 9 (Killed)");
 }
 
+/* From within the report of its death. */
+static void test_starts_again(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    fixture->starts_again = true;
+    start(fixture, 60000);
+    harness_run_until(&fixture->harness, has_failed, fixture);
+    g_assert_cmpstr(fixture->failure, ==, "dockerd was killed by signal 9 (Killed)");
+    g_assert_false(fixture->stopped);
+    harness_run_until(&fixture->harness, is_ready, fixture);
+    dinv_engine_signal(fixture->engine, SIGTERM);
+    harness_run_until(&fixture->harness, has_stopped, fixture);
+}
+
 static void test_never_answers(Fixture *fixture, gconstpointer data) {
     (void)data;
     start(fixture, 200);
@@ -255,6 +278,7 @@ int main(int argc, char **argv) {
         {"/guest/engine/ready-and-stop", "serve", test_ready_and_stop},
         {"/guest/engine/dies-at-start", "die", test_dies_at_start},
         {"/guest/engine/dies-later", "die-later", test_dies_later},
+        {"/guest/engine/starts-again", "die-later", test_starts_again},
         {"/guest/engine/never-answers", "mute", test_never_answers},
         {"/guest/engine/no-such-program", "", test_no_such_program},
     };
