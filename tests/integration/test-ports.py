@@ -286,9 +286,10 @@ def many_connections(ports):
 def proxies_leave_nothing(ports):
     """The port proxy driven directly, as dockerd does it; every second one is killed."""
     count = 500 if ports.cycles else 10 if ports.small else 20
+    first = free_ports(count)[0]
     script = f'''
         for i in $(seq {count}); do
-            port=$((40000 + i))
+            port=$(({first - 1} + i))
             rm -f /tmp/verdict; mkfifo /tmp/verdict
             cat /tmp/verdict > /tmp/said &
             /sbin/dinv-port-proxy -proto tcp -host-ip 0.0.0.0 -host-port $port \\
@@ -303,6 +304,25 @@ def proxies_leave_nothing(ports):
     done = ports.shell(script, deadline=1200)
     equal(done.out.strip().splitlines()[-1:], ['done'], f'the proxies ({done.err[-300:]})')
     until(lambda: ports.rules() == [], 30, 'no rule of a proxy')
+    ports.expect_nothing_left()
+
+
+def dockerd_dies(ports):
+    """It is started again, and with it what has a restart policy; the ports of the rest are gone."""
+    first, second = ports.published, free_ports(8)[4]
+    ports.run('stays', '--restart', 'always', '-p', f'{first}:80')
+    ports.run('goes', '-p', f'{second}:80')
+    ports.shell('kill -9 $(pidof dockerd)').expect(0)
+    until(lambda: 'dockerd answers again' in ports.machine.log(), 120, 'dockerd to be back')
+    contains(ports.machine.log(), 'starting it again', 'the log')
+    until(lambda: ports.docker('inspect', '-f', '{{.State.Running}}', 'stays') == 'true', 60,
+          'the container to be back')
+    until(lambda: ports.docker('logs', '--tail', '1', 'stays') == 'listening', 60, 'it to listen')
+    expect_echo(first)
+    expect_refused(second)
+    equal(len(ports.rules()), 1, 'rules')
+    equal(ports.docker('inspect', '-f', '{{.State.Running}}', 'goes'), 'false', 'the other one')
+    ports.docker('rm', '-f', 'stays', 'goes')
     ports.expect_nothing_left()
 
 
@@ -333,7 +353,7 @@ def body(session):
     ports.docker.import_busybox()
     ports.docker('import', '-', PORT_SERVER, stdin=port_server.tar())
     for check in (answers_at_once, containers_come_and_go, taken_outside, ways_to_publish, many_ports,
-                  source_addresses, udp_echo, many_connections, proxies_leave_nothing,
+                  source_addresses, udp_echo, many_connections, proxies_leave_nothing, dockerd_dies,
                   stops_in_order):
         session.tap.check(check, ports, deadline=1500 if ports.cycles else 600)
     if not session.options.small:
