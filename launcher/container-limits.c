@@ -295,7 +295,21 @@ guint dinv_limits_default_cpus(const DinvLimits *limits) {
 }
 
 guint64 dinv_limits_headroom(guint64 limit) {
-    return MAX(192 * MEBI, limit / 8);
+    return MAX(256 * MEBI, limit / 8);
+}
+
+guint64 dinv_limits_tcg_buffer(const DinvLimits *limits, guint64 guest_bytes) {
+    /* QEMU's program, kernel image, heap and page tables, 9p, the launcher with many streams. */
+    const guint64 fixed = 96 * MEBI + guest_bytes / 256;
+    guint64 spare;
+
+    if (limits->memory_limit == 0) {
+        return 0;
+    }
+    spare =
+        limits->memory_limit > guest_bytes + fixed ? limits->memory_limit - guest_bytes - fixed : 0;
+    /* What describes the code takes an eighth of what the code takes. */
+    return CLAMP(spare / 9 * 8, 32 * MEBI, 512 * MEBI) / MEBI * MEBI;
 }
 
 guint64 dinv_limits_default_memory(const DinvLimits *limits) {

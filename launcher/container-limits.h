@@ -43,5 +43,9 @@ guint dinv_limits_default_cpus(const DinvLimits *limits);
  * machine's. A multiple of 1 MiB, never below DINV_MEMORY_MINIMUM. */
 guint64 dinv_limits_default_memory(const DinvLimits *limits);
 
-/* What is left to QEMU and the launcher of a cgroup's `limit`: an eighth, at least 192 MiB. */
+/* What is left to QEMU and the launcher of a cgroup's `limit`: an eighth, at least 256 MiB. */
 guint64 dinv_limits_headroom(guint64 limit);
+
+/* The size, in bytes, of the buffer for translated code (TCG) with which QEMU and a guest of
+ * `guest_bytes` keep within the cgroup's limit; 0, QEMU's own choice, if there is none. */
+guint64 dinv_limits_tcg_buffer(const DinvLimits *limits, guint64 guest_bytes);

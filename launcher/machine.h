@@ -25,6 +25,7 @@ typedef struct {
     gboolean use_kvm;         /* the verdict of preflight; never "auto" */
     const char *data_image;   /* path of data.img */
     const char *volume_image; /* path of volume.img, the private volume; NULL: none */
+    guint64 tcg_buffer_bytes; /* for translated code, a multiple of 1 MiB; 0: QEMU's default */
     const GPtrArray *mounts;  /* of DinvMountSpec*, in the order of mounting */
     const char *files_dir;    /* with the copies of those that are files; NULL: there are none */
     const DinvVirtiofsd *virtiofsd; /* serves the directories of `mounts`; NULL: 9p does */

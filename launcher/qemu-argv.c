@@ -139,7 +139,11 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
         /* With a thread for each CPU, one may still run the int3 of code that another has patched
          * by then (jump labels): about one boot in a hundred panicked with "Oops: int3" (QEMU 7.2).
          */
-        add(argv, "-accel", "tcg,thread=single");
+        g_autofree char *size =
+            plan->tcg_buffer_bytes == 0
+                ? g_strdup("")
+                : g_strdup_printf(",tb-size=%" G_GUINT64_FORMAT, plan->tcg_buffer_bytes >> 20);
+        add_format(argv, "-accel", "tcg,thread=single%s", size);
         add(argv, "-cpu", "max,erms=off,fsrm=off");
     }
     add_format(argv, "-smp", "%u", plan->config->cpus);
@@ -152,8 +156,9 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
                    plan->config->memory_bytes >> 20);
         add(argv, "-machine", "memory-backend=memory");
     }
-    add(argv, "-global",
-        is_q35(plan) ? "virtio-pci.disable-legacy=on" : "virtio-mmio.force-legacy=false");
+    if (!is_q35(plan)) { /* on PCI the kernel takes the modern interface by itself */
+        add(argv, "-global", "virtio-mmio.force-legacy=false");
+    }
 }
 
 static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {

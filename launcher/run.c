@@ -16,6 +16,7 @@
 
 #include "launcher/admin.h"
 #include "launcher/cli.h"
+#include "launcher/container-limits.h"
 #include "launcher/disk.h"
 #include "launcher/engine-log-file.h"
 #include "launcher/job.h"
@@ -311,7 +312,10 @@ static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight,
         return DINV_EXIT_FAILED;
     }
     plan->files_dir = dinv_mount_files_get_directory(files);
+    DinvLimits limits;
     g_autofree char *slirp = dinv_network_to_string(&preflight->network->slirp);
+    dinv_limits_read("", &limits);
+    plan->tcg_buffer_bytes = dinv_limits_tcg_buffer(&limits, plan->config->memory_bytes);
     plan->data_image = dinv_disk_get_image(disk, DINV_DISK_DATA);
     plan->volume_image = dinv_disk_get_image(disk, DINV_DISK_VOLUME);
     plan->slirp_net = slirp;

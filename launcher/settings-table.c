@@ -39,7 +39,7 @@ static const DinvSetting table[] = {
      "the guest's memory, such as 512M or 1.5G",
      "Where the container has a memory limit (docker run --memory), the default is that limit less "
      "what "
-     "QEMU itself needs: an eighth of it, at least 192M. Without a limit it is half of the "
+     "QEMU itself needs: an eighth of it, at least 256M. Without a limit it is half of the "
      "machine's "
      "memory, at most 8G. The guest takes memory as it uses it and gives free memory back."},
     {"DINV_DISK_SIZE", "DINV_DOCKER_SIZE", DINV_TYPE_SIZE, FIELD(disk_bytes), "SIZE", "64G", NULL,

@@ -1,10 +1,14 @@
 #!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: MIT
-"""QEMU is killed in the middle of writes, again and again: what was fsynced is there afterwards.
+"""QEMU, or the launcher, is killed in the middle of writes, again and again: what was fsynced is there
+afterwards.
 
 Two writers in one container write a record, fsync it, and only then say so on stdout; a third
-writes without ever syncing. What the test has read of their stdout is what was promised.
-`--cycles N` says how often; the default is 5, `make soak` takes 100.
+writes without ever syncing; meanwhile images are loaded, one after the other. What the test has read
+of their stdout is what was promised. dockerd promises nothing of an image: the files of a layer are
+not synced before it says that it has loaded it, so only what it knows of its images is looked at.
+In every third cycle it is the launcher that is killed. `--cycles N` says how often; the default is 9
+(6 times QEMU, 3 times the launcher), `make soak` takes 150 (100 and 50).
 """
 
 import hashlib
@@ -15,13 +19,17 @@ import signal
 import subprocess
 import threading
 
+from lib.dinv import is_alive
 from lib.disk import expect_clean, expect_sound_after_crash
 from lib.docker import BUSYBOX, Docker
+from lib.layers import LoadedImage
 from lib.session import main
 from lib.tap import equal
 from lib.waiting import until
 
-CYCLES, SMALL_CYCLES = 5, 1
+CYCLES, SMALL_CYCLES = 9, 1
+# The last of so many cycles kills the launcher.
+LAUNCHER_EVERY = 3
 # Acknowledged records before the kill: a different moment each time.
 EARLIEST, LATEST = 20, 120
 # How many cycles back is looked at; a damage shows at once or never.
@@ -77,6 +85,31 @@ class Promises:
         assert not self._thread.is_alive(), 'the client of the dead engine goes on'
 
 
+class Loader:
+    """Loads one image after the other, until the engine is gone. `loaded` are those that dockerd had
+    said it has, `begun` is the next one."""
+
+    def __init__(self, docker, first):
+        self.loaded = []
+        self.begun = None
+        self._docker = docker
+        self._next = first
+        self._thread = threading.Thread(target=self._load, daemon=True)
+        self._thread.start()
+
+    def _load(self):
+        while True:
+            self.begun = LoadedImage(self._next)
+            if self._docker.try_('load', stdin=self.begun.archive).status != 0:
+                return
+            self.loaded.append(self.begun)
+            self._next += 1
+
+    def finish(self):
+        self._thread.join(60)
+        assert not self._thread.is_alive(), 'the client of the dead engine goes on'
+
+
 class Crashes:
     """The machine and all that was ever promised by its writers."""
 
@@ -87,6 +120,7 @@ class Crashes:
         self.tap = session.tap
         self.random = random.Random(6)
         self.promised = {}  # cycle -> (append, create)
+        self.images = 0  # begun so far
 
     @property
     def image(self):
@@ -98,26 +132,50 @@ def first_start(crashes):
     crashes.docker.import_busybox()
 
 
+def kill(crashes, cycle):
+    machine = crashes.machine
+    qemu = machine.qemu_pid()
+    if cycle % LAUNCHER_EVERY != 0:
+        os.kill(qemu, signal.SIGKILL)
+        equal(machine.wait_exit(30), 125, 'exit status of dinv')
+        return
+    machine.signal(signal.SIGKILL)
+    equal(machine.wait_exit(30), 128 + signal.SIGKILL, 'exit status of dinv')
+    until(lambda: not is_alive(qemu), 10, 'QEMU to end with its launcher')
+
+
 def killed_while_it_writes(crashes, cycle):
-    client = crashes.docker.start('run', '--rm', '-e', f'CYCLE={cycle}', '-v', 'records:/v',
+    client = crashes.docker.start('run', '--rm', '--network', 'none', '-e', f'CYCLE={cycle}', '-v', 'records:/v',
                                   BUSYBOX, 'sh', '-c', WRITERS, stdin=subprocess.DEVNULL)
     try:
         promises = Promises(client)
+        loader = Loader(crashes.docker, crashes.images)
         wanted = crashes.random.randint(EARLIEST, LATEST)
         until(lambda: promises.append + promises.create >= wanted and promises.append and
-              promises.create, 120, f'{wanted} records', interval=0.01)
-        os.kill(crashes.machine.qemu_pid(), signal.SIGKILL)
-        equal(crashes.machine.wait_exit(30), 125, 'exit status of dinv')
+              promises.create and loader.loaded, 120, f'{wanted} records and an image', interval=0.01)
+        kill(crashes, cycle)
         promises.finish()
+        loader.finish()
     finally:
         client.kill()
         client.communicate()
     crashes.promised[cycle] = (promises.append, promises.create)
-    crashes.tap.say(f'cycle {cycle}: promised {promises.append} appended records and '
-                    f'{promises.create} files')
+    crashes.images += len(loader.loaded) + 1
+    crashes.tap.say(f'cycle {cycle}: promised {promises.append} appended records, {promises.create} files and '
+                    f'{len(loader.loaded)} images')
     expect_sound_after_crash(crashes.image, crashes.work)
     crashes.machine.boot()
     expect_records(crashes)
+    expect_images(crashes, loader)
+
+
+def expect_images(crashes, loader):
+    """dockerd can still tell of, and remove, every image that it lists."""
+    there = crashes.docker('image', 'ls', '--format', '{{.Repository}}:{{.Tag}}').split()
+    for image in [*loader.loaded, loader.begun]:
+        if image.name in there:
+            crashes.docker('image', 'inspect', image.name)
+            crashes.docker('image', 'rm', image.name)
 
 
 # Prints a checksum of the first N files of each "CYCLE:N" in $1, then the appended records.
@@ -135,7 +193,7 @@ def expect_records(crashes):
     """Every promised record of the last cycles, whole and in its place."""
     last = sorted(crashes.promised)[-REMEMBERED:]
     pairs = ' '.join(f'{cycle}:{crashes.promised[cycle][1]}' for cycle in last)
-    shown = crashes.docker('run', '--rm', '-v', 'records:/v', BUSYBOX, 'sh', '-c', READER, 'reader',
+    shown = crashes.docker('run', '--rm', '--network', 'none', '-v', 'records:/v', BUSYBOX, 'sh', '-c', READER, 'reader',
                            pairs)
     shown += '\n'
     lines = shown.splitlines(keepends=True)

@@ -175,7 +175,7 @@ static void test_default_memory(void) {
         guint64 wanted;
     } cases[] = {
         {4 * GIBI, 64 * GIBI, 3584 * MEBI}, /* less an eighth */
-        {1 * GIBI, 64 * GIBI, 832 * MEBI},  /* less 192 MiB */
+        {1 * GIBI, 64 * GIBI, 768 * MEBI},  /* less 256 MiB */
         {300 * MEBI, 64 * GIBI, 256 * MEBI},
         {100 * MEBI, 64 * GIBI, 256 * MEBI},
         {0, 64 * GIBI, 8 * GIBI},
@@ -184,7 +184,7 @@ static void test_default_memory(void) {
         {0, 512 * MEBI, 448 * MEBI},
         {0, 0, 1 * GIBI},
         {63 * GIBI, 64 * GIBI, 56448 * MEBI},
-        {1234567891, 64 * GIBI, 985 * MEBI},
+        {1234567891, 64 * GIBI, 921 * MEBI},
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -240,6 +240,26 @@ static void test_oom_v1(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_assert_false(kills.is_known);
 }
 
+static void test_tcg_buffer(void) {
+    static const struct {
+        guint64 limit;
+        guint64 guest;
+        guint64 wanted;
+    } cases[] = {
+        {0, 2 * GIBI, 0},
+        {1 * GIBI, 768 * MEBI, 139 * MEBI},
+        {4 * GIBI, 3584 * MEBI, 357 * MEBI},
+        {64 * GIBI, 8 * GIBI, 512 * MEBI},
+        {512 * MEBI, 1 * GIBI, 32 * MEBI},
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        DinvLimits limits = {.memory_limit = cases[i].limit, .memory_total = 64 * GIBI};
+
+        g_assert_cmpuint(dinv_limits_tcg_buffer(&limits, cases[i].guest), ==, cases[i].wanted);
+    }
+}
+
 #define ADD(name, function) g_test_add("/limits/" name, Fixture, NULL, set_up, function, tear_down)
 
 int main(int argc, char **argv) {
@@ -259,5 +279,6 @@ int main(int argc, char **argv) {
     ADD("oom/v1", test_oom_v1);
     g_test_add_func("/limits/default-cpus", test_default_cpus);
     g_test_add_func("/limits/default-memory", test_default_memory);
+    g_test_add_func("/limits/tcg-buffer", test_tcg_buffer);
     return g_test_run();
 }

@@ -339,7 +339,7 @@ static void test_memory(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_assert_true(run(fixture));
     g_assert_nonnull(strstr(find_line(fixture, "memory", DINV_CHECK_WARNING)->text,
                             "the container's memory limit is 1024 MiB"));
-    fixture->config->memory_bytes = 832 * MEBI; /* the default for that limit */
+    fixture->config->memory_bytes = 768 * MEBI; /* the default for that limit */
     g_assert_true(run(fixture));
     g_assert_nonnull(find_line(fixture, "memory", DINV_CHECK_OK));
     scratch_write(&fixture->scratch, "sys/fs/cgroup/memory.max", "67108864\n");

@@ -78,6 +78,11 @@ static void test_tcg(Fixture *fixture) {
     compare(fixture, DINV_9P_PASSTHROUGH, "tcg");
 }
 
+static void test_tcg_limited(Fixture *fixture) {
+    fixture->plan.tcg_buffer_bytes = G_GUINT64_CONSTANT(139) << 20;
+    compare(fixture, DINV_9P_PASSTHROUGH, "tcg-limited");
+}
+
 static void test_volume(Fixture *fixture) {
     fixture->plan.volume_image = "/var/lib/dinv/volume.img";
     compare(fixture, DINV_9P_PASSTHROUGH, "volume");
@@ -207,6 +212,7 @@ static const Case cases[] = {
     {"/launcher/qemu-argv/tcg", test_tcg},
     {"/launcher/qemu-argv/tcg-unknown-tsc", test_tcg_unknown_tsc},
     {"/launcher/qemu-argv/kvm", test_kvm},
+    {"/launcher/qemu-argv/tcg-limited", test_tcg_limited},
     {"/launcher/qemu-argv/volume", test_volume},
     {"/launcher/qemu-argv/q35", test_q35},
     {"/launcher/qemu-argv/q35-kvm", test_q35_kvm},

@@ -26,7 +26,7 @@ BOOT_DEADLINE = 240
 STOP_DEADLINE = 90
 
 # What may be in a state directory after an orderly end.
-KEPT_FILES = re.compile(r'(data\.img|console\.log(\.\d+)?|dockerd\.log|lock)')
+KEPT_FILES = re.compile(r'((data|volume)\.img(\.damaged-\w+)?|console\.log(\.\d+)?|dockerd\.log|lock)')
 
 _instances = []
 
