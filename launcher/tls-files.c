@@ -11,6 +11,8 @@
 
 #include <gnutls/crypto.h>
 
+#include "launcher/input-file.h"
+
 G_DEFINE_QUARK(dinv - tls - error - quark, dinv_tls_error)
 
 #define TEXT_MAX   ((gsize)256 * 1024)
@@ -40,46 +42,20 @@ static gboolean set_io_error(GError **error, const char *what, const char *path)
     return FALSE;
 }
 
-static gssize read_all(int fd, char *text, gsize size) {
-    gsize length = 0;
-    while (length < size) {
-        ssize_t got = read(fd, text + length, size - length);
-        if (got == 0) {
-            break;
-        }
-        if (got > 0) {
-            length += (gsize)got;
-        } else if (errno != EINTR) {
-            return -1;
-        }
-    }
-    return (gssize)length;
-}
-
 gboolean dinv_tls_read_text(const char *path, char **text, GError **error) {
-    struct stat status;
-    /* Without O_NONBLOCK a FIFO would hold us for ever. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    g_autoptr(GError) problem = NULL;
+    gsize length = 0;
+    g_autofree char *read = dinv_input_file_read(path, TEXT_MAX, &length, &problem);
     *text = NULL;
-    if (fd < 0) {
-        return errno == ENOENT || set_io_error(error, "read", path);
-    }
-    g_autofree char *buffer = g_malloc(TEXT_MAX + 1);
-    gboolean is_file = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
-    gssize length = is_file ? read_all(fd, buffer, TEXT_MAX + 1) : 0;
-    int code = errno;
-    (void)close(fd);
-    errno = code;
-    if (length < 0) {
-        return set_io_error(error, "read", path);
-    }
-    if (!is_file || (gsize)length > TEXT_MAX) {
-        g_set_error(error, DINV_TLS_ERROR, DINV_TLS_ERROR_INVALID,
-                    "\"%s\" is not a PEM file: it is %s", path,
-                    is_file ? "too large" : "no regular file");
+    if (read == NULL && !g_error_matches(problem, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
+        gboolean is_invalid = g_error_matches(problem, G_IO_ERROR, G_IO_ERROR_NOT_REGULAR_FILE) ||
+                              g_error_matches(problem, G_IO_ERROR, G_IO_ERROR_NO_SPACE);
+        g_set_error(error, DINV_TLS_ERROR, is_invalid ? DINV_TLS_ERROR_INVALID : DINV_TLS_ERROR_IO,
+                    "\"%s\" %s%s", path, is_invalid ? "is not a PEM file: it " : "",
+                    problem->message);
         return FALSE;
     }
-    *text = length == 0 ? NULL : g_strndup(buffer, (gsize)length);
+    *text = length > 0 ? g_steal_pointer(&read) : NULL;
     return TRUE;
 }
 

@@ -17,10 +17,10 @@
 #include "launcher/dns-message.h"
 #include "launcher/dns-stream.h"
 #include "tests/unit/scratch.h"
+#include "tests/unit/wait-until.h"
 
-#define GUARD_MS 90000u
-#define STEP_MS  300u
-#define SERVERS  3u
+#define STEP_MS 300u
+#define SERVERS 3u
 
 typedef enum { ANSWERS, SILENT, FAILS, FAILS_BRIEFLY, LIES, CLOSED } ServerMode;
 
@@ -45,21 +45,6 @@ typedef struct {
     guint changes;
     char *search; /* at the last change */
 } Fixture;
-
-static gboolean on_guard(gpointer user G_GNUC_UNUSED) {
-    g_test_fail_printf("the test's own deadline passed");
-    abort();
-}
-
-/* Runs the loop until the condition holds. */
-#define wait_until(condition)                                                                      \
-    do {                                                                                           \
-        guint guard = g_timeout_add(GUARD_MS, on_guard, NULL);                                     \
-        while (!(condition)) {                                                                     \
-            g_main_context_iteration(NULL, TRUE);                                                  \
-        }                                                                                          \
-        g_source_remove(guard);                                                                    \
-    } while (0)
 
 static void assert_same(const guint8 *left, gsize left_len, const guint8 *right, gsize right_len) {
     g_assert_cmpuint(left_len, ==, right_len);

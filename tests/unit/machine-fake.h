@@ -19,8 +19,7 @@
 #include "launcher/machine.h"
 #include "launcher/vm.h"
 #include "tests/unit/scratch.h"
-
-#define GUARD_MS 60000u
+#include "tests/unit/wait-until.h"
 
 /* --- The machine --- */
 
@@ -169,22 +168,6 @@ static inline void fake_exit(DinvMachineExitKind kind, int wait_status, const ch
 }
 
 /* --- The guest --- */
-
-static inline gboolean fake_on_guard(gpointer user) {
-    (void)user;
-    g_test_fail_printf("the test's own deadline passed");
-    abort();
-}
-
-/* Runs the loop until the condition holds. */
-#define wait_until(condition)                                                                      \
-    do {                                                                                           \
-        guint guard = g_timeout_add(GUARD_MS, fake_on_guard, NULL);                                \
-        while (!(condition)) {                                                                     \
-            g_main_context_iteration(NULL, TRUE);                                                  \
-        }                                                                                          \
-        g_source_remove(guard);                                                                    \
-    } while (0)
 
 static inline void run_loop(void) {
     while (g_main_context_iteration(NULL, FALSE)) {

@@ -11,8 +11,7 @@
 #include <glib/gstdio.h>
 
 #include "launcher/machine.h"
-
-#define GUARD_MS 90000u
+#include "tests/unit/wait-until.h"
 
 typedef struct {
     DinvConfig config;
@@ -31,21 +30,6 @@ typedef struct {
 } Fixture;
 
 static char *program; /* the QEMU of set_up() */
-
-static gboolean on_guard(gpointer user G_GNUC_UNUSED) {
-    g_test_fail_printf("the test's own deadline passed");
-    abort();
-}
-
-/* Runs the loop until the condition holds. */
-#define wait_until(condition)                                                                      \
-    do {                                                                                           \
-        guint guard = g_timeout_add(GUARD_MS, on_guard, NULL);                                     \
-        while (!(condition)) {                                                                     \
-            g_main_context_iteration(NULL, TRUE);                                                  \
-        }                                                                                          \
-        g_source_remove(guard);                                                                    \
-    } while (0)
 
 static void on_exited(DinvMachine *machine, const DinvMachineExit *exit, gpointer user) {
     Fixture *fixture = user;

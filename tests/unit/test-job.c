@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/unit/scratch.h"
+#include "tests/unit/wait-until.h"
 
 #define SOCKET_PATH "/run/some dir/docker.sock"
 
@@ -17,21 +18,6 @@ typedef struct {
     guint ends;
     int status; /* of the end, or of a start that failed */
 } Outcome;
-
-static gboolean on_guard(gpointer user) {
-    (void)user;
-    g_test_fail_printf("the test's own deadline passed");
-    abort();
-}
-
-#define wait_until(condition)                                                                      \
-    do {                                                                                           \
-        guint guard = g_timeout_add(60000, on_guard, NULL);                                        \
-        while (!(condition)) {                                                                     \
-            g_main_context_iteration(NULL, TRUE);                                                  \
-        }                                                                                          \
-        g_source_remove(guard);                                                                    \
-    } while (0)
 
 static void on_ended(int status, gpointer user) {
     Outcome *outcome = user;

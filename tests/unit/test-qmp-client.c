@@ -15,6 +15,7 @@
 
 #include "qmp/client.h"
 #include "qmp/reader.h"
+#include "tests/unit/wait-until.h"
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n"
 #define FAR_MS   60000u /* a deadline that a passing test never reaches */
@@ -32,21 +33,6 @@ typedef struct {
     gboolean free_in_callback;
     gboolean call_in_callback;
 } Fixture;
-
-static gboolean on_guard(gpointer user G_GNUC_UNUSED) {
-    g_test_fail_printf("the test's own deadline passed");
-    abort();
-}
-
-/* Runs the loop until the condition holds. */
-#define wait_until(condition)                                                                      \
-    do {                                                                                           \
-        guint guard = g_timeout_add(FAR_MS, on_guard, NULL);                                       \
-        while (!(condition)) {                                                                     \
-            g_main_context_iteration(NULL, TRUE);                                                  \
-        }                                                                                          \
-        g_source_remove(guard);                                                                    \
-    } while (0)
 
 static void on_reply(struct json_object *result, const GError *error, gpointer user) {
     Fixture *fixture = user;
@@ -152,7 +138,7 @@ static void say(Fixture *fixture, const char *text) {
 /* The next line that the client sends; runs the loop so that it does. */
 static char *hear(Fixture *fixture) {
     GString *line = g_string_new(NULL);
-    guint guard = g_timeout_add(FAR_MS, on_guard, NULL);
+    guint guard = g_timeout_add(FAR_MS, on_wait_guard, NULL);
     char c = '\0';
 
     while (c != '\n') {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "relay/mux.h"
+#include "tests/unit/wait-until.h"
 
 #define BIG_BYTES   (8u << 20)
 #define MANY        300u
@@ -138,20 +139,14 @@ static void guest_turn(Fixture *fixture) {
 
 /* --- Both --- */
 
-static gboolean on_guard(gpointer user) {
-    (void)user;
-    g_test_fail_printf("the test's own deadline passed");
-    abort();
-}
-
 static void turn(Fixture *fixture) {
     guest_turn(fixture);
     (void)g_main_context_iteration(NULL, FALSE);
 }
 
-#define wait_until(fixture, condition)                                                             \
+#define turn_until(fixture, condition)                                                             \
     do {                                                                                           \
-        guint guard = g_timeout_add(60000, on_guard, NULL);                                        \
+        guint guard = g_timeout_add(GUARD_MS, on_wait_guard, NULL);                                \
         while (!(condition)) {                                                                     \
             turn(fixture);                                                                         \
         }                                                                                          \
@@ -231,7 +226,7 @@ static void assert_echo(Fixture *fixture, int client, const char *text) {
     g_assert_cmpint(send(client, text, length, MSG_NOSIGNAL), ==, (ssize_t)length);
     for (gsize received = 0; received < length;) {
         ssize_t got = -EAGAIN;
-        wait_until(fixture, (got = take(client, answer + received, length - received)) != -EAGAIN);
+        turn_until(fixture, (got = take(client, answer + received, length - received)) != -EAGAIN);
         g_assert_cmpint(got, >, 0);
         received += (gsize)got;
     }
@@ -248,14 +243,14 @@ static void test_bridge(Fixture *fixture, gconstpointer data) {
     assert_echo(fixture, client, "again");
     g_assert_cmpuint(count_streams(fixture), ==, 1);
     close(client);
-    wait_until(fixture, count_streams(fixture) == 0);
+    turn_until(fixture, count_streams(fixture) == 0);
     g_assert_cmpuint(fixture->broken, ==, 0);
 }
 
 static void test_refused(Fixture *fixture, gconstpointer data) {
     (void)data;
     int client = join(fixture, "nonsense");
-    wait_until(fixture, is_over(client));
+    turn_until(fixture, is_over(client));
     g_assert_cmpuint(count_streams(fixture), ==, 0);
     close(client);
 }
@@ -281,11 +276,11 @@ static void test_client_half_close(Fixture *fixture, gconstpointer data) {
     g_assert_cmpint(send(client, "last", 4, MSG_NOSIGNAL), ==, 4);
     g_assert_cmpint(shutdown(client, SHUT_WR), ==, 0);
     ssize_t got = -EAGAIN;
-    wait_until(fixture, (got = take(client, answer, sizeof answer)) != -EAGAIN);
+    turn_until(fixture, (got = take(client, answer, sizeof answer)) != -EAGAIN);
     g_assert_cmpstr(answer, ==, "last");
-    wait_until(fixture, (got = take(client, answer, sizeof answer)) != -EAGAIN);
+    turn_until(fixture, (got = take(client, answer, sizeof answer)) != -EAGAIN);
     g_assert_cmpint(got, ==, 0);
-    wait_until(fixture, count_streams(fixture) == 0);
+    turn_until(fixture, count_streams(fixture) == 0);
     g_assert_cmpuint(fixture->broken, ==, 0);
     close(client);
 }
@@ -296,13 +291,13 @@ static void test_guest_half_close(Fixture *fixture, gconstpointer data) {
     ssize_t got = -EAGAIN;
     (void)data;
     int client = join(fixture, "shut");
-    wait_until(fixture, (got = take(client, &byte, 1)) != -EAGAIN);
+    turn_until(fixture, (got = take(client, &byte, 1)) != -EAGAIN);
     g_assert_cmpint(got, ==, 0);
     g_assert_cmpint(send(client, "still here", 10, MSG_NOSIGNAL), ==, 10);
-    wait_until(fixture, fixture->shut_received == 10);
+    turn_until(fixture, fixture->shut_received == 10);
     g_assert_cmpuint(count_streams(fixture), ==, 1);
     g_assert_cmpint(shutdown(client, SHUT_WR), ==, 0);
-    wait_until(fixture, count_streams(fixture) == 0);
+    turn_until(fixture, count_streams(fixture) == 0);
     close(client);
 }
 
@@ -317,7 +312,7 @@ static void test_big(Fixture *fixture, gconstpointer data) {
     gsize received = 0;
     (void)data;
     int client = join(fixture, "echo");
-    guint deadline = g_timeout_add(60000, on_guard, NULL);
+    guint deadline = g_timeout_add(GUARD_MS, on_wait_guard, NULL);
     while (received < BIG_BYTES) {
         gsize want = MIN(sizeof chunk, BIG_BYTES - sent);
         for (gsize i = 0; i < want; i++) {
@@ -337,7 +332,7 @@ static void test_big(Fixture *fixture, gconstpointer data) {
         turn(fixture);
     }
     g_source_remove(deadline);
-    wait_until(fixture, is_over(client));
+    turn_until(fixture, is_over(client));
     close(client);
 }
 
@@ -364,14 +359,14 @@ static void test_many(Fixture *fixture, gconstpointer data) {
     for (guint i = 0; i < MANY; i++) {
         close(clients[i]);
     }
-    wait_until(fixture, count_streams(fixture) == 2);
+    turn_until(fixture, count_streams(fixture) == 2);
     DinvRelayStats stats;
     dinv_relay_host_get_stats(fixture->host, &stats);
     g_assert_cmpuint(stats.memory, <, 4u << 20);
     /* What the one sent before it went is still to be read; nobody is left to read the other's. */
     close(stuck[0]);
     close(stuck[1]);
-    wait_until(fixture, count_streams(fixture) == 1);
+    turn_until(fixture, count_streams(fixture) == 1);
 }
 
 /* The client goes away without reading: its stream ends, whoever writes. */
@@ -384,7 +379,7 @@ static void test_client_vanishes(Fixture *fixture, gconstpointer data) {
         turn(fixture);
     }
     close(client);
-    wait_until(fixture, count_streams(fixture) == 0);
+    turn_until(fixture, count_streams(fixture) == 0);
     int other = join(fixture, "echo");
     assert_echo(fixture, other, "well");
     close(other);
@@ -421,7 +416,7 @@ static void test_channel_ends(Fixture *fixture, gconstpointer data) {
     }
     close(fixture->guest);
     fixture->guest = -1;
-    wait_until(fixture, fixture->closed == 1);
+    turn_until(fixture, fixture->closed == 1);
     g_assert_true(is_over(idle));
     g_assert_true(is_over(full));
     g_assert_cmpuint(count_streams(fixture), ==, 0);
@@ -442,10 +437,10 @@ static void test_protocol_error(Fixture *fixture, gconstpointer data) {
         int client = join(fixture, "echo");
         assert_echo(fixture, client, "before");
         g_assert_cmpint(write(fixture->guest, "\x7fgarbage!", 9), ==, 9);
-        wait_until(fixture, is_over(client));
+        turn_until(fixture, is_over(client));
         close(client);
         g_assert_cmpuint(fixture->closed, ==, 0);
-        wait_until(fixture, fixture->broken == round + 1);
+        turn_until(fixture, fixture->broken == round + 1);
     }
     int client = join(fixture, "echo");
     assert_echo(fixture, client, "after");
@@ -458,7 +453,7 @@ static void test_guest_restarts(Fixture *fixture, gconstpointer data) {
     int client = join(fixture, "echo");
     assert_echo(fixture, client, "before");
     dinv_relay_mux_restart(fixture->mux, 78);
-    wait_until(fixture, is_over(client));
+    turn_until(fixture, is_over(client));
     close(client);
     client = join(fixture, "echo");
     assert_echo(fixture, client, "after");

@@ -63,7 +63,7 @@ static void finish(Fixture *fixture) {
     if (fixture->plain >= 0) {
         close(fixture->plain);
     }
-    tls_wait_until(fixture->ends == 1);
+    wait_until(fixture->ends == 1);
     g_free(fixture->refused);
 }
 
@@ -71,7 +71,7 @@ static void finish(Fixture *fixture) {
 static void open_connection(Fixture *fixture, const char *priority) {
     start(fixture, client_credentials, priority, PATIENCE_MS);
     g_assert_cmpint(tls_client_handshake(fixture->client), ==, 0);
-    tls_wait_until(fixture->plain >= 0);
+    wait_until(fixture->plain >= 0);
 }
 
 static void plain_send(int fd, const void *bytes, gsize length) {
@@ -146,7 +146,7 @@ static void test_plain_ends_first(gconstpointer version) {
     g_assert_cmpint(memcmp(text, "later", 5), ==, 0);
     tls_client_finish(fixture.client);
     g_assert_cmpuint(plain_receive(fixture.plain, text, 1), ==, 0);
-    tls_wait_until(fixture.ends == 1);
+    wait_until(fixture.ends == 1);
     finish(&fixture);
 }
 
@@ -238,7 +238,7 @@ static void test_client_is_cut_off(gconstpointer version) {
     open_connection(&fixture, version);
     g_assert_cmpint(tls_client_send(fixture.client, "half", 4), ==, 4);
     close(g_steal_fd(&fixture.client->fd));
-    tls_wait_until(fixture.ends == 1);
+    wait_until(fixture.ends == 1);
     g_assert_cmpuint(plain_receive(fixture.plain, text, sizeof text), ==, 4);
     g_assert_cmpint(send(fixture.plain, "x", 1, MSG_NOSIGNAL), ==, -1);
     g_assert_cmpint(errno, ==, EPIPE);
@@ -303,7 +303,7 @@ static void expect_refused(const DinvTlsIdentity *identity, const char *priority
     }
     g_assert_cmpint(code, ==, GNUTLS_E_FATAL_ALERT_RECEIVED);
     close(g_steal_fd(&fixture.client->fd));
-    tls_wait_until(fixture.ends == 1);
+    wait_until(fixture.ends == 1);
     g_assert_cmpstr(fixture.refused, ==, reason);
     g_assert_cmpint(fixture.plain, ==, -1);
     finish(&fixture);
@@ -350,7 +350,7 @@ static void test_client_gives_up(gconstpointer version) {
     g_assert_cmpint(code, ==, GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR);
     (void)gnutls_alert_send_appropriate(fixture.client->session, code);
     close(g_steal_fd(&fixture.client->fd));
-    tls_wait_until(fixture.ends == 1);
+    wait_until(fixture.ends == 1);
     g_test_message("%s", fixture.refused);
     g_assert_nonnull(fixture.refused);
     g_assert_true(g_str_has_prefix(fixture.refused, "gave up: "));
@@ -373,7 +373,7 @@ static void test_http(void) {
     g_assert_true(g_str_has_prefix(answer, "HTTP/1.0 400 "));
     g_assert_nonnull(strstr(answer, "Client sent an HTTP request to an HTTPS server."));
     close(g_steal_fd(&fixture.client->fd));
-    tls_wait_until(fixture.ends == 1);
+    wait_until(fixture.ends == 1);
     g_assert_cmpstr(fixture.refused, ==, "speaks HTTP without TLS");
     finish(&fixture);
 }
@@ -391,7 +391,7 @@ static void test_garbage(void) {
         start(&fixture, client_credentials, NULL, PATIENCE_MS);
         (void)send(fixture.client->fd, bytes, length, MSG_NOSIGNAL);
         close(g_steal_fd(&fixture.client->fd));
-        tls_wait_until(fixture.ends == 1);
+        wait_until(fixture.ends == 1);
         g_assert_cmpint(fixture.plain, ==, -1);
         finish(&fixture);
     }
@@ -401,12 +401,12 @@ static void test_garbage(void) {
 static void test_silence(void) {
     Fixture fixture;
     start(&fixture, client_credentials, NULL, 1);
-    tls_wait_until(fixture.ends == 1);
+    wait_until(fixture.ends == 1);
     g_assert_null(fixture.refused);
     finish(&fixture);
     start(&fixture, client_credentials, NULL, 200);
     plain_send(fixture.client->fd, "\x16\x03", 2);
-    tls_wait_until(fixture.ends == 1);
+    wait_until(fixture.ends == 1);
     g_assert_cmpstr(fixture.refused, ==, "did not finish the handshake in time");
     finish(&fixture);
 }

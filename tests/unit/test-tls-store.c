@@ -402,13 +402,13 @@ static void test_no_pem(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     expect_failure(fixture,
                    "server/key.pem\" is not a private key in PEM form without a passphrase");
     put(fixture, "server/key.pem", huge);
-    expect_failure(fixture, "server/key.pem\" is not a PEM file: it is too large");
+    expect_failure(fixture, "server/key.pem\" is not a PEM file: it has 300 KiB, the most is 256");
     take_away(fixture, "server/key.pem");
     put(fixture, "ca/cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     expect_failure(fixture, "ca/cert.pem\" is not a certificate in PEM form");
     take_away(fixture, "ca/cert.pem");
     put(fixture, "ca/cert.pem/x", "");
-    expect_failure(fixture, "ca/cert.pem\" is not a PEM file: it is no regular file");
+    expect_failure(fixture, "ca/cert.pem\" is not a PEM file: it is a directory");
 }
 
 /* A client's certificate from elsewhere is left alone: the server does not use it. */

@@ -14,24 +14,9 @@
 #include <unistd.h>
 
 #include "launcher/tls-files.h"
+#include "tests/unit/wait-until.h"
 
-#define TLS_GUARD_MS 60000u
-#define TLS_DAY      ((time_t)24 * 3600)
-
-static inline gboolean tls_on_guard(gpointer user G_GNUC_UNUSED) {
-    g_test_fail_printf("the test's own deadline passed");
-    abort();
-}
-
-/* Runs the loop until the condition holds. */
-#define tls_wait_until(condition)                                                                  \
-    do {                                                                                           \
-        guint tls_guard = g_timeout_add(TLS_GUARD_MS, tls_on_guard, NULL);                         \
-        while (!(condition)) {                                                                     \
-            g_main_context_iteration(NULL, TRUE);                                                  \
-        }                                                                                          \
-        g_source_remove(tls_guard);                                                                \
-    } while (0)
+#define TLS_DAY ((time_t)24 * 3600)
 
 /* --- Certificates --- */
 
@@ -90,7 +75,7 @@ static inline gboolean tls_on_ready(int fd G_GNUC_UNUSED, GIOCondition condition
 static inline void tls_wait_fd(int fd, GIOCondition events) {
     gboolean ready = FALSE;
     (void)g_unix_fd_add(fd, events | G_IO_HUP | G_IO_ERR, tls_on_ready, &ready);
-    tls_wait_until(ready);
+    wait_until(ready);
 }
 
 /* A client on `fd`, which is nonblocking; `priority` may be NULL. No handshake yet. */
