@@ -160,7 +160,7 @@ static void test_status_at_the_end(Fixture *fixture, gconstpointer data) {
 static void test_free_with_clients(Fixture *fixture, gconstpointer data) {
     DinvMountSpec mount = {(char *)"/from", (char *)"/to", TRUE, FALSE};
     (void)data;
-    for (guint i = 0; i < 20000; i++) {
+    for (guint i = 0; i < 6000; i++) {
         g_ptr_array_add(fixture->vm.mounts, &mount);
     }
     int slow = connect_raw(fixture);
@@ -224,13 +224,13 @@ static void test_call_status(Fixture *fixture, gconstpointer data) {
     Call call;
     (void)data;
     /* More than fits into the buffer of the connection. */
-    for (guint i = 0; i < 20000; i++) {
+    for (guint i = 0; i < 6000; i++) {
         g_ptr_array_add(fixture->vm.mounts, &mount);
     }
     call_verb(fixture, "{\"verb\":\"status\"}", &call);
     g_assert_no_error(call.error);
     g_assert_cmpuint(json_object_array_length(json_object_object_get(call.answer, "mounts")), ==,
-                     20000);
+                     6000);
     json_object_put(call.answer);
     close(call.fd);
 }
