@@ -212,6 +212,8 @@ class Dinv:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        if os.path.ismount(self.state_dir):  # a small_disk.SmallDisk, in this process's namespace
+            subprocess.run(['umount', '--lazy', self.state_dir], check=False)
         if self.owns_directory and os.environ.get('DINV_TEST_KEEP') != '1':
             shutil.rmtree(self.directory, ignore_errors=True)
 
