@@ -36,7 +36,8 @@ typedef struct {
     bool engine_restarts;       /* it has ended, and has not answered since */
     uint64_t engine_restart_ms; /* when it was started again last; 0: never */
     char engine_version[64];
-    int mount_error; /* of dinv_mounts_prepare() */
+    bool shares_abandoned; /* whoever touches a share waits forever */
+    int mount_error;       /* of dinv_mounts_prepare() */
     const char *mount_error_what;
     int64_t trim_id; /* of the trim request that runs; 0: none */
     int trim_fd;

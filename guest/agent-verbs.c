@@ -9,7 +9,6 @@
 #include "guest/disk.h"
 #include "guest/log.h"
 #include "guest/network.h"
-#include "guest/shares.h"
 #include "guest/system.h"
 
 static void handle_shutdown(DinvAgent *agent, const DinvMessage *message) {
@@ -25,7 +24,7 @@ static void handle_shutdown(DinvAgent *agent, const DinvMessage *message) {
     struct json_object *abandon = NULL;
     if (json_object_object_get_ex(message->body, "abandon_shares", &abandon) &&
         json_object_get_boolean(abandon)) {
-        dinv_shares_abandon();
+        agent->shares_abandoned = true;
     }
     dinv_shutdown_begin(agent->shutdown, (uint64_t)json_object_get_int64(value));
 }

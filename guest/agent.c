@@ -273,7 +273,7 @@ static bool unmount(void *user) {
     DinvAgent *agent = user;
     dinv_relay_host_free(agent->relay);
     agent->relay = NULL;
-    return dinv_unmount_all();
+    return agent->shares_abandoned ? dinv_make_disks_readonly() : dinv_unmount_all();
 }
 
 static void send_exit(void *user, bool clean) {

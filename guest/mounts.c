@@ -6,6 +6,12 @@
  * not have. The overlay's own tmpfs was mounted at the old /run; after the move to the new root it
  * is reachable only through the overlay. The new root is then made a shared mount, as systemd does
  * and as `docker run -v …:rshared` expects.
+ *
+ * A virtio-fs mount whose server has died cannot be taken down: the driver waits for the answers,
+ * fusectl has no entry for it and unmounting by force does not abort it. Nor can the processes be
+ * killed that wait there, and they hold their container's file system on the data disk. sync(2)
+ * would join them. What does work is the kernel's emergency remount: it asks nobody's leave, looks
+ * at disks only, and takes them in the order in which they were mounted, ours before any share.
  */
 #include "guest/mounts.h"
 
@@ -245,6 +251,28 @@ bool dinv_unmount_all(void) {
             mounted = mounted || strcmp(table.mounts[other].source, devices.names[index]) == 0;
         }
         clean = clean && known && (mounted || !is_claimed(devices.names[index]));
+    }
+    dinv_mountinfo_clear(&table);
+    return clean;
+}
+
+bool dinv_make_disks_readonly(void) {
+    static bool asked;
+    if (!asked) {
+        asked = true;
+        int result = dinv_file_write("/proc/sysrq-trigger", "u");
+        if (result < 0) {
+            dinv_log_warning("cannot make the disks read-only: %s, ignoring", strerror(-result));
+        }
+    }
+    DinvMountTable table;
+    if (dinv_mountinfo_load(&table) < 0) {
+        return false;
+    }
+    bool clean = true;
+    for (size_t index = 0; index < table.count; index++) {
+        const DinvMount *mount = &table.mounts[index];
+        clean = clean && !(dinv_mount_holds_data(mount) && strncmp(mount->source, "/dev/", 5) == 0);
     }
     dinv_mountinfo_clear(&table);
     return clean;

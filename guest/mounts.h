@@ -16,3 +16,7 @@ int dinv_mounts_prepare(const char **what);
 /* Unmounts everything that dinv_mount_is_to_unmount(), makes read-only what is still in use, and
  * flushes. True if nothing that holds data is left writable. May be called again. */
 bool dinv_unmount_all(void);
+
+/* Instead of it when a virtio-fs mount's server is gone: makes the disks read-only, all written,
+ * whoever still uses them. True when that is done; else it is to be called again. */
+bool dinv_make_disks_readonly(void);

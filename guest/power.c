@@ -82,7 +82,6 @@ void dinv_power_button_free(DinvPowerButton *button) {
 }
 
 void dinv_power_off(void) {
-    sync();
     (void)reboot(RB_POWER_OFF);
     dinv_log_warning("this machine cannot be switched off, resetting it");
     (void)reboot(RB_AUTOBOOT);

@@ -15,5 +15,5 @@ DinvPowerButton *dinv_power_button_new(DinvLoop *loop, DinvPowerButtonCallback c
                                        void *user);
 void dinv_power_button_free(DinvPowerButton *button);
 
-/* Flushes, then switches the machine off; resets it if it cannot be switched off. */
+/* Switches the machine off, without a flush; resets it if it cannot be switched off. */
 _Noreturn void dinv_power_off(void);

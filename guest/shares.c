@@ -7,7 +7,6 @@
  */
 #include "guest/shares.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -18,11 +17,9 @@
 #include <unistd.h>
 
 #include "guest/files.h"
-#include "guest/log.h"
 #include "guest/mountinfo.h"
 
-#define FILE_SHARES      "/run/dinv-shares"
-#define FUSE_CONNECTIONS "/sys/fs/fuse/connections"
+#define FILE_SHARES "/run/dinv-shares"
 
 static bool is_mounted(const DinvMountConfiguration *share, const char *target) {
     DinvMountTable table;
@@ -103,22 +100,4 @@ static int mount_file(const DinvMountConfiguration *share) {
 
 int dinv_mount_share(const DinvMountConfiguration *share) {
     return share->file != NULL ? mount_file(share) : mount_directory(share, share->target);
-}
-
-void dinv_shares_abandon(void) {
-    if (mount("fusectl", FUSE_CONNECTIONS, "fusectl", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 &&
-        errno != EBUSY) {
-        dinv_log_warning("cannot mount " FUSE_CONNECTIONS ": %s, ignoring", strerror(errno));
-        return;
-    }
-    DIR *directory = opendir(FUSE_CONNECTIONS);
-    struct dirent *entry;
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        char path[sizeof FUSE_CONNECTIONS + sizeof entry->d_name + sizeof "//abort"];
-        (void)snprintf(path, sizeof path, FUSE_CONNECTIONS "/%s/abort", entry->d_name);
-        (void)dinv_file_write(path, "1"); /* "." and ".." have none */
-    }
-    if (directory != NULL) {
-        (void)closedir(directory);
-    }
 }

@@ -10,8 +10,3 @@
 /* Mounts one share, or one file of a share, unless it is already there. What is missing of the
  * target is made. 0 or -errno. */
 int dinv_mount_share(const DinvMountConfiguration *share);
-
-/* Ends all virtio-fs requests, those that wait and those to come, with an error: nobody answers
- * them any more, and who waits for them could not be killed. Nothing of the data disks is
- * concerned. */
-void dinv_shares_abandon(void);

@@ -10,10 +10,12 @@ enum {
      * after them the file systems are flushed; both take most of a second under emulation. */
     CUT_AT = 8,
     KILL_AT = 13,
-    TERM_GRACE_MS = 500,    /* between SIGTERM and SIGKILL for what is not dockerd's */
-    KILL_GRACE_MS = 2000,   /* for processes that even SIGKILL does not end */
-    UNMOUNT_AGAIN_MS = 20,  /* mount namespaces go a moment after their last process */
-    UNMOUNT_LEAST_MS = 500, /* is tried for this long even if the deadline has passed */
+    UNMOUNT_AT = 15,           /* if there are processes that even SIGKILL does not end, but: */
+    KILL_GRACE_LEAST_MS = 500, /* they have at least this long for it, */
+    KILL_GRACE_MOST_MS = 2000, /* and at most this long */
+    TERM_GRACE_MS = 500,       /* between SIGTERM and SIGKILL for what is not dockerd's */
+    UNMOUNT_AGAIN_MS = 20,     /* mount namespaces go a moment after their last process */
+    UNMOUNT_LEAST_MS = 500,    /* is tried for this long even if the deadline has passed */
     DRAIN_AGAIN_MS = 5,
     DRAIN_MS = 500,
 };
@@ -95,7 +97,9 @@ static void enter_unmounting(DinvShutdown *shutdown) {
 static void enter_killing(DinvShutdown *shutdown) {
     (void)dinv_life_set(shutdown->life, DINV_LIFE_KILLING);
     shutdown->operations.signal_everything(shutdown->user, SIGKILL);
-    dinv_timer_set(shutdown->timer, KILL_GRACE_MS);
+    uint64_t left = until(moment(shutdown, UNMOUNT_AT));
+    uint64_t grace = left < KILL_GRACE_MOST_MS ? left : KILL_GRACE_MOST_MS;
+    dinv_timer_set(shutdown->timer, grace > KILL_GRACE_LEAST_MS ? grace : KILL_GRACE_LEAST_MS);
 }
 
 static void enter_terminating(DinvShutdown *shutdown) {

@@ -6,7 +6,8 @@
  *   stopping     dockerd got SIGTERM: it sends the containers their stop signals and waits for them
  *   cutting      at half of the time: containers are killed, dockerd is left to write that down
  *   killing      at 13/16 of it: SIGKILL to everything (or earlier: soon after SIGTERM to the rest)
- *   unmounting   when no process is left; tried again until it is clean or the time is over
+ *   unmounting   when no process is left, or some cannot be killed; tried again until it is clean
+ *                or the time is over
  *   farewell     `exit` goes out; then off, at the latest half a second later
  */
 #pragma once

@@ -208,7 +208,7 @@ static void on_machine_exited(DinvMachine *machine, const DinvMachineExit *exit,
     if (vm->state != DINV_VM_STOPPING) {
         log_exit(vm, exit, DINV_LOG_ERROR);
         vm->failed = TRUE;
-    } else if (!vm->failed) {
+    } else if (!vm->failed || vm->share_lost) {
         log_stopped(vm, exit);
     }
     set_state(vm, DINV_VM_STOPPED);

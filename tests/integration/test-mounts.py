@@ -11,7 +11,8 @@ import os
 import re
 import signal
 
-from lib import artefacts
+from lib import artefacts, disk
+from lib.dinv import run
 from lib.docker import Docker
 from lib.session import main
 from lib.tap import contains, equal
@@ -160,15 +161,26 @@ def stops(share):
 
 
 def virtiofsd_dies(share):
-    """The user is told which mount is gone, the engine is stopped, and nothing is left."""
+    """The user is told which mount is gone, containers are stopped, and the disk is clean, though one of
+    them waits for the mount forever."""
     machine = share.machine
+    image = share.docker.import_busybox()
+    loop = 'while :; do cat /share/posix.bin >/dev/null; done'
+    share.docker('run', '--detach', '--name', 'waits', '--volume', '/share:/share', image, 'sh', '-c', loop)
+    script = 'trap "echo stopped >/kept/word; exit" TERM; echo starts; while :; do sleep 1; done'
+    share.docker('run', '--detach', '--name', 'obeys', '--volume', 'kept:/kept', image, 'sh', '-c', script)
+    until(lambda: share.docker('logs', 'obeys') == 'starts', 60, 'the trap')
     servers = [pid for pid, words in machine.processes() if 'virtiofsd' in words]
     assert servers, f'there is no virtiofsd: {machine.processes()}'
     os.kill(servers[0], signal.SIGKILL)
     equal(machine.wait_exit(), 125, 'exit status')
-    contains(machine.log(), 'dockerd exited with status 0', 'the log')
     contains(machine.log(), f'virtiofsd, which serves {share.path}, was killed by signal 9; the mount is lost',
              'the log')
+    contains(machine.log(), 'the data disk is clean', 'the log')
+    image = os.path.join(machine.state_dir, 'data.img')
+    disk.expect_clean(image)
+    word = run([artefacts.tool('debugfs'), '-R', 'cat /volumes/kept/_data/word', image]).expect(0)
+    equal(word.out, 'stopped\n', 'what the other container wrote when it was asked to stop')
     machine.expect_nothing_left()
 
 
