@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "launcher/json-text.h"
 #include "launcher/listener.h"
 #include "launcher/log.h"
 
@@ -20,6 +21,7 @@
 #define ANSWER_MAX_BYTES  (4u << 20)
 #define CALL_TIMEOUT_MS   10000
 #define CLIENTS_MAX       64u
+#define JSON_DEPTH        16
 
 struct DinvAdmin {
     DinvVm *vm;
@@ -181,7 +183,8 @@ static void serve_bridge(Client *client, const char *service, struct json_object
 
 /* The request is whole; the client is answered now or, for the vm's status, later. */
 static void serve(Client *client) {
-    struct json_object *request = json_tokener_parse(client->request->str);
+    struct json_object *request =
+        dinv_json_text_parse(client->request->str, client->request->len, JSON_DEPTH);
     struct json_object *verb = NULL;
     const char *name = json_object_is_type(request, json_type_object) &&
                                json_object_object_get_ex(request, "verb", &verb) &&
@@ -386,7 +389,8 @@ int dinv_admin_call(const char *state_dir, struct json_object *request, struct j
     send_request(fd, request);
     g_autofree char *line = read_line(fd);
     json_object_put(request);
-    struct json_object *parsed = line != NULL ? json_tokener_parse(line) : NULL;
+    struct json_object *parsed =
+        line != NULL ? dinv_json_text_parse(line, strlen(line), JSON_DEPTH) : NULL;
     struct json_object *text = NULL;
     if (parsed == NULL || !json_object_is_type(parsed, json_type_object)) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED,

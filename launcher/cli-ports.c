@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "launcher/cli.h"
+#include "launcher/json-text.h"
 #include "launcher/log.h"
 
 #define REPLY_MAX_BYTES ((gsize)16 << 20)
+#define JSON_DEPTH      32
 
 /* --- The names of containers, by their addresses --- */
 
@@ -32,7 +34,11 @@ static struct json_object *list_containers(const char *path) {
     }
     (void)close(fd);
     const char *body = strstr(reply->str, "\r\n\r\n");
-    return body != NULL ? json_tokener_parse(body + 4) : NULL;
+    if (body == NULL) {
+        return NULL;
+    }
+    gsize head = (gsize)(body + 4 - reply->str);
+    return dinv_json_text_parse(body + 4, reply->len - head, JSON_DEPTH);
 }
 
 static void add_container(GHashTable *names, struct json_object *container) {

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "launcher/json-text.h"
 #include "launcher/log.h"
 
 #define LINE_MAX_BYTES (1u << 20)
@@ -168,12 +169,11 @@ static void complain(DinvControl *control, const char *text) {
 }
 
 static void handle_line(DinvControl *control, const char *line, gsize length) {
-    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
-    struct json_object *message = json_tokener_parse_ex(tokener, line, (int)length);
-    enum json_tokener_error result = json_tokener_get_error(tokener);
-    json_tokener_free(tokener);
-    if (result != json_tokener_success || !json_object_is_type(message, json_type_object)) {
-        complain(control, "that is not a JSON object");
+    struct json_object *message = g_utf8_validate_len(line, length, NULL)
+                                      ? dinv_json_text_parse(line, length, JSON_DEPTH)
+                                      : NULL;
+    if (!json_object_is_type(message, json_type_object)) {
+        complain(control, "that is not a JSON object in UTF-8");
         json_object_put(message);
         return;
     }

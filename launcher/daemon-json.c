@@ -31,37 +31,81 @@ static char *describe_place(const char *text, gsize offset) {
     return g_strdup_printf("line %u, column %u", line, column);
 }
 
-static struct json_object *parse_object(const char *text, gsize length, GError **error) {
+/* What json-c takes all the same when it is strict: names in single quotes, NaN and Infinity, "1.",
+ * control characters in strings. dockerd would take none of it in the file, but some in what is
+ * written from it here. Only for a text that json-c has taken; NULL if there is none, else what is
+ * at `*place`. */
+static const char *find_extension(const char *text, gsize length, gsize *place) {
+    gboolean in_string = FALSE;
+    for (gsize i = 0; i < length; i++) {
+        const char *found = NULL;
+        if (in_string && text[i] == '\\') {
+            i++;
+        } else if (in_string && (guchar)text[i] < ' ') {
+            found = "control character in a string";
+        } else if (text[i] == '"') {
+            in_string = !in_string;
+        } else if (!in_string && text[i] == '\'') {
+            found = "single quote";
+        } else if (!in_string && (text[i] == 'N' || text[i] == 'I')) {
+            found = "NaN or Infinity";
+        } else if (!in_string && text[i] == '.' &&
+                   !(i + 1 < length && g_ascii_isdigit(text[i + 1]))) {
+            found = "no digit after the point";
+        }
+        if (found != NULL) {
+            *place = i;
+            return found;
+        }
+    }
+    return NULL;
+}
+
+/* The value at the beginning of `text`, which ends at `*end`, where also `*problem` is. */
+static struct json_object *parse_value(const char *text, gsize length, gsize *end,
+                                       const char **problem) {
     struct json_tokener *tokener = json_tokener_new_ex(DEPTH_MAX);
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    struct json_object *object = json_tokener_parse_ex(tokener, text, (int)length);
-    enum json_tokener_error problem = json_tokener_get_error(tokener);
-    gsize end = MIN(json_tokener_get_parse_end(tokener), length);
-    if (problem == json_tokener_continue) { /* cut off, or a number that could go on */
-        object = json_tokener_parse_ex(tokener, "", -1);
-        if (json_tokener_get_error(tokener) == json_tokener_success) {
-            problem = json_tokener_success;
+    struct json_object *value = json_tokener_parse_ex(tokener, text, (int)length);
+    enum json_tokener_error result = json_tokener_get_error(tokener);
+    *end = MIN(json_tokener_get_parse_end(tokener), length);
+    *problem = NULL;
+    if (result == json_tokener_continue) { /* cut off, or a number that could go on */
+        value = json_tokener_parse_ex(tokener, "", -1);
+        *end = length;
+        if (json_tokener_get_error(tokener) != json_tokener_success) {
+            *problem = "it ends too early";
         }
-        end = length;
+    } else if (result != json_tokener_success) {
+        *problem = json_tokener_error_desc(result);
     }
     json_tokener_free(tokener);
-    if (problem == json_tokener_success && json_object_is_type(object, json_type_object) &&
-        is_blank(text + end, length - end)) {
-        return object;
+    if (*problem == NULL) {
+        *problem = find_extension(text, *end, end);
     }
-    if (problem == json_tokener_success && is_blank(text + end, length - end)) {
+    if (*problem == NULL && !is_blank(text + *end, length - *end)) {
+        *problem = "text after the end";
+    }
+    return value;
+}
+
+static struct json_object *parse_object(const char *text, gsize length, GError **error) {
+    gsize end;
+    const char *problem;
+    struct json_object *value = parse_value(text, length, &end, &problem);
+    if (problem == NULL && json_object_is_type(value, json_type_object)) {
+        return value;
+    }
+    if (problem == NULL) {
         g_set_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_SYNTAX,
                     "holds %s, not a JSON object ({…})",
-                    json_type_to_name(json_object_get_type(object)));
+                    json_type_to_name(json_object_get_type(value)));
     } else {
         g_autofree char *place = describe_place(text, end);
         g_set_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_SYNTAX,
-                    "is not JSON (%s: %s)", place,
-                    problem == json_tokener_success    ? "text after the end"
-                    : problem == json_tokener_continue ? "it ends too early"
-                                                       : json_tokener_error_desc(problem));
+                    "is not JSON (%s: %s)", place, problem);
     }
-    json_object_put(object);
+    json_object_put(value);
     return NULL;
 }
 

@@ -153,6 +153,28 @@ static void test_split_reads(Fixture *fixture, gconstpointer data) {
     g_assert_cmpstr(fixture->seen->str, ==, "phase a;exit 0;");
 }
 
+/* One after the other: none of them is a message, the last line is. */
+static void test_not_json(Fixture *fixture, gconstpointer data) {
+    static const char *const lines[] = {"{'event':'exit'}",
+                                        "{\"event\":\"exit\"} {}",
+                                        "{\"event\":\"exit\",}",
+                                        "{\"event\":\"\xff\"}",
+                                        "{\"event\":\"exit\",\"clean\":True}",
+                                        "{\"event\":\"exit\"",
+                                        "//\n{\"event\":\"phase\",\"name\":\"b\"}"};
+    (void)data;
+    for (guint i = 0; i < G_N_ELEMENTS(lines); i++) {
+        guest_says(fixture, lines[i]);
+        guest_says(fixture, "\n");
+    }
+    g_assert_cmpstr(fixture->seen->str, ==, "phase b;");
+    g_autofree char *open = g_strnfill(17, '[');
+    g_autofree char *close = g_strnfill(17, ']');
+    g_autofree char *deep = g_strdup_printf("{\"event\":\"exit\",\"x\":%s%s}\n", open, close);
+    guest_says(fixture, deep);
+    g_assert_cmpstr(fixture->seen->str, ==, "phase b;");
+}
+
 static void test_wrong_types(Fixture *fixture, gconstpointer data) {
     (void)data;
     guest_says(fixture, "{\"event\":\"hello\",\"protocol\":\"one\",\"version\":{}}\n"
@@ -288,6 +310,7 @@ int main(int argc, char **argv) {
     ADD("events", test_events);
     ADD("requests-of-the-guest", test_requests_of_the_guest);
     ADD("split-reads", test_split_reads);
+    ADD("not-json", test_not_json);
     ADD("wrong-types", test_wrong_types);
     ADD("line-too-long", test_line_too_long);
     ADD("reply", test_reply);

@@ -64,6 +64,25 @@ static void test_syntax(void) {
     g_assert_error(error, DINV_DAEMON_JSON_ERROR, DINV_DAEMON_JSON_ERROR_SYNTAX);
 }
 
+/* What json-c takes but JSON does not have, and dockerd refuses: all of it is refused here. */
+static void test_extensions_of_json_c(void) {
+    assert_refused("{'debug': true}", "is not JSON (line 1, column 2: single quote)");
+    assert_refused("{\"name\": 'x'}", "is not JSON (line 1, column 10: unexpected character)");
+    assert_refused("{\n\"a\": NaN}", "is not JSON (line 2, column 6: NaN or Infinity)");
+    assert_refused("{\"a\": [1, -Infinity]}", "is not JSON (line 1, column 12: NaN or Infinity)");
+    assert_refused("{\"mtu\": 1.}", "is not JSON (line 1, column 10: no digit after the point)");
+    assert_refused("{\"a\": \"b\nc\"}",
+                   "is not JSON (line 1, column 9: control character in a string)");
+    assert_refused("{\"a\": 1,}", "is not JSON (line 1, column 9: unexpected character)");
+    assert_refused("{\"a\": 1 // one\n}",
+                   "is not JSON (line 1, column 9: object value separator ',' expected)");
+    assert_refused("{\"a\": True}", "is not JSON (line 1, column 7: boolean expected)");
+    g_autoptr(DinvDaemonJson) file =
+        parse("{\"it's\": \"NaN.\\\"Infinity'\\\\\", \"b\": [1.5, -2.5e3, \"\\u00e9\", null]}\r\n");
+    assert_passed_on(file,
+                     "{\"it's\":\"NaN.\\\"Infinity'\\\\\",\"b\":[1.5,-2.5e3,\"\xc3\xa9\",null]}");
+}
+
 static void test_size(void) {
     g_autofree char *blanks = g_strnfill(DINV_DAEMON_JSON_MAX_BYTES + 1, ' ');
     assert_refused(blanks, "has 65537 bytes, the most is 65536");
@@ -121,6 +140,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/launcher/daemon-json/plain", test_plain);
     g_test_add_func("/launcher/daemon-json/empty", test_empty);
     g_test_add_func("/launcher/daemon-json/syntax", test_syntax);
+    g_test_add_func("/launcher/daemon-json/extensions-of-json-c", test_extensions_of_json_c);
     g_test_add_func("/launcher/daemon-json/size", test_size);
     g_test_add_func("/launcher/daemon-json/kept-keys", test_kept_keys);
     g_test_add_func("/launcher/daemon-json/networks", test_networks);
