@@ -24,14 +24,13 @@
 #include "launcher/dns-query.h"
 #include "launcher/dns-stream.h"
 #include "launcher/file-watch.h"
+#include "launcher/listener.h"
 
 /* Docker's own resolver, for containers on a network, waits 4 s for us: time for two that are
  * silent. */
 #define STEP_MS 1500u
 #define BEST_US (30 * (gint64)G_USEC_PER_SEC)
 #define IDLE_MS 10000u
-/* After accept() failed, for want of descriptors. */
-#define ACCEPT_AGAIN_MS 1000u
 /* Above the ports that kernels give out by themselves, which Docker takes for "-p 80", too: none
  * that is likely to be published. */
 #define PORT_LOWEST   61000
@@ -66,15 +65,14 @@ struct DinvDnsForwarder {
     guint generation;               /* of `files` */
     struct stat resolv_conf_status; /* what they were read from */
     struct stat hosts_status;
-    DinvFileWatch *watch; /* NULL: a query finds what has changed */
-    guint best;           /* the server to begin with, until then */
+    DinvFileWatch *watch;
+    guint best; /* the server to begin with, until then */
     gint64 best_until_us;
     GPtrArray *own_addresses; /* of GInetAddress: the gateway */
     int datagram_fd;
-    int listen_fd;
+    DinvListener *listener; /* pauses while there are as many connections as may be */
     guint16 port;
     guint datagram_source;
-    guint accept_source; /* of the listening socket, or of the timer after a failure; 0: full */
     GHashTable *requests;
     GHashTable *connections;
 };
@@ -103,9 +101,7 @@ static void refresh(DinvDnsForwarder *forwarder) {
     g_autoptr(DinvResolverFiles) before = g_steal_pointer(&forwarder->files);
     forwarder->generation++;
     forwarder->best = 0;
-    if (forwarder->watch != NULL) {
-        dinv_file_watch_renew(forwarder->watch);
-    }
+    dinv_file_watch_renew(forwarder->watch);
     forwarder->files =
         dinv_resolver_files_read(forwarder->resolv_conf, forwarder->hosts, forwarder->server_port);
     if (before != NULL && forwarder->changed != NULL &&
@@ -119,7 +115,7 @@ static void refresh(DinvDnsForwarder *forwarder) {
 
 /* A query looks, too, for one that comes at once; but the guest must know its search domains before
  * there is any. */
-static void on_files_changed(gpointer user) {
+static void on_files_changed(guint index G_GNUC_UNUSED, gpointer user) {
     refresh(user);
 }
 
@@ -259,12 +255,12 @@ static gboolean on_datagram(int fd, GIOCondition condition, gpointer user) {
 
 /* --- Connections --- */
 
-static void start_accepting(DinvDnsForwarder *forwarder);
+static void on_accepted(int fd, gpointer user);
 
 static void close_connection(Connection *connection) {
     DinvDnsForwarder *forwarder = connection->forwarder;
     g_hash_table_remove(forwarder->connections, connection);
-    start_accepting(forwarder);
+    dinv_listener_accept_to(forwarder->listener, on_accepted, forwarder);
 }
 
 static gboolean on_idle(gpointer user) {
@@ -319,89 +315,70 @@ static void free_connection(gpointer data) {
     g_free(connection);
 }
 
-static gboolean on_accept_again(gpointer user) {
+static void on_accepted(int fd, gpointer user) {
     DinvDnsForwarder *forwarder = user;
-    forwarder->accept_source = 0;
-    start_accepting(forwarder);
-    return G_SOURCE_REMOVE;
-}
-
-static gboolean on_accept(int fd, GIOCondition condition, gpointer user) {
-    DinvDnsForwarder *forwarder = user;
-    (void)condition;
-    int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (client < 0) {
-        if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
-            return G_SOURCE_CONTINUE;
-        }
-        forwarder->accept_source = g_timeout_add(ACCEPT_AGAIN_MS, on_accept_again, forwarder);
-        return G_SOURCE_REMOVE;
-    }
     Connection *connection = g_new0(Connection, 1);
     connection->forwarder = forwarder;
-    dinv_dns_stream_init(&connection->stream, client);
+    dinv_dns_stream_init(&connection->stream, fd);
     g_hash_table_add(forwarder->connections, connection);
     watch_connection(connection, G_IO_IN);
     if (g_hash_table_size(forwarder->connections) >= DINV_DNS_CONNECTIONS_MAX) {
-        forwarder->accept_source = 0;
-        return G_SOURCE_REMOVE;
-    }
-    return G_SOURCE_CONTINUE;
-}
-
-static void start_accepting(DinvDnsForwarder *forwarder) {
-    if (forwarder->accept_source == 0) {
-        forwarder->accept_source =
-            g_unix_fd_add(forwarder->listen_fd, G_IO_IN, on_accept, forwarder);
+        dinv_listener_pause(forwarder->listener);
     }
 }
 
 /* --- The whole --- */
 
 /* On the loopback; -1 with errno. */
-static int bind_socket(int type, guint16 port) {
+static int bind_datagram_socket(guint16 port) {
     const struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return -1;
-    }
-    if (bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ||
-        (type == SOCK_STREAM && listen(fd, (int)DINV_DNS_CONNECTIONS_MAX) < 0)) {
-        int error = errno;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
+        int code = errno;
         (void)close(fd);
-        errno = error;
+        errno = code;
         return -1;
     }
     return fd;
 }
 
+static gboolean bind_at(DinvDnsForwarder *forwarder, guint16 port, GError **error) {
+    const DinvTcpAddress address = {.host = "127.0.0.1", .port = port};
+    forwarder->datagram_fd = bind_datagram_socket(port);
+    if (forwarder->datagram_fd < 0) {
+        int code = errno;
+        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(code),
+                    "cannot listen on udp://127.0.0.1:%u: %s", (guint)port, g_strerror(code));
+        return FALSE;
+    }
+    forwarder->listener = dinv_listener_new_tcp(&address, error);
+    if (forwarder->listener == NULL) {
+        (void)close(forwarder->datagram_fd);
+        forwarder->datagram_fd = -1;
+        return FALSE;
+    }
+    forwarder->port = port;
+    return TRUE;
+}
+
 /* One port for both. */
 static gboolean bind_both(DinvDnsForwarder *forwarder, GError **error) {
-    int failure = EADDRINUSE;
-    for (int i = 0; i < BIND_ATTEMPTS && failure == EADDRINUSE; i++) {
-        guint16 port = (guint16)g_random_int_range(PORT_LOWEST, 65536);
-        int listen_fd = bind_socket(SOCK_STREAM, port);
-        int datagram_fd = listen_fd >= 0 ? bind_socket(SOCK_DGRAM, port) : -1;
-        if (datagram_fd >= 0) {
-            forwarder->port = port;
-            forwarder->listen_fd = listen_fd;
-            forwarder->datagram_fd = datagram_fd;
+    for (int i = 0;; i++) {
+        g_autoptr(GError) failure = NULL;
+        if (bind_at(forwarder, (guint16)g_random_int_range(PORT_LOWEST, 65536), &failure)) {
             return TRUE;
         }
-        failure = errno;
-        if (listen_fd >= 0) {
-            (void)close(listen_fd);
+        if (i == BIND_ATTEMPTS ||
+            !g_error_matches(failure, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE)) {
+            g_propagate_prefixed_error(error, g_steal_pointer(&failure), "DNS queries: ");
+            return FALSE;
         }
     }
-    g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(failure),
-                "cannot listen for DNS queries on 127.0.0.1: %s", g_strerror(failure));
-    return FALSE;
 }
 
 DinvDnsForwarder *dinv_dns_forwarder_new(const DinvDnsForwarderOptions *options, GError **error) {
     g_autoptr(DinvDnsForwarder) forwarder = g_new0(DinvDnsForwarder, 1);
-    forwarder->listen_fd = -1;
     forwarder->datagram_fd = -1;
     forwarder->resolv_conf = g_strdup(options->resolv_conf);
     forwarder->hosts = g_strdup(options->hosts);
@@ -421,7 +398,7 @@ DinvDnsForwarder *dinv_dns_forwarder_new(const DinvDnsForwarderOptions *options,
     refresh(forwarder);
     forwarder->datagram_source =
         g_unix_fd_add(forwarder->datagram_fd, G_IO_IN, on_datagram, forwarder);
-    start_accepting(forwarder);
+    dinv_listener_accept_to(forwarder->listener, on_accepted, forwarder);
     return g_steal_pointer(&forwarder);
 }
 
@@ -430,13 +407,12 @@ void dinv_dns_forwarder_free(DinvDnsForwarder *forwarder) {
         return;
     }
     g_clear_handle_id(&forwarder->datagram_source, g_source_remove);
-    g_clear_handle_id(&forwarder->accept_source, g_source_remove);
     g_hash_table_unref(forwarder->requests);
     g_hash_table_unref(forwarder->connections);
     if (forwarder->datagram_fd >= 0) {
         (void)close(forwarder->datagram_fd);
-        (void)close(forwarder->listen_fd);
     }
+    dinv_listener_free(forwarder->listener);
     dinv_file_watch_free(forwarder->watch);
     g_ptr_array_unref(forwarder->own_addresses);
     dinv_resolver_files_free(forwarder->files);

@@ -170,7 +170,7 @@ static gboolean on_connection(int fd, GIOCondition condition, gpointer user) {
     if (client >= 0) {
         listener->complained = FALSE;
         listener->accepted(client, listener->user);
-        return G_SOURCE_CONTINUE;
+        return G_SOURCE_CONTINUE; /* of no effect when it was paused */
     }
     if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
         return G_SOURCE_CONTINUE;
@@ -191,6 +191,10 @@ void dinv_listener_accept_to(DinvListener *listener, void (*accepted)(int fd, gp
     if (listener->source == 0) {
         listener->source = g_unix_fd_add(listener->fd, G_IO_IN, on_connection, listener);
     }
+}
+
+void dinv_listener_pause(DinvListener *listener) {
+    g_clear_handle_id(&listener->source, g_source_remove);
 }
 
 void dinv_listener_free(DinvListener *listener) {

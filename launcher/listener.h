@@ -27,5 +27,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvListener, dinv_listener_free)
 void dinv_listener_accept_to(DinvListener *listener, void (*accepted)(int fd, gpointer user),
                              gpointer user);
 
+/* Until dinv_listener_accept_to() is called again, connections wait in the kernel's queue. Also
+ * from within `accepted`. */
+void dinv_listener_pause(DinvListener *listener);
+
 /* The path, or "tcp://…". Borrowed. */
 const char *dinv_listener_get_name(const DinvListener *listener);

@@ -1,29 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Theory of operation. Each file itself is watched with inotify, not its directory, as GFileMonitor
- * would: the directory that a bind mount lies in hears nothing of it. An event starts a timer, so
- * that a file that is written to all the time is copied five times a second and no more. A copy is
- * overwritten in place and then cut to its length: the guest's mount is of this very inode. A file
- * that is replaced (by an editor, where it is no mount) is watched anew under its name; while it is
- * not there the last copy stays.
+ * Theory of operation. The files are watched (file-watch.h), and copied when they have changed. A
+ * copy is overwritten in place and then cut to its length: the guest's mount is of this very inode.
+ * While a file is not there, or cannot be copied, the last copy stays.
  */
 #include "launcher/mount-files.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
-#include <glib-unix.h>
 #include <glib/gstdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "launcher/config.h"
+#include "launcher/file-watch.h"
 #include "launcher/log.h"
 #include "launcher/settings-types.h"
 
-#define SETTLE_MS  200u
 #define MISSING_MS 1000u
 #define CHUNK      65536u
 
@@ -31,17 +26,15 @@ typedef struct {
     char *source;
     char *name; /* in text for people */
     char *copy;
-    int watch; /* -1: none */
-    gboolean changed;
-    gboolean told; /* that it cannot be copied */
+    gboolean is_stale; /* the copy, as the file could not be copied */
+    gboolean told;     /* that it cannot be copied */
 } File;
 
 struct DinvMountFiles {
     char *directory;
-    GPtrArray *files; /* of File* */
-    int inotify;      /* -1: none */
-    guint events_source;
-    guint copy_source;
+    GPtrArray *files;     /* of File* */
+    DinvFileWatch *watch; /* of the same files */
+    guint retry_source;
 };
 
 static void file_free(gpointer data) {
@@ -130,83 +123,66 @@ static gboolean copy_file(const File *file, GError **error) {
 
 /* ---- following ---- */
 
-static void watch_file(const DinvMountFiles *files, File *file) {
-    const guint32 mask = IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
-    int watch = files->inotify < 0 ? -1 : inotify_add_watch(files->inotify, file->source, mask);
+static gboolean on_retry(gpointer user);
 
-    if (file->watch >= 0 && file->watch != watch) {
-        (void)inotify_rm_watch(files->inotify, file->watch); /* EINVAL: it went with its inode */
-    }
-    file->watch = watch;
-}
-
-static gboolean on_settled(gpointer user);
-
-static void copy_later(DinvMountFiles *files, guint delay_ms) {
-    if (files->copy_source == 0) {
-        files->copy_source = g_timeout_add(delay_ms, on_settled, files);
-    }
-}
-
-/* First the watch, then the copy: a change in between is seen again. */
-static gboolean follow(const DinvMountFiles *files, File *file) {
+/* A file that cannot be copied is tried again until it can. */
+static void follow(DinvMountFiles *files, File *file) {
     g_autoptr(GError) error = NULL;
 
-    watch_file(files, file);
-    if (copy_file(file, &error)) {
+    file->is_stale = !copy_file(file, &error);
+    if (!file->is_stale) {
         file->told = FALSE;
-        return TRUE;
+        return;
     }
     if (!file->told) {
         dinv_log(DINV_LOG_WARNING, "%s; the guest keeps its last copy of the file", error->message);
         file->told = TRUE;
     }
-    return FALSE;
+    if (files->retry_source == 0) {
+        files->retry_source = g_timeout_add(MISSING_MS, on_retry, files);
+    }
 }
 
-static gboolean on_settled(gpointer user) {
+static gboolean on_retry(gpointer user) {
     DinvMountFiles *files = user;
-    gboolean again = FALSE;
 
-    files->copy_source = 0;
+    files->retry_source = 0;
+    /* First the watch, then the copy: a change in between is seen again. */
+    dinv_file_watch_renew(files->watch);
     for (guint i = 0; i < files->files->len; i++) {
         File *file = files->files->pdata[i];
 
-        if (file->changed) {
-            file->changed = !follow(files, file);
-            again = again || file->changed;
+        if (file->is_stale) {
+            follow(files, file);
         }
-    }
-    if (again) {
-        copy_later(files, MISSING_MS);
     }
     return G_SOURCE_REMOVE;
 }
 
-static void mark_changed(const DinvMountFiles *files, const struct inotify_event *event) {
-    for (guint i = 0; i < files->files->len; i++) {
-        File *file = files->files->pdata[i];
+static void on_changed(guint index, gpointer user) {
+    DinvMountFiles *files = user;
 
-        /* After an overflow any may have changed. */
-        file->changed =
-            file->changed || file->watch == event->wd || (event->mask & IN_Q_OVERFLOW) != 0;
-    }
+    follow(files, files->files->pdata[index]);
 }
 
-static gboolean on_events(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer user) {
-    DinvMountFiles *files = user;
-    char bytes[4096];
-    gssize n = read(fd, bytes, sizeof bytes);
+static void watch_files(DinvMountFiles *files) {
+    g_autoptr(GPtrArray) paths = g_ptr_array_new();
 
-    for (gssize at = 0; at + (gssize)sizeof(struct inotify_event) <= n;) {
-        struct inotify_event event;
-
-        memcpy(&event, bytes + at, sizeof event);
-        mark_changed(files, &event);
-        at += (gssize)(sizeof event + event.len);
+    for (guint i = 0; i < files->files->len; i++) {
+        g_ptr_array_add(paths, ((File *)files->files->pdata[i])->source);
     }
-    copy_later(files, SETTLE_MS);
-    return G_SOURCE_CONTINUE;
+    g_ptr_array_add(paths, NULL);
+    files->watch = dinv_file_watch_new((const char *const *)paths->pdata, on_changed, files);
+    for (guint i = 0; i < files->files->len; i++) {
+        const File *file = files->files->pdata[i];
+        int number = dinv_file_watch_get_error(files->watch, i);
+
+        if (number != 0) {
+            dinv_log(DINV_LOG_WARNING,
+                     "cannot watch %s (%s); the guest will not see its changes, ignoring",
+                     file->name, g_strerror(number));
+        }
+    }
 }
 
 /* ---- the whole ---- */
@@ -229,7 +205,6 @@ static void add_file(DinvMountFiles *files, const DinvMountSpec *mount, guint in
     file->source = g_strdup(mount->source);
     file->name = dinv_path_to_text(mount->source);
     file->copy = g_strdup_printf("%s/%u", files->directory, index);
-    file->watch = -1;
     g_ptr_array_add(files->files, file);
 }
 
@@ -238,22 +213,11 @@ static gboolean start(DinvMountFiles *files, GError **error) {
     if (g_mkdir(files->directory, 0700) < 0) {
         return fail(error, "make", files->directory);
     }
-    files->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    watch_files(files);
     for (guint i = 0; i < files->files->len; i++) {
-        File *file = files->files->pdata[i];
-
-        watch_file(files, file);
-        if (file->watch < 0) {
-            dinv_log(DINV_LOG_WARNING,
-                     "cannot watch %s (%s); the guest will not see its changes, ignoring",
-                     file->name, g_strerror(errno));
-        }
-        if (!copy_file(file, error)) {
+        if (!copy_file(files->files->pdata[i], error)) {
             return FALSE;
         }
-    }
-    if (files->inotify >= 0) {
-        files->events_source = g_unix_fd_add(files->inotify, G_IO_IN, on_events, files);
     }
     return TRUE;
 }
@@ -264,7 +228,6 @@ DinvMountFiles *dinv_mount_files_new(const char *state_dir, const GPtrArray *mou
 
     files->directory = g_build_filename(state_dir, "files", NULL);
     files->files = g_ptr_array_new_with_free_func(file_free);
-    files->inotify = -1;
     for (guint i = 0; i < mounts->len; i++) {
         const DinvMountSpec *mount = mounts->pdata[i];
 
@@ -286,11 +249,8 @@ void dinv_mount_files_free(DinvMountFiles *files) {
     if (files == NULL) {
         return;
     }
-    g_clear_handle_id(&files->events_source, g_source_remove);
-    g_clear_handle_id(&files->copy_source, g_source_remove);
-    if (files->inotify >= 0) {
-        (void)close(files->inotify);
-    }
+    g_clear_handle_id(&files->retry_source, g_source_remove);
+    dinv_file_watch_free(files->watch);
     remove_directory(files->directory);
     g_ptr_array_unref(files->files);
     g_free(files->directory);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "launcher/file-watch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@ typedef struct {
     guint changes;
 } Fixture;
 
-static void on_changed(gpointer user) {
+static void on_changed(guint index, gpointer user) {
     Fixture *fixture = user;
+    g_assert_cmpuint(index, ==, 1);
     fixture->changes++;
 }
 
@@ -32,7 +34,8 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->path = scratch_path(&fixture->scratch, "file");
     const char *const paths[] = {"/nonexistent/dinv", fixture->path, NULL};
     fixture->watch = dinv_file_watch_new(paths, on_changed, fixture);
-    g_assert_nonnull(fixture->watch);
+    g_assert_cmpint(dinv_file_watch_get_error(fixture->watch, 0), ==, ENOENT);
+    g_assert_cmpint(dinv_file_watch_get_error(fixture->watch, 1), ==, 0);
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
@@ -75,6 +78,38 @@ static void test_made_later(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) 
     wait_for_change(fixture);
 }
 
+static void test_once_for_many_writes(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    for (guint i = 0; i < 100; i++) {
+        rewrite(fixture, "newer\n");
+    }
+    wait_for_change(fixture);
+    while (g_main_context_iteration(NULL, FALSE)) {
+    }
+    g_assert_cmpuint(fixture->changes, ==, 0);
+}
+
+/* Two paths of one file, of which one becomes another file: the watch of the other one stays. */
+static void count_both(guint index, gpointer user) {
+    ((guint *)user)[index]++;
+}
+
+static void test_two_names(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *name = scratch_path(&fixture->scratch, "name");
+    g_assert_cmpint(link(fixture->path, name), ==, 0);
+    const char *const paths[] = {fixture->path, name, NULL};
+    guint changes[2] = {0};
+    g_autoptr(DinvFileWatch) watch = dinv_file_watch_new(paths, count_both, changes);
+    rewrite(fixture, "both\n");
+    wait_until(changes[0] > 0 && changes[1] > 0);
+    scratch_write(&fixture->scratch, "new", "another file\n");
+    g_autofree char *new_name = scratch_path(&fixture->scratch, "new");
+    g_assert_cmpint(g_rename(new_name, name), ==, 0);
+    dinv_file_watch_renew(watch);
+    changes[0] = changes[1] = 0;
+    rewrite(fixture, "one\n");
+    wait_until(changes[0] > 0);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -82,5 +117,7 @@ int main(int argc, char **argv) {
     ADD("rewritten", test_rewritten);
     ADD("replaced", test_replaced);
     ADD("made-later", test_made_later);
+    ADD("once-for-many-writes", test_once_for_many_writes);
+    ADD("two-names", test_two_names);
     return g_test_run();
 }

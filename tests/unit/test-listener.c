@@ -11,6 +11,7 @@
 typedef struct {
     char *directory;
     char *path;
+    DinvListener *listener; /* of a test whose callback needs it */
     guint accepted;
 } Fixture;
 
@@ -170,12 +171,44 @@ static void test_directory_is_made(Fixture *fixture, gconstpointer data) {
     g_assert_cmpint(g_rmdir(directory), ==, 0);
 }
 
+static void pause_when_two(int fd, gpointer user) {
+    Fixture *fixture = user;
+    close(fd);
+    if (++fixture->accepted == 2) {
+        dinv_listener_pause(fixture->listener);
+    }
+}
+
+/* From within the callback; who comes then waits for the next accept_to(). */
+static void test_pause(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    int clients[3];
+    fixture->listener = listen_at(fixture->path, NULL);
+    for (guint i = 0; i < G_N_ELEMENTS(clients); i++) {
+        clients[i] = connect_to(fixture->path);
+        g_assert_cmpint(clients[i], >=, 0);
+    }
+    dinv_listener_accept_to(fixture->listener, pause_when_two, fixture);
+    while (g_main_context_iteration(NULL, FALSE)) {
+    }
+    g_assert_cmpuint(fixture->accepted, ==, 2);
+    dinv_listener_accept_to(fixture->listener, on_accepted, fixture);
+    while (fixture->accepted < 3) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(clients); i++) {
+        close(clients[i]);
+    }
+    dinv_listener_free(fixture->listener);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
     g_test_add("/launcher/listener/" name, Fixture, NULL, set_up, function, tear_down)
     ADD("mode-and-removal", test_mode_and_removal);
     ADD("clients-wait", test_clients_wait);
+    ADD("pause", test_pause);
     ADD("dead-socket-is-replaced", test_dead_socket_is_replaced);
     ADD("live-socket-is-kept", test_live_socket_is_kept);
     ADD("file-is-kept", test_file_is_kept);
