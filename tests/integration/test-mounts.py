@@ -1,9 +1,10 @@
 #!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: MIT
-"""A mount does what POSIX and Linux say, but for what docs/mounts.md lists; the table there is this one.
+"""A mount does what POSIX and Linux say, but for what docs/mounts.md lists; the table there is this one. And
+it is a workspace: git and tar do their work in it, and both sides see the same thousands of files.
 
 Run as root it boots three times: with all capabilities, with none, and with virtio-fs; as an ordinary user
-once.
+once. `--files N` (for soak: 20000): how many small files are unpacked, and then over virtio-fs, too.
 DINV_UPDATE_GOLDEN=1 writes the table into the page.
 """
 
@@ -11,12 +12,12 @@ import os
 import re
 import signal
 
-from lib import artefacts, disk
+from lib import artefacts, disk, workspace
 from lib.dinv import run
 from lib.docker import Docker
 from lib.session import main
 from lib.tap import contains, equal
-from lib.waiting import until
+from lib.waiting import Expired, until
 
 # Columns: which file system, and as whom the launcher runs.
 ROOT, NO_CAPABILITIES, USER, DISK = '9p, root', '9p, root without capabilities', '9p, ordinary user', 'data disk'
@@ -90,8 +91,27 @@ def conformance(machine, directory, column):
           f'what failed on {column}')
 
 
+# Small files, where `make soak` has 20,000.
+FILES = 1000
+
+GIT = '''
+export HOME=/tmp
+git config --global user.name inside; git config --global user.email inside@example.org
+git clone --quiet /origin/repository clone
+cd clone
+test -z "$(git status --porcelain)"
+git fsck --strict
+echo 'int inside;' >> src/000/0.c
+echo new > new
+git add .
+git commit --quiet --message inside
+test -z "$(git status --porcelain)"
+git rev-parse HEAD
+'''
+
+
 class Share:
-    """A directory of the test, which the guest has as /share."""
+    """A directory of the test, which the guest has as /share; and another one, /origin, read-only."""
 
     def __init__(self, session, **settings):
         self.machine = session.machine(**settings)
@@ -99,7 +119,13 @@ class Share:
         os.mkdir(self.path)
         # A guest's root that is an ordinary user outside owns it there.
         os.chmod(self.path, 0o755)
-        self.machine.environment['DINV_MOUNTS'] = f'{self.path}:/share'
+        self.origin = os.path.join(self.machine.directory, 'origin')
+        os.mkdir(self.origin)
+        # The owner of a workspace is not the test's user.
+        os.chmod(self.machine.directory, 0o711)
+        self.files = session.options.files or FILES
+        self.user = 1000 if os.geteuid() == 0 else os.geteuid()
+        self.machine.environment['DINV_MOUNTS'] = f'{self.path}:/share;{self.origin}:/origin:ro'
         with open(os.environ['DINV_TEST_POSIX'], 'rb') as file:
             self.write('posix.bin', file.read())
         os.chmod(self.outside('posix.bin'), 0o755)
@@ -145,6 +171,73 @@ def open_file_grows(share):
     share.write('log', b'replaced\n')
     until(lambda: share.docker('exec', 'follow', 'cat', '/log') == 'replaced', 20, 'the file, written anew')
     share.docker('rm', '--force', 'follow')
+
+
+def run_in_workspace(share, user, directory, command):
+    """In a container, which has the workspace as /src."""
+    if not share.docker('images', '--quiet', workspace.IMAGE):
+        share.docker('import', '-', workspace.IMAGE, stdin=workspace.image_tar(), deadline=180)
+    return share.docker.try_('run', '--rm', '--network', 'none', '--user', f'{user}:{user}',
+                             '--volume', f'/share/{directory}:/src', '--volume', '/origin:/origin:ro',
+                             '--workdir', '/src', workspace.IMAGE, 'sh', '-euc', command, deadline=1800).expect(0)
+
+
+def make_workspace(share, name, user):
+    os.mkdir(share.outside(name))
+    os.chown(share.outside(name), user, user)
+    return share.outside(name)
+
+
+def git_works(share):
+    """Cloned from another mount, clean on both sides; a commit is seen outside. Its user owns all of it."""
+    workspace.make_repository(os.path.join(share.origin, 'repository'), share.files // 4, share.user)
+    clone = os.path.join(make_workspace(share, 'git', share.user), 'clone')
+    commit = run_in_workspace(share, share.user, 'git', GIT).out.split()[-1]
+    equal(workspace.git(clone, 'rev-parse', 'HEAD', user=share.user), commit, 'the commit, outside')
+    equal(workspace.git(clone, 'status', '--porcelain', user=share.user), '', 'git status outside')
+    workspace.git(clone, 'fsck', '--strict', user=share.user)
+    equal(workspace.git(clone, 'diff', '--stat', 'HEAD~', user=share.user).splitlines()[-1].strip(),
+          '2 files changed, 2 insertions(+)', 'what the commit changes')
+    owners = {entry[2:4] for entry in workspace.view_outside(clone).entries.values()}
+    equal(owners, {(share.user, share.user)}, 'owners outside')
+    with open(os.path.join(clone, 'src/000/1.c'), 'a', encoding='utf-8') as file:
+        file.write('int outside;\n')
+    until(lambda: run_in_workspace(share, share.user, 'git', 'git -C clone status --porcelain').out ==
+          ' M src/000/1.c\n', 60, 'git status inside of a change made outside')
+
+
+def thousands_of_files_are_the_same(share):
+    """What tar has unpacked inside is what is outside, and what changes outside is so inside."""
+    owners = workspace.OWNERS if os.geteuid() == 0 else (share.user,)
+    archive = os.path.join(share.origin, 'tree.tar')
+    workspace.write_archive(archive, share.files, owners)
+    unpacked = make_workspace(share, 'unpacked', owners[0])
+    run_in_workspace(share, owners[0], 'unpacked', f'{workspace.TAR} -x -p -f /origin/tree.tar')
+    with open(archive, 'rb') as file:
+        expect_same(workspace.view_archive(file.read()), workspace.view_outside(unpacked), 'the archive and outside')
+
+    def inside():
+        return workspace.view_archive(run_in_workspace(share, owners[0], 'unpacked', workspace.PACK).raw_out)
+    expect_same(workspace.view_outside(unpacked), inside(), 'outside and inside')
+    workspace.change_some(os.path.join(unpacked, 'tree'), share.files // 20)
+    changed, stale = workspace.view_outside(unpacked), []
+
+    def all_changes_are_seen():
+        stale[:] = changed.difference(inside())[:20]
+        return not stale
+    try:
+        until(all_changes_are_seen, 60, 'changes made outside to be seen inside')
+    except Expired as error:
+        raise AssertionError(f'{error}: {stale}') from error
+
+
+def work_is_done(session, share, prefix=''):
+    for check in (git_works, thousands_of_files_are_the_same):
+        session.tap.check(check, share, deadline=3600, name=prefix + check.__name__.replace('_', '-'))
+
+
+def expect_same(first, second, what):
+    equal(first.difference(second)[:20], [], f'{what} differ: {len(first.entries)} and {len(second.entries)} entries')
 
 
 def is_a_good_file_system(share, column):
@@ -202,6 +295,8 @@ def body(session):
     share = Share(session)
     tap.check(changes_are_seen_on_both_sides, share)
     tap.check(open_file_grows, share)
+    if session.options.files or not session.options.small:
+        work_is_done(session, share)
     tap.check(is_a_good_file_system, share, ROOT if is_root else USER)
     tap.check(data_disk_is_a_good_file_system, share)
     tap.check(stops, share)
@@ -209,6 +304,8 @@ def body(session):
         share = Share(session, MOUNT_DRIVER='virtiofs', SHUTDOWN_TIMEOUT='12')
         tap.check(changes_are_seen_on_both_sides, share, name='virtiofs-changes-are-seen-on-both-sides')
         tap.check(open_file_grows, share, name='virtiofs-open-file-grows')
+        if session.options.files:
+            work_is_done(session, share, 'virtiofs-')
         tap.check(is_a_good_file_system, share, VIRTIOFS, name='virtiofs-is-a-good-file-system')
         tap.check(virtiofsd_dies, share)
         os.environ['DINV_TEST_BINARY'] = without_capabilities(session)
