@@ -162,11 +162,11 @@ static int start_engine(DinvAgent *agent, const DinvConfiguration *configuration
     if (agent->engine_started) {
         return 0;
     }
-    int result = dinv_engine_start(agent->engine, configuration->dockerd_args,
-                                   configuration->environment, configuration->dockerd_deadline_ms);
+    const char *program = NULL;
+    int result = dinv_agent_start_engine(agent, configuration, &program);
     if (result < 0) {
         failure->what = "dockerd";
-        (void)snprintf(failure->text, sizeof failure->text, "cannot start dockerd: %s",
+        (void)snprintf(failure->text, sizeof failure->text, "cannot start %s: %s", program,
                        result == -ENOENT ? "there is no such program in the image"
                                          : strerror(-result));
         return result;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the agent share: agent.c (life, channels, end), agent-configure.c (the start),
- * agent-verbs.c (requests). */
+ * agent-engine.c (dockerd and containerd), agent-verbs.c (requests). */
 #pragma once
 
 #include "guest/configuration.h"
+#include "guest/containerd.h"
 #include "guest/control.h"
 #include "guest/engine.h"
 #include "guest/names.h"
@@ -29,12 +30,17 @@ typedef struct {
     DinvNames *names;
     DinvPowerButton *button;   /* NULL: no such key */
     DinvEngineLog *engine_log; /* NULL: could not be made */
-    DinvEngine *engine;
+    DinvContainerd *containerd;
+    DinvEngine *engine; /* dockerd */
     DinvShutdown *shutdown;
     DinvConfiguration *configuration; /* NULL until the first good `configure` */
     bool engine_started;
+    bool engine_waits;          /* it is to be started when containerd answers */
     bool engine_restarts;       /* it has ended, and has not answered since */
+    uint64_t engine_start_ms;   /* when it was started last */
     uint64_t engine_restart_ms; /* when it was started again last; 0: never */
+    bool containerd_restarts;   /* the same of containerd */
+    uint64_t containerd_restart_ms;
     char engine_version[64];
     bool shares_abandoned; /* whoever touches a share waits forever */
     int mount_error;       /* of dinv_mounts_prepare() */
@@ -51,6 +57,12 @@ void dinv_agent_fail(DinvAgent *agent, const char *what, const char *text, bool 
 void dinv_agent_send_damaged(DinvAgent *agent, const char *serial);
 /* Sends the event `ready`. */
 void dinv_agent_send_ready(DinvAgent *agent);
+
+/* Makes all that the engine needs, not yet started. 0 or -errno. */
+int dinv_agent_make_engine(DinvAgent *agent);
+/* Starts it, `configuration` being the one to be. 0, or -errno of *program. */
+int dinv_agent_start_engine(DinvAgent *agent, const DinvConfiguration *configuration,
+                            const char **program);
 
 /* A request of the launcher. */
 void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message);

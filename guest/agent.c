@@ -21,7 +21,6 @@
 #include "guest/files.h"
 #include "guest/log.h"
 #include "guest/mounts.h"
-#include "guest/port-proxy.h"
 #include "guest/port.h"
 #include "guest/process.h"
 
@@ -30,13 +29,9 @@ enum {
     FIND_PORTS_MS = 30000,
     STOP_DEADLINE_MS = 10000, /* when a signal or the power button asks for the end */
     FAIL_DEADLINE_MS = 5000,
-    RESTART_AGAIN_MS = 60000, /* a dockerd that lives no longer is not started a third time */
-    ENGINE_LOG_SIZE = 4 * 1024 * 1024,
     FAIL_LOG_LINES = 40,
     FAIL_LOG_SIZE = 16 * 1024,
 };
-
-#define RUN_DIRECTORY "/run/dinv"
 
 /* --- events ----------------------------------------------------------------------------------- */
 
@@ -127,103 +122,6 @@ void dinv_agent_fail(DinvAgent *agent, const char *what, const char *text, bool 
     }
     send_event(agent, "failed", fields);
     dinv_shutdown_begin(agent->shutdown, FAIL_DEADLINE_MS);
-}
-
-/* --- the engine ------------------------------------------------------------------------------- */
-
-static void engine_ready(void *user, const char *version) {
-    DinvAgent *agent = user;
-    if (agent->engine_restarts) {
-        agent->engine_restarts = false;
-        dinv_log_info("dockerd answers again");
-    }
-    if (agent->life.state != DINV_LIFE_STARTING) {
-        return;
-    }
-    (void)snprintf(agent->engine_version, sizeof agent->engine_version, "%s", version);
-    (void)dinv_life_set(&agent->life, DINV_LIFE_READY);
-    dinv_agent_send_phase(agent, "engine-ready");
-    dinv_agent_send_ready(agent);
-}
-
-/* A dockerd that has answered and then ends is started again, as a service manager would: with it
- * go the containers that have a restart policy, and their ports. Not one that ends again soon. */
-static bool restart_engine(DinvAgent *agent, const char *text) {
-    uint64_t now_ms = dinv_now_ms();
-    bool again_soon =
-        agent->engine_restarts ||
-        (agent->engine_restart_ms > 0 && now_ms - agent->engine_restart_ms < RESTART_AGAIN_MS);
-    if (agent->life.state != DINV_LIFE_READY || again_soon ||
-        dinv_shutdown_has_begun(agent->shutdown)) {
-        return false;
-    }
-    const DinvConfiguration *configuration = agent->configuration;
-    agent->engine_restarts = true;
-    agent->engine_restart_ms = now_ms;
-    dinv_log_warning("%s; starting it again", text);
-    return dinv_engine_start(agent->engine, configuration->dockerd_args, configuration->environment,
-                             configuration->dockerd_deadline_ms) == 0;
-}
-
-static void engine_failed(void *user, const char *text) {
-    DinvAgent *agent = user;
-    if (!restart_engine(agent, text)) {
-        dinv_agent_fail(agent, "dockerd", text, true);
-    }
-}
-
-static void engine_stopped(void *user) {
-    (void)user; /* the collecting of children reports to the shutdown as well */
-}
-
-static int send_publish_request(void *user, const char *verb, struct json_object *fields,
-                                DinvControlAnswer answer, void *answer_user) {
-    DinvAgent *agent = user;
-    if (agent->control == NULL) {
-        json_object_put(fields);
-        return -ENOTCONN;
-    }
-    return dinv_control_request(agent->control, verb, fields, answer, answer_user);
-}
-
-static int make_engine(DinvAgent *agent) {
-    static char *const command[] = {
-        "dockerd",
-        ("--host=unix://" DINV_DOCKER_SOCKET),
-        "--data-root=/var/lib/docker",
-        "--exec-root=/run/docker",
-        "--pidfile=/run/docker.pid",
-        ("--userland-proxy-path=/sbin/" DINV_PORT_PROXY_NAME),
-        NULL,
-    };
-    static const DinvEnginePlan plan = {
-        .command = command,
-        .socket_path = DINV_DOCKER_SOCKET,
-        .cgroup = DINV_CGROUP_ROOT "/" DINV_ENGINE_CGROUP,
-    };
-    static const DinvEngineCallbacks callbacks = {
-        .ready = engine_ready,
-        .failed = engine_failed,
-        .stopped = engine_stopped,
-    };
-    if (mkdir(RUN_DIRECTORY, 0755) < 0 && errno != EEXIST) {
-        return -errno;
-    }
-    agent->engine_log = dinv_engine_log_new(RUN_DIRECTORY "/dockerd.log", ENGINE_LOG_SIZE);
-    if (agent->engine_log == NULL) {
-        return -errno;
-    }
-    agent->publish =
-        dinv_publish_new(agent->loop, DINV_PORT_PROXY_SOCKET, send_publish_request, agent);
-    if (agent->publish == NULL) {
-        return -errno;
-    }
-    agent->names = dinv_names_new(agent->loop, "iptables-restore");
-    if (agent->names == NULL) {
-        return -ENOMEM;
-    }
-    agent->engine = dinv_engine_new(agent->loop, agent->engine_log, &plan, &callbacks, agent);
-    return agent->engine != NULL ? 0 : -ENOMEM;
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -441,7 +339,7 @@ static int prepare(DinvAgent *agent) {
         return result < 0 ? result : -ENOMEM;
     }
     agent->mount_error = dinv_mounts_prepare(&agent->mount_error_what);
-    result = make_engine(agent);
+    result = dinv_agent_make_engine(agent);
     if (result < 0) {
         return result;
     }

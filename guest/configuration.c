@@ -369,6 +369,18 @@ static void take_dockerd(Reader *reader, struct json_object *body, DinvConfigura
     }
 }
 
+/* What dockerd was told of its log, whatever that is: if it is nonsense, dockerd says so. */
+static void take_containerd(Reader *reader, struct json_object *body, DinvConfiguration *to) {
+    struct json_object *object = field(reader, body, "containerd");
+    if (object == NULL || !expect_object(reader, object, "containerd")) {
+        return;
+    }
+    const char *level = json_object_get_string(field(reader, object, "log_level"));
+    const char *format = json_object_get_string(field(reader, object, "log_format"));
+    to->containerd_logging.level = level != NULL ? dinv_containerd_find_level(level) : NULL;
+    to->containerd_logging.json = format != NULL && strcmp(format, "json") == 0;
+}
+
 static void take_environment(Reader *reader, struct json_object *body, DinvConfiguration *to) {
     struct json_object *object = field(reader, body, "environment");
     size_t count = 0;
@@ -477,6 +489,7 @@ int dinv_configuration_parse(struct json_object *body, DinvConfiguration **confi
     take_mounts(&reader, body, result);
     take_files(&reader, body, result);
     take_dockerd(&reader, body, result);
+    take_containerd(&reader, body, result);
     take_environment(&reader, body, result);
     if (reader.error != 0) {
         dinv_configuration_free(result);

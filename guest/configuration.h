@@ -13,6 +13,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "guest/containerd.h"
+
 typedef struct {
     char *name;
     char *address; /* IPv4 or IPv6, as text */
@@ -69,6 +71,7 @@ typedef struct {
     size_t file_count;
     char **dockerd_args; /* NULL-terminated */
     uint32_t dockerd_deadline_ms;
+    DinvContainerdLogging containerd_logging;
     char **environment; /* NULL-terminated, "NAME=value" */
 } DinvConfiguration;
 

@@ -19,6 +19,7 @@ static const DinvEngineOption kept[] = {
     {"--graph", 0, FALSE, "graph", STORES},
     {"--exec-root", 0, FALSE, "exec-root", RUNS},
     {"--pidfile", 'p', FALSE, "pidfile", RUNS},
+    {"--containerd", 0, FALSE, "containerd", RUNS},
     {"--config-file", 0, FALSE, NULL, "daemon.json is read from DINV_CONFIG_DIR"},
     {"--userland-proxy-path", 0, FALSE, "userland-proxy-path",
      "dinv's own proxy makes published ports reachable from outside"},

@@ -7,6 +7,7 @@
 
 #include "launcher/control.h"
 #include "launcher/dns-forwarder.h"
+#include "launcher/engine-options.h"
 #include "launcher/proxies.h"
 #include "launcher/qemu-argv.h"
 #include "launcher/settings-types.h"
@@ -206,6 +207,38 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngi
     return dockerd;
 }
 
+/* The last value of a flag, or that of the key in daemon.json; NULL if there is none. */
+static const char *last_value(const DinvEngineConfig *engine, const char *flag, const char *key) {
+    g_autoptr(GPtrArray) values = dinv_engine_options_list(engine->arguments, flag);
+    struct json_object *value = NULL;
+    if (values->len > 0) {
+        return values->pdata[values->len - 1];
+    }
+    if (key != NULL && engine->daemon_json != NULL) {
+        (void)json_object_object_get_ex(engine->daemon_json->object, key, &value);
+    }
+    return json_object_get_string(value);
+}
+
+/* What dockerd would tell a containerd that it started itself. */
+static struct json_object *make_containerd(const DinvEngineConfig *engine) {
+    const char *debug = last_value(engine, "--debug", "debug");
+    const char *short_debug = last_value(engine, "-D", NULL);
+    const char *level = last_value(engine, "--log-level", "log-level");
+    const char *short_level = last_value(engine, "-l", NULL);
+    const char *format = last_value(engine, "--log-format", "log-format");
+    struct json_object *containerd = json_object_new_object();
+    if (short_debug != NULL || (debug != NULL && strcmp(debug, "false") != 0)) {
+        add_string(containerd, "log_level", "debug");
+    } else if (level != NULL || short_level != NULL) {
+        add_string(containerd, "log_level", level != NULL ? level : short_level);
+    }
+    if (format != NULL) {
+        add_string(containerd, "log_format", format);
+    }
+    return containerd;
+}
+
 static struct json_object *make_files(const DinvEngineConfig *engine) {
     struct json_object *files = json_object_new_array();
     for (guint i = 0; i < engine->files->len; i++) {
@@ -243,6 +276,7 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEn
     json_object_object_add(body, "disks", make_disks(config));
     json_object_object_add(body, "mounts", make_mounts(mounts, virtiofs));
     json_object_object_add(body, "dockerd", make_dockerd(config, engine, network));
+    json_object_object_add(body, "containerd", make_containerd(engine));
     json_object_object_add(body, "files", make_files(engine));
     json_object_object_add(body, "environment", make_environment(engine, network));
     return body;

@@ -129,8 +129,9 @@ static const DinvSetting table[] = {
      NULL, "none", NO_LIMITS, "more arguments for dockerd, quoted as in a shell", NULL},
     {"DINV_CONFIG_DIR", NULL, DINV_TYPE_PATH, FIELD(config_dir), "DIRECTORY", "/etc/docker", NULL,
      NO_LIMITS, "where daemon.json and certs.d for the engine are",
-     "They are read once, at the start. Of daemon.json hosts, tls*, data-root, exec-root, pidfile "
-     "and userland-proxy-path are not passed on; bip and default-address-pools are, and the other "
+     "They are read once, at the start. Of daemon.json hosts, tls*, data-root, exec-root, pidfile, "
+     "containerd and userland-proxy-path are not passed on; bip and default-address-pools are, and "
+     "the other "
      "inner networks keep clear of them."},
     {"DINV_DOCKERD_LOG", NULL, DINV_TYPE_PATH, FIELD(dockerd_log), "FILE", NULL, "none", NO_LIMITS,
      "a file here to which dockerd's log is written, too", NULL},

@@ -183,6 +183,30 @@ def command_that_succeeds(life):
     expect_clean(life.image)
 
 
+def containerd_dies(life):
+    """It is started again, and containers do not notice; what dies twice in a minute ends the machine."""
+    life.machine.boot()
+    length = len(life.machine.log())
+    life.start_container('goes-on', DEAF)
+    started = life.docker('inspect', '--format', '{{.State.StartedAt}}', 'goes-on')
+    life.machine.verb('shell', 'sh', '-c', 'kill -9 $(pidof containerd)').expect(0)
+    until(lambda: 'containerd answers again' in life.machine.log()[length:], 60, 'containerd to be back')
+    contains(life.machine.log()[length:], 'containerd was killed by signal 9 (Killed); starting it again', 'the log')
+    # dockerd asks for it again every other second.
+    until(lambda: life.docker.try_('exec', 'goes-on', 'true').status == 0, 60, 'dockerd to have found it')
+    equal(life.docker('exec', 'goes-on', 'echo', 'here'), 'here', 'a command in the container from before')
+    equal(life.docker('run', '--rm', BUSYBOX, 'echo', 'new'), 'new', 'a new container')
+    equal(life.docker('inspect', '--format', '{{.State.Running}} {{.State.StartedAt}}', 'goes-on'),
+          f'true {started}', 'the container from before')
+    life.docker('rm', '--force', 'goes-on')
+    equal(life.docker('ps', '--quiet'), '', 'containers that run')
+    life.machine.verb('shell', 'sh', '-c', 'kill -9 $(pidof containerd)')
+    equal(life.machine.wait_exit(), 125, 'exit status')
+    contains(life.machine.log()[length:], 'the guest failed (dockerd): containerd was killed by signal 9', 'the log')
+    life.machine.expect_nothing_left()
+    expect_clean(life.image)
+
+
 def state_directory_is_private(life):
     """Images and volumes of the guest are nobody else's to read."""
     mode = stat.S_IMODE(os.stat(life.image).st_mode)
@@ -195,8 +219,8 @@ def body(session):
     checks = [first_start, second_launcher_is_refused, sigterm_stops_containers_in_order,
               command_on_the_same_state, control_c, qemu_is_killed, second_sigterm_ends_at_once,
               launcher_is_killed, command_killed_by_a_signal]
-    if not session.options.small:  # three starts more, which show nothing about privileges
-        checks += [commands_that_cannot_run, command_that_succeeds]
+    if not session.options.small:  # starts that show nothing about privileges
+        checks += [containerd_dies, commands_that_cannot_run, command_that_succeeds]
     for check in checks + [state_directory_is_private]:
         session.tap.check(check, life, deadline=2 * dinv.BOOT_DEADLINE + dinv.STOP_DEADLINE)
 

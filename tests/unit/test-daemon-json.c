@@ -89,9 +89,17 @@ static void test_size(void) {
 }
 
 static void test_kept_keys(void) {
-    static const char *const keys[] = {"hosts",   "tlsverify",          "tlscacert", "tlscert",
-                                       "tlskey",  "data-root",          "graph",     "exec-root",
-                                       "pidfile", "userland-proxy-path"};
+    static const char *const keys[] = {"hosts",
+                                       "tlsverify",
+                                       "tlscacert",
+                                       "tlscert",
+                                       "tlskey",
+                                       "data-root",
+                                       "graph",
+                                       "exec-root",
+                                       "pidfile",
+                                       "containerd",
+                                       "userland-proxy-path"};
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
         g_autofree char *text = g_strdup_printf("{\"%s\": \"x\", \"debug\": true}", keys[i]);
         g_autofree char *shown = g_strdup_printf("\"%s\" is not passed on to dockerd: ", keys[i]);

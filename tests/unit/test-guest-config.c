@@ -100,6 +100,7 @@ static void test_plain(Fixture *fixture, gconstpointer data) {
                     "[{\"serial\":\"dinv-data\",\"target\":\"/var/lib/docker\"}]");
     g_assert_cmpstr(text_of(body, "mounts", NULL), ==, "[]");
     g_assert_cmpstr(text_of(body, "dockerd", "deadline_ms"), ==, "1234");
+    g_assert_cmpstr(text_of(body, "containerd", NULL), ==, "{}");
     g_assert_cmpstr(text_of(body, "files", NULL), ==, "[]");
     g_assert_cmpstr(text_of(body, "environment", NULL), ==, "{}");
     g_assert_nonnull(strstr(text_of(body, "dockerd", "args"), "\"--bip=172.17.0.1/16\""));
@@ -265,6 +266,38 @@ static void test_other_networks(Fixture *fixture, gconstpointer data) {
     json_object_put(body);
 }
 
+/* containerd logs as dockerd does. */
+static void test_containerd(Fixture *fixture, gconstpointer data) {
+    static const struct {
+        const char *words;
+        const char *file;
+        const char *expected;
+    } cases[] = {
+        {"--log-level=warn", "{}", "{\"log_level\":\"warn\"}"},
+        {"-l error --log-format json", "{}", "{\"log_level\":\"error\",\"log_format\":\"json\"}"},
+        {"--log-level info --log-level=fatal", "{}", "{\"log_level\":\"fatal\"}"},
+        {"--debug --log-level=warn", "{}", "{\"log_level\":\"debug\"}"},
+        {"--debug=false", "{\"log-level\": \"warn\"}", "{\"log_level\":\"warn\"}"},
+        {"-D", "{}", "{\"log_level\":\"debug\"}"},
+        {"--label=a", "{\"debug\": true, \"log-format\": \"json\"}",
+         "{\"log_level\":\"debug\",\"log_format\":\"json\"}"},
+        {"--label=a", "{\"debug\": false}", "{}"},
+    };
+    (void)data;
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Scratch scratch;
+        scratch_make(&scratch);
+        scratch_write(&scratch, "daemon.json", cases[i].file);
+        fixture->config.config_dir = scratch.path;
+        set_args(fixture, cases[i].words);
+        struct json_object *body = make(fixture, NULL);
+        g_assert_cmpstr(text_of(body, "containerd", NULL), ==, cases[i].expected);
+        json_object_put(body);
+        fixture->config.config_dir = (char *)"/nowhere";
+        scratch_remove(&scratch);
+    }
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -278,5 +311,6 @@ int main(int argc, char **argv) {
     ADD("daemon-json", test_daemon_json);
     ADD("proxies", test_proxies);
     ADD("other-networks", test_other_networks);
+    ADD("containerd", test_containerd);
     return g_test_run();
 }

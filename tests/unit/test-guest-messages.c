@@ -104,6 +104,7 @@ static void test_configure_example(void) {
         "\"mounts\": [{\"driver\": \"9p\", \"tag\": \"dinv0\", \"target\": \"/a b\","
         "\"options\": \"msize=512000\", \"readonly\": true}],"
         "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"deadline_ms\": 90000},"
+        "\"containerd\": {\"log_level\": \"warn\", \"log_format\": \"json\"},"
         "\"files\": [{\"path\": \"/etc/docker/daemon.json\", \"text\": \"{\\n}\", \"mode\": "
         "420}],"
         "\"environment\": {\"NO_PROXY\": \"a b\"}, \"unknown\": {\"x\": 1}}";
@@ -137,6 +138,8 @@ static void test_configure_example(void) {
     g_assert_true(configuration->mounts[0].readonly);
     g_assert_cmpstr(configuration->dockerd_args[0], ==, "--bip=172.30.0.1/16");
     g_assert_cmpuint(configuration->dockerd_deadline_ms, ==, 90000);
+    g_assert_cmpstr(configuration->containerd_logging.level, ==, "warn");
+    g_assert_true(configuration->containerd_logging.json);
     g_assert_cmpuint(configuration->file_count, ==, 1);
     g_assert_cmpstr(configuration->files[0].path, ==, "/etc/docker/daemon.json");
     g_assert_cmpstr(configuration->files[0].text, ==, "{\n}");
@@ -152,6 +155,7 @@ static void test_configure_least(void) {
         ("{\"protocol\": 1, \"network\": null, \"hostname\": null, \"time\": null, \"disks\": null,"
          "\"dockerd\": null, \"environment\": null, \"entropy\": null}"),
         "{\"protocol\": 1, \"dockerd\": {}, \"environment\": {}, \"mounts\": []}",
+        ("{\"protocol\": 1, \"containerd\": {\"log_level\": \"nonsense\\n\", \"log_format\": 1}}"),
     };
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
         DinvConfiguration *configuration = NULL;
@@ -162,6 +166,8 @@ static void test_configure_least(void) {
         g_assert_null(configuration->dockerd_args[0]);
         g_assert_null(configuration->environment[0]);
         g_assert_cmpuint(configuration->dockerd_deadline_ms, >, 0);
+        g_assert_null(configuration->containerd_logging.level);
+        g_assert_false(configuration->containerd_logging.json);
         g_assert_cmpuint(configuration->disk_count + configuration->mount_count, ==, 0);
         dinv_configuration_free(configuration);
     }
@@ -242,6 +248,7 @@ static void test_configure_bad(void) {
         {"\"dockerd\": {\"args\": \"--x\"}", "dockerd.args: "},
         {"\"dockerd\": {\"args\": [1]}", "dockerd.args: "},
         {"\"dockerd\": {\"deadline_ms\": 0}", "dockerd.deadline_ms: "},
+        {"\"containerd\": []", "containerd: "},
         {"\"environment\": []", "environment: "},
         {"\"environment\": {\"A=B\": \"x\"}", "environment: "},
         {"\"environment\": {\"\": \"x\"}", "environment: "},
