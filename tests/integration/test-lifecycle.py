@@ -162,15 +162,26 @@ def command_killed_by_a_signal(life):
     expect_clean(life.image)
 
 
-def commands_that_cannot_run(life):
-    plain = os.path.join(life.work, 'plain')
-    with open(plain, 'w', encoding='utf-8') as file:
-        file.write('not a program\n')
-    for command, status in (('/no/such/program', 127), (plain, 126)):
-        life.machine.start(command)
-        equal(life.machine.wait_exit(dinv.BOOT_DEADLINE), status, f'exit status of {command}')
-        contains(life.machine.log(), command, 'the message')
+def command_that_cannot_run(life):
+    life.machine.start('/no/such/program')
+    equal(life.machine.wait_exit(dinv.BOOT_DEADLINE), 127, 'exit status')
+    contains(life.machine.log(), '/no/such/program', 'the message')
     life.machine.expect_nothing_left()
+
+
+def sigterm_during_the_hook(life):
+    """It reaches DINV_ON_READY, whose engine still answers; the command that would follow is not run."""
+    hook = (f'trap \'"{artefacts.docker_cli()}" info --format "hook stopped by {{{{.OSType}}}}"; exit 5\' TERM; '
+            'echo hook is up; while :; do sleep 0.1; done')
+    life.machine.start('--on-ready', hook, 'echo', 'the', 'command', 'runs')
+    until(lambda: 'hook is up' in life.machine.log(), dinv.BOOT_DEADLINE, 'DINV_ON_READY')
+    contains(life.machine.verb('health').expect(1).err, 'DINV_ON_READY still runs', 'dinv health')
+    life.machine.signal(signal.SIGTERM)
+    equal(life.machine.wait_exit(), 128 + signal.SIGTERM, 'exit status')
+    contains(life.machine.log(), 'hook stopped by linux', 'what DINV_ON_READY said')
+    assert 'the command runs' not in life.machine.log(), life.machine.log()
+    life.machine.expect_nothing_left()
+    expect_clean(life.image)
 
 
 def command_that_succeeds(life):
@@ -220,7 +231,7 @@ def body(session):
               command_on_the_same_state, control_c, qemu_is_killed, second_sigterm_ends_at_once,
               launcher_is_killed, command_killed_by_a_signal]
     if not session.options.small:  # starts that show nothing about privileges
-        checks += [containerd_dies, commands_that_cannot_run, command_that_succeeds]
+        checks += [containerd_dies, command_that_cannot_run, sigterm_during_the_hook, command_that_succeeds]
     for check in checks + [state_directory_is_private]:
         session.tap.check(check, life, deadline=2 * dinv.BOOT_DEADLINE + dinv.STOP_DEADLINE)
 
