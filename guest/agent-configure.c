@@ -190,6 +190,7 @@ static int carry_out(DinvAgent *agent, const DinvConfiguration *configuration, F
     if (result < 0) {
         return result;
     }
+    dinv_inodes_set_max(agent->inodes, configuration->inodes_max);
     dinv_agent_send_phase(agent, "data-mounted");
     result = set_network(configuration, failure);
     if (result < 0) {

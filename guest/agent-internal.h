@@ -7,6 +7,7 @@
 #include "guest/containerd.h"
 #include "guest/control.h"
 #include "guest/engine.h"
+#include "guest/inodes.h"
 #include "guest/names.h"
 #include "guest/power.h"
 #include "guest/publish.h"
@@ -28,6 +29,7 @@ typedef struct {
     DinvRelayHost *relay;
     DinvPublish *publish;
     DinvNames *names;
+    DinvInodes *inodes;
     DinvPowerButton *button;   /* NULL: no such key */
     DinvEngineLog *engine_log; /* NULL: could not be made */
     DinvContainerd *containerd;

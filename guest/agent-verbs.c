@@ -25,6 +25,7 @@ static void handle_shutdown(DinvAgent *agent, const DinvMessage *message) {
     if (json_object_object_get_ex(message->body, "abandon_shares", &abandon) &&
         json_object_get_boolean(abandon)) {
         agent->shares_abandoned = true;
+        dinv_inodes_set_max(agent->inodes, 0); /* dropping would wait for them, too */
     }
     dinv_shutdown_begin(agent->shutdown, (uint64_t)json_object_get_int64(value));
 }

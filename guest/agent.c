@@ -334,8 +334,10 @@ static int prepare(DinvAgent *agent) {
     }
     int result = watch_signals(agent);
     result = result == 0 ? make_shutdown(agent) : result;
+    const DinvInodesOptions inodes = {0};
+    agent->inodes = dinv_inodes_new(agent->loop, &inodes);
     agent->find_ports = dinv_timer_new(agent->loop, find_ports, agent);
-    if (result < 0 || agent->find_ports == NULL) {
+    if (result < 0 || agent->find_ports == NULL || agent->inodes == NULL) {
         return result < 0 ? result : -ENOMEM;
     }
     agent->mount_error = dinv_mounts_prepare(&agent->mount_error_what);

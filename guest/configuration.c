@@ -305,6 +305,10 @@ static void take_mount(Reader *reader, struct json_object *entry, DinvMountConfi
 }
 
 static void take_mounts(Reader *reader, struct json_object *body, DinvConfiguration *to) {
+    struct json_object *inodes = field(reader, body, "inodes_max");
+    if (inodes != NULL) {
+        to->inodes_max = (uint64_t)take_integer(reader, inodes, "inodes_max", 1, INT32_MAX);
+    }
     struct json_object *array = field(reader, body, "mounts");
     size_t count = take_array(reader, array, "mounts");
     to->mounts = allocate(reader, count + 1, sizeof *to->mounts);

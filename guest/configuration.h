@@ -67,6 +67,7 @@ typedef struct {
     size_t disk_count;
     DinvMountConfiguration *mounts;
     size_t mount_count;
+    uint64_t inodes_max;          /* in the kernel's caches; 0: no limit */
     DinvFileConfiguration *files; /* to be there before dockerd starts */
     size_t file_count;
     char **dockerd_args; /* NULL-terminated */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "launcher/control.h"
@@ -13,6 +14,8 @@
 #include "launcher/settings-types.h"
 
 #define ENTROPY_BYTES 64u
+/* What virtiofsd sets as its limit of descriptors, if it may. */
+#define VIRTIOFSD_FILES_MAX 1000000u
 /* Unique local addresses (RFC 4193); the 40 bits say "dinv". */
 #define IPV6_POOL_FORMAT "fd64:696e:7600:%x::/64"
 #define IPV6_POOLS       16u
@@ -263,6 +266,14 @@ static struct json_object *make_environment(const DinvEngineConfig *engine,
     return environment;
 }
 
+/* virtiofsd holds a descriptor for each inode that the guest knows, and raises its limit this far.
+ * Half of them, as the guest looks once a second. */
+static struct json_object *make_inodes_max(void) {
+    struct rlimit files = {.rlim_max = VIRTIOFSD_FILES_MAX};
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    return json_object_new_int64((gint64)CLAMP(files.rlim_max / 2, 1, VIRTIOFSD_FILES_MAX / 2));
+}
+
 struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEngineConfig *engine,
                                           const DinvNetworkPlan *network, const GPtrArray *mounts,
                                           gboolean virtiofs, const char *hostname,
@@ -275,6 +286,9 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEn
     json_object_object_add(body, "network", make_network(network, files, resolver_port));
     json_object_object_add(body, "disks", make_disks(config));
     json_object_object_add(body, "mounts", make_mounts(mounts, virtiofs));
+    if (virtiofs) {
+        json_object_object_add(body, "inodes_max", make_inodes_max());
+    }
     json_object_object_add(body, "dockerd", make_dockerd(config, engine, network));
     json_object_object_add(body, "containerd", make_containerd(engine));
     json_object_object_add(body, "files", make_files(engine));

@@ -2,6 +2,7 @@
 #include "launcher/guest-config.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 #include "tests/unit/scratch.h"
 
@@ -298,12 +299,31 @@ static void test_containerd(Fixture *fixture, gconstpointer data) {
     }
 }
 
+/* No more than half of what virtiofsd may open, and only where there is one. */
+static void test_inodes(Fixture *fixture, gconstpointer data) {
+    struct rlimit files;
+    (void)data;
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &files), ==, 0);
+    struct json_object *body = make(fixture, NULL);
+    g_assert_null(json_object_object_get(body, "inodes_max"));
+    json_object_put(body);
+    g_autoptr(DinvResolverFiles) none = dinv_resolver_files_parse(NULL, NULL, DINV_DNS_PORT);
+    body = dinv_guest_config_new(&fixture->config, fixture->engine, fixture->network,
+                                 fixture->mounts, TRUE, "outer", none, 61001);
+    gint64 max = json_object_get_int64(json_object_object_get(body, "inodes_max"));
+    g_assert_cmpint(max, >, 0);
+    g_assert_cmpuint((rlim_t)max, <=, files.rlim_max / 2);
+    g_assert_cmpint(max, <=, 500000);
+    json_object_put(body);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
     g_test_add("/launcher/guest-config/" name, Fixture, NULL, set_up, function, tear_down)
     ADD("plain", test_plain);
     ADD("volume", test_volume);
+    ADD("inodes", test_inodes);
     ADD("fresh", test_fresh);
     ADD("mounts", test_mounts);
     ADD("user-arguments", test_user_arguments);

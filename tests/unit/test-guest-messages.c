@@ -103,6 +103,7 @@ static void test_configure_example(void) {
         "{\"serial\": \"dinv-volume\", \"target\": \"/v\", \"uid\": 4294967294, \"gid\": 0}],"
         "\"mounts\": [{\"driver\": \"9p\", \"tag\": \"dinv0\", \"target\": \"/a b\","
         "\"options\": \"msize=512000\", \"readonly\": true}],"
+        "\"inodes_max\": 262144,"
         "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"deadline_ms\": 90000},"
         "\"containerd\": {\"log_level\": \"warn\", \"log_format\": \"json\"},"
         "\"files\": [{\"path\": \"/etc/docker/daemon.json\", \"text\": \"{\\n}\", \"mode\": "
@@ -140,6 +141,7 @@ static void test_configure_example(void) {
     g_assert_cmpuint(configuration->dockerd_deadline_ms, ==, 90000);
     g_assert_cmpstr(configuration->containerd_logging.level, ==, "warn");
     g_assert_true(configuration->containerd_logging.json);
+    g_assert_cmpuint(configuration->inodes_max, ==, 262144);
     g_assert_cmpuint(configuration->file_count, ==, 1);
     g_assert_cmpstr(configuration->files[0].path, ==, "/etc/docker/daemon.json");
     g_assert_cmpstr(configuration->files[0].text, ==, "{\n}");
@@ -249,6 +251,7 @@ static void test_configure_bad(void) {
         {"\"dockerd\": {\"args\": [1]}", "dockerd.args: "},
         {"\"dockerd\": {\"deadline_ms\": 0}", "dockerd.deadline_ms: "},
         {"\"containerd\": []", "containerd: "},
+        {"\"inodes_max\": 0", "inodes_max: "},
         {"\"environment\": []", "environment: "},
         {"\"environment\": {\"A=B\": \"x\"}", "environment: "},
         {"\"environment\": {\"\": \"x\"}", "environment: "},
