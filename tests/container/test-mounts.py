@@ -1,8 +1,11 @@
 #!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: MIT
-"""What the outer container has mounted is in the guest, at its own path: the workspace of a CI job."""
+"""What the outer container has mounted is in the guest, at its own path: the workspace of a CI job. Over 9p,
+and over virtio-fs under a memory limit, as each virtiofsd counts to it, and the guest's shared memory.
+"""
 
 import os
+import re
 import stat
 
 from lib.docker import BUSYBOX
@@ -42,16 +45,16 @@ def bind(source, target, readonly=False):
 class Job:
     """The container of a CI job, and what was mounted into it: nothing of that is in DINV_MOUNTS."""
 
-    def __init__(self, outer):
+    def __init__(self, outer, what='job', *limits, **settings):
         self.outer = outer
-        self.workspace = outer.mountpoint(outer.volume('ws'))
-        self.work = os.path.join(outer.work, 'job')
+        self.workspace = outer.mountpoint(outer.volume(what))
+        self.work = os.path.join(outer.work, what)
         write(f'{self.workspace}/build.sh', BUILD, 0o755)
         write(f'{self.work}/conf/setting', 'as it was')
         write(f'{self.work}/netrc', 'first', 0o600)
         write(f'{self.work}/nested/file', 'nested')
         write(f'{self.work}{ODD}/file', 'odd')
-        options = ['--volume', f'{outer.name("ws")}:{WORKSPACE}', '--tmpfs', '/scratch',
+        options = [*limits, '--volume', f'{outer.name(what)}:{WORKSPACE}', '--tmpfs', '/scratch',
                    *bind(f'{self.work}/conf', '/conf', readonly=True),
                    *bind(f'{self.work}/netrc', '/root/.netrc'),
                    *bind(f'{self.work}/nested', f'{WORKSPACE}/nested'),
@@ -60,7 +63,7 @@ class Job:
         for number in range(MANY):
             write(f'{self.work}/many/{number}/file', f'number {number}')
             options += bind(f'{self.work}/many/{number}', f'/many/{number}')
-        self.container = outer.start('job', options)
+        self.container = outer.start(what, options, **settings)
 
     def shell(self, command, *options):
         return self.container.inner_try('run', '--rm', *options, BUSYBOX, 'sh', '-c', command)
@@ -139,6 +142,31 @@ def left_out(job):
         assert f' {path} ->' not in listed, f'{path} is a mount of the guest:\n{listed}'
 
 
+def figure(job, name):
+    """Of the container's memory.stat (cgroup v1 and v2), in MiB."""
+    done = job.container.exec_('sh', '-c', 'cat /sys/fs/cgroup/memory.stat 2>/dev/null || '
+                               'cat /sys/fs/cgroup/memory/memory.stat')
+    return int(dict(line.split() for line in done.expect(0).out.splitlines())[name]) >> 20
+
+
+def shared_memory_goes_back(job):
+    """What the guest frees is no longer the container's, although virtiofsd has it mapped, too."""
+    servers = [words for _, words in job.container.processes() if 'virtiofsd' in words]
+    assert len(servers) > MANY, f'{len(servers)} processes of virtiofsd'
+    job.shell('dd if=/dev/zero of=/t/full bs=1M count=300 2>/dev/null && echo full > /src/full && '
+              'until [ -e /src/seen ]; do sleep 0.1; done', '--detach', '--tmpfs', '/t:size=400m', '--volume',
+              f'{WORKSPACE}:/src').expect(0)
+    until(lambda: os.path.exists(f'{job.workspace}/full'), 120, 'a burst inside')
+    burst = figure(job, 'shmem')
+    assert burst >= 300, f'{burst} MiB of shared memory, with 300 in use inside'
+    write(f'{job.workspace}/seen', '')
+    until(lambda: figure(job, 'shmem') < burst - 200, 120, f'memory to be given back, of {burst} MiB')
+    own = job.container.exec_('sh', '-c', 'cat /proc/[0-9]*/status').out
+    own = sum(int(size) for size in re.findall(r'Name:\s+virtiofsd\n(?:.*\n)*?RssAnon:\s+(\d+) kB', own))
+    job.outer.tap.say(f'{len(servers)} of virtiofsd, {own} KiB of their own; shared memory {burst} MiB, '
+                      f'then {figure(job, "shmem")}')
+
+
 def stops(job):
     equal(job.container.stop(), 0, 'exit status')
     equal(os.listdir(f'{job.work}/many/0'), ['file', 'new'], 'a directory afterwards')
@@ -174,6 +202,10 @@ def body(outer):
                       file_is_a_copy_that_follows, odd_path, forty_mounts, left_out, stops):
             outer.tap.check(check, job)
     outer.tap.check(seeds_bind_mount, Seed(outer))
+    job = Job(outer, 'virtiofs', '--memory', '2g', DINV_MOUNT_DRIVER='virtiofs')
+    if outer.tap.check(engine_is_up, job, name='virtiofs-engine-is-up'):
+        for check in (builds_in_the_workspace, odd_path, forty_mounts, shared_memory_goes_back, stops):
+            outer.tap.check(check, job, name=f'virtiofs-{check.__name__.replace("_", "-")}')
 
 
 if __name__ == '__main__':
