@@ -2,6 +2,7 @@
 #include "launcher/virtiofsd.h"
 
 #include <linux/capability.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,6 +11,10 @@
     (1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER | 1u << CAP_FSETID |              \
      1u << CAP_SETGID | 1u << CAP_SETUID | 1u << CAP_MKNOD | 1u << CAP_SETFCAP |                   \
      1u << CAP_SYS_CHROOT)
+
+/* One for each file in the guest's caches, which are dropped at half of the limit: with less that
+ * would be all the time. */
+#define FILES_MIN 8192u
 
 static gboolean has_capabilities(void) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -24,6 +29,13 @@ gboolean dinv_virtiofsd_find(DinvVirtiofsd *found, char **reason) {
         {.program = "/usr/lib/qemu/virtiofsd", .is_of_qemu = TRUE},
     };
 
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < FILES_MIN) {
+        *reason = g_strdup_printf("virtiofsd needs a limit of %u descriptors or more, which is "
+                                  "%lu here (docker run --ulimit nofile=524288)",
+                                  FILES_MIN, (gulong)files.rlim_max);
+        return FALSE;
+    }
     if (!has_capabilities()) {
         *reason = g_strdup("virtiofsd needs root with Docker's default capabilities");
         return FALSE;

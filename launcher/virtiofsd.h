@@ -6,5 +6,5 @@
 
 /* Where Debian has the program: 13 as a package of its own, 12 as QEMU's, with other options. Its
  * sandbox is a chroot, for root with Docker's default capabilities. FALSE, and why, where this
- * process cannot run it. */
+ * process cannot run it, or may have too few descriptors for it. */
 gboolean dinv_virtiofsd_find(DinvVirtiofsd *found, char **reason);

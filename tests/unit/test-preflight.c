@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "launcher/preflight-checks.h"
 #include "launcher/preflight.h"
 #include "launcher/settings.h"
+#include "launcher/virtiofsd.h"
 #include "tests/unit/scratch.h"
 #include "tests/unit/tcp-port.h"
 
@@ -643,6 +645,23 @@ static void test_damaged_disk(Fixture *fixture, gconstpointer data G_GNUC_UNUSED
     g_assert_error(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_FAILED);
 }
 
+/* A limit cannot be raised again: in a process of its own. */
+static void test_few_descriptors(void) {
+    if (!g_test_subprocess()) {
+        g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+        g_test_trap_assert_passed();
+        return;
+    }
+    const struct rlimit few = {.rlim_cur = 1024, .rlim_max = 1024};
+    DinvVirtiofsd found;
+    g_autofree char *reason = NULL;
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &few), ==, 0);
+    g_assert_false(dinv_virtiofsd_find(&found, &reason));
+    g_assert_cmpstr(reason, ==,
+                    "virtiofsd needs a limit of 8192 descriptors or more, which is 1024 here "
+                    "(docker run --ulimit nofile=524288)");
+}
+
 /* All findings are listed, not only the first. */
 static void test_all_findings(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     set_text(&fixture->config->qemu, g_strdup("no-such-qemu"));
@@ -688,6 +707,7 @@ int main(int argc, char **argv) {
     ADD("mounts", test_mounts);
     ADD("mounts/forbidden", test_forbidden_mounts);
     ADD("mounts/auto", test_auto_mounts);
+    g_test_add_func("/preflight/mounts/few-descriptors", test_few_descriptors);
     ADD("ports", test_port_taken);
     ADD("plaintext", test_plaintext);
     ADD("certificates", test_certificates);
