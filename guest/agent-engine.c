@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "guest/log.h"
 #include "guest/port-proxy.h"
@@ -45,6 +46,21 @@ static bool may_restart(const DinvAgent *agent, uint64_t *last_ms) {
 
 /* --- dockerd ---------------------------------------------------------------------------------- */
 
+/* Before any client comes: whatever a dockerd does from now on is seen. */
+static void protect_layers(DinvAgent *agent) {
+    int fd = dinv_layer_sync_open(DINV_DATA_ROOT);
+    if (fd >= 0) {
+        agent->layer_sync = dinv_layer_sync_new(agent->loop, fd, syncfs);
+    }
+    if (agent->layer_sync == NULL) {
+        dinv_log_warning("images may be damaged if the machine ends suddenly: their layers cannot "
+                         "be synced before they are recorded: %s, ignoring",
+                         fd == -EINVAL   ? "the kernel has no CONFIG_FANOTIFY_ACCESS_PERMISSIONS"
+                         : fd == -ENOENT ? "dockerd has no layerdb"
+                                         : strerror(fd < 0 ? -fd : ENOMEM));
+    }
+}
+
 static void engine_ready(void *user, const char *version) {
     DinvAgent *agent = user;
     if (agent->engine_restarts) {
@@ -55,6 +71,7 @@ static void engine_ready(void *user, const char *version) {
         return;
     }
     (void)snprintf(agent->engine_version, sizeof agent->engine_version, "%s", version);
+    protect_layers(agent);
     (void)dinv_life_set(&agent->life, DINV_LIFE_READY);
     dinv_agent_send_phase(agent, "engine-ready");
     dinv_agent_send_ready(agent);
@@ -161,7 +178,7 @@ static int make_dockerd(DinvAgent *agent) {
         "dockerd",
         ("--host=unix://" DINV_DOCKER_SOCKET),
         ("--containerd=" CONTAINERD_SOCKET),
-        "--data-root=/var/lib/docker",
+        ("--data-root=" DINV_DATA_ROOT),
         "--exec-root=/run/docker",
         "--pidfile=/run/docker.pid",
         ("--userland-proxy-path=/sbin/" DINV_PORT_PROXY_NAME),

@@ -8,6 +8,7 @@
 #include "guest/control.h"
 #include "guest/engine.h"
 #include "guest/inodes.h"
+#include "guest/layer-sync.h"
 #include "guest/names.h"
 #include "guest/power.h"
 #include "guest/publish.h"
@@ -15,6 +16,7 @@
 #include "guest/shutdown.h"
 
 #define DINV_DOCKER_SOCKET "/run/docker.sock"
+#define DINV_DATA_ROOT     "/var/lib/docker"
 #define DINV_CGROUP_ROOT   "/sys/fs/cgroup"
 #define DINV_ENGINE_CGROUP "engine" /* below the root: dockerd, containerd, shims */
 
@@ -33,7 +35,8 @@ typedef struct {
     DinvPowerButton *button;   /* NULL: no such key */
     DinvEngineLog *engine_log; /* NULL: could not be made */
     DinvContainerd *containerd;
-    DinvEngine *engine; /* dockerd */
+    DinvEngine *engine;        /* dockerd */
+    DinvLayerSync *layer_sync; /* NULL: not yet, or it cannot be */
     DinvShutdown *shutdown;
     DinvConfiguration *configuration; /* NULL until the first good `configure` */
     bool engine_started;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The data disk as the engine has it (ext4 on virtio-blk with our options) against a raw virtio-blk
 disk without any, in turns, in the same guest; and the memory of QEMU before, during and after a GiB is
-used in the guest."""
+used in the guest; and what layers.py measures."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from lib.dinv import Dinv, resident_bytes
 from lib.docker import BUSYBOX, Docker
 from lib.waiting import until
 
-from . import figures, host
+from . import figures, host, layers
 
 RAW_BYTES = 1 << 30
 PASSES, PASS_MIB = 4, 64
@@ -103,6 +103,7 @@ def measure(rounds):
             dinv.stop()
         finally:
             dinv.end()
+    result['layers'] = layers.measure(rounds)
     return result
 
 
@@ -115,3 +116,4 @@ def tabulate(result, table):
     for name, values in result['memory'].items():
         mebibytes = figures.summary(value / 2**20 for value in values['values'])
         table.value(f'resident memory of QEMU {name} a GiB is used inside', mebibytes, 'MiB', 0)
+    layers.tabulate(result['layers'], table)
