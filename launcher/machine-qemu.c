@@ -34,7 +34,9 @@
 #include "launcher/virtiofs.h"
 #include "qmp/client.h"
 
-#define HANDSHAKE_MS  30000u
+/* QEMU itself may be emulated: then its start takes a minute, or more where others want the CPU,
+ * too. */
+#define HANDSHAKE_MS  120000u
 #define COMMAND_MS    10000u
 #define EXIT_GRACE_MS 2000u
 #define RETRY_MS      3000u
