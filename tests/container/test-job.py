@@ -52,7 +52,8 @@ def terminal_and_signal(outer):
         terminal.expect(r'\nsized-2\n')
         terminal.send('docker version --format "os-{{.Server.Os}}"\n')
         terminal.expect(r'\nos-linux\n')
-        terminal.send('echo asleep-$((1+1)); sleep 1000\n')
+        # Said by the process that sleeps: the shell itself would swallow a Ctrl-C while it starts one.
+        terminal.send("sh -c 'echo asleep-$((1+1)); exec sleep 1000'\n")
         terminal.expect(r'\nasleep-2\n')
         terminal.send('\x03')
         terminal.expect(r'\^C')
