@@ -297,6 +297,10 @@ static void take_mount(Reader *reader, struct json_object *entry, DinvMountConfi
     } else {
         mount->options = allocate(reader, 1, 1);
     }
+    struct json_object *fallback = field(reader, entry, "fallback_options");
+    if (fallback != NULL) {
+        mount->fallback_options = take_string(reader, fallback, "mounts.fallback_options");
+    }
     struct json_object *readonly = field(reader, entry, "readonly");
     if (readonly != NULL && !json_object_is_type(readonly, json_type_boolean)) {
         complain(reader, "mounts.readonly: true or false is expected");
@@ -557,6 +561,7 @@ void dinv_configuration_free(DinvConfiguration *configuration) {
         free(configuration->mounts[index].file);
         free(configuration->mounts[index].target);
         free(configuration->mounts[index].options);
+        free(configuration->mounts[index].fallback_options);
     }
     free(configuration->mounts);
     for (size_t index = 0; index < configuration->file_count; index++) {

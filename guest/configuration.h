@@ -45,9 +45,10 @@ typedef struct {
 typedef struct {
     char *driver; /* "9p" or "virtiofs" */
     char *tag;
-    char *file;    /* the name of a file in the share; NULL: the share itself */
-    char *target;  /* any bytes */
-    char *options; /* "" if none */
+    char *file;             /* the name of a file in the share; NULL: the share itself */
+    char *target;           /* any bytes */
+    char *options;          /* "" if none */
+    char *fallback_options; /* for a kernel that does not know one of options; or NULL */
     bool readonly;
 } DinvMountConfiguration;
 

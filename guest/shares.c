@@ -33,6 +33,19 @@ static bool is_mounted(const DinvMountConfiguration *share, const char *target) 
     return result;
 }
 
+static int mount_with(const DinvMountConfiguration *share, const char *target,
+                      const char *options) {
+    char all[1024];
+    const char *fixed = strcmp(share->driver, "9p") == 0 ? "trans=virtio,version=9p2000.L" : "";
+    int len = snprintf(all, sizeof all, "%s%s%s", fixed,
+                       fixed[0] != '\0' && options[0] != '\0' ? "," : "", options);
+    if (len >= (int)sizeof all) {
+        return -E2BIG;
+    }
+    unsigned long flags = share->readonly ? MS_RDONLY : 0;
+    return mount(share->tag, target, share->driver, flags, all) < 0 ? -errno : 0;
+}
+
 static int mount_directory(const DinvMountConfiguration *share, const char *target) {
     if (is_mounted(share, target)) {
         return 0;
@@ -41,15 +54,11 @@ static int mount_directory(const DinvMountConfiguration *share, const char *targ
     if (result < 0) {
         return result;
     }
-    char options[1024];
-    const char *fixed = strcmp(share->driver, "9p") == 0 ? "trans=virtio,version=9p2000.L" : "";
-    int len = snprintf(options, sizeof options, "%s%s%s", fixed,
-                       fixed[0] != '\0' && share->options[0] != '\0' ? "," : "", share->options);
-    if (len >= (int)sizeof options) {
-        return -E2BIG;
+    result = mount_with(share, target, share->options);
+    if (result == -EINVAL && share->fallback_options != NULL) {
+        result = mount_with(share, target, share->fallback_options);
     }
-    unsigned long flags = share->readonly ? MS_RDONLY : 0;
-    return mount(share->tag, target, share->driver, flags, options) < 0 ? -errno : 0;
+    return result;
 }
 
 /* An empty file to mount upon, if there is none. */

@@ -19,12 +19,13 @@
 /* Unique local addresses (RFC 4193); the 40 bits say "dinv". */
 #define IPV6_POOL_FORMAT "fd64:696e:7600:%x::/64"
 #define IPV6_POOLS       16u
-/* The largest message the 9p client asks for (facts: the driver caps it). directio: reading and
- * writing go to the server. What the client caches of a file it never looks at again while the file
- * is open or mounted (Linux 6.12): a log that grows outside would end where it was first read.
- * cache=mmap is for shared writable mappings. access=client: every user of the guest makes files of
- * their own. */
-#define MOUNT_OPTIONS "msize=512000,cache=mmap,directio,access=client"
+/* msize: the largest message of the driver. access=client: every user of the guest makes files of
+ * their own. cache=revalidate is our kernel's (images/kernel/patches). Another kernel never looks
+ * again at what it has cached of a file while that is open or mounted: a log that grows outside
+ * would end where it was first read. So it gets directio: reading and writing go to the server, and
+ * cache=mmap for shared writable mappings. */
+#define MOUNT_OPTIONS          "msize=512000,cache=revalidate,access=client"
+#define MOUNT_FALLBACK_OPTIONS "msize=512000,cache=mmap,directio,access=client"
 
 static void add_string(struct json_object *object, const char *key, const char *value) {
     json_object_object_add(object, key, json_object_new_string(value));
@@ -154,7 +155,10 @@ static struct json_object *make_mounts(const GPtrArray *specs, gboolean virtiofs
             add_string(mount, "file", index);
         }
         add_string(mount, "target", target);
-        add_string(mount, "options", is_virtiofs ? "" : MOUNT_OPTIONS);
+        if (!is_virtiofs) {
+            add_string(mount, "options", MOUNT_OPTIONS);
+            add_string(mount, "fallback_options", MOUNT_FALLBACK_OPTIONS);
+        }
         json_object_object_add(mount, "readonly", json_object_new_boolean(spec->readonly));
         json_object_array_add(mounts, mount);
     }

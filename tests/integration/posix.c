@@ -409,6 +409,34 @@ static int check_fcntl_lock(void) {
     return is_exclusive("f", take_fcntl);
 }
 
+/* What was appended can be read at once, by whatever else others ask of the file meanwhile. */
+static int check_append_while_stat(void) {
+    enum { RECORDS = 300 };
+    int fd = open("file", O_RDWR | O_CREAT | O_APPEND, 0644);
+    TRY(fd);
+    pid_t child = fork();
+    if (child == 0) {
+        for (;;) {
+            (void)look("file");
+        }
+    }
+    int result = child < 0 ? errno : 0;
+    for (int i = 0; result == 0 && i < RECORDS; i++) {
+        char record[101];
+        char found[sizeof record] = "";
+        (void)snprintf(record, sizeof record, "%0100d", i);
+        if (write(fd, record, 100) != 100) {
+            result = errno;
+        } else if (pread(fd, found, 100, (off_t)i * 100) != 100 || strcmp(found, record) != 0) {
+            result = WRONG;
+        }
+    }
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, NULL, 0);
+    (void)close(fd);
+    return result;
+}
+
 static int check_mmap_private(void) {
     int fd = make("f", "text");
     TRY(fd);
@@ -559,6 +587,7 @@ static const Check checks[] = {
     {"xattr-capability", check_xattr_capability},
     {"flock", check_flock},
     {"fcntl-lock", check_fcntl_lock},
+    {"append-while-stat", check_append_while_stat},
     {"mmap-private", check_mmap_private},
     {"mmap-shared", check_mmap_shared},
     {"fifo", check_fifo},

@@ -6,6 +6,10 @@
 
 #include "tests/unit/scratch.h"
 
+#define OPTIONS_9P                                                                                 \
+    "\"options\":\"msize=512000,cache=revalidate,access=client\","                                 \
+    "\"fallback_options\":\"msize=512000,cache=mmap,directio,access=client\""
+
 typedef struct {
     DinvConfig config;
     DinvEngineConfig *engine;
@@ -148,13 +152,11 @@ static void test_mounts(Fixture *fixture, gconstpointer data) {
     struct json_object *body = make(fixture, NULL);
     g_assert_cmpstr(
         text_of(body, "mounts", NULL), ==,
-        "[{\"driver\":\"9p\",\"tag\":\"dinv0\",\"target\":\"/inner \\\"x\\\"\","
-        "\"options\":\"msize=512000,cache=mmap,directio,access=client\",\"readonly\":false},"
-        "{\"driver\":\"9p\",\"tag\":\"dinv1\",\"target\":\"/b\","
-        "\"options\":\"msize=512000,cache=mmap,directio,access=client\",\"readonly\":true},"
+        "[{\"driver\":\"9p\",\"tag\":\"dinv0\",\"target\":\"/inner \\\"x\\\"\"," OPTIONS_9P
+        ",\"readonly\":false},"
+        "{\"driver\":\"9p\",\"tag\":\"dinv1\",\"target\":\"/b\"," OPTIONS_9P ",\"readonly\":true},"
         "{\"driver\":\"9p\",\"tag\":\"dinv-files\",\"file\":\"2\","
-        "\"target\":\"/c\\\\012\\\\134\\\\377\","
-        "\"options\":\"msize=512000,cache=mmap,directio,access=client\",\"readonly\":true}]");
+        "\"target\":\"/c\\\\012\\\\134\\\\377\"," OPTIONS_9P ",\"readonly\":true}]");
     json_object_put(body);
 }
 

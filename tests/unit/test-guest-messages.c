@@ -102,7 +102,7 @@ static void test_configure_example(void) {
         "\"disks\": [{\"serial\": \"dinv-data\", \"target\": \"/var/lib/docker\"},"
         "{\"serial\": \"dinv-volume\", \"target\": \"/v\", \"uid\": 4294967294, \"gid\": 0}],"
         "\"mounts\": [{\"driver\": \"9p\", \"tag\": \"dinv0\", \"target\": \"/a b\","
-        "\"options\": \"msize=512000\", \"readonly\": true}],"
+        "\"options\": \"msize=512000\", \"fallback_options\": \"directio\", \"readonly\": true}],"
         "\"inodes_max\": 262144,"
         "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"deadline_ms\": 90000},"
         "\"containerd\": {\"log_level\": \"warn\", \"log_format\": \"json\"},"
@@ -234,6 +234,9 @@ static void test_configure_bad(void) {
         {"\"disks\": [{\"serial\": \"a\", \"target\": \"/a/..\"}]", "disks.target: "},
         {"\"mounts\": [{\"driver\": \"nfs\", \"tag\": \"a\", \"target\": \"/a\"}]",
          "mounts.driver: "},
+        {"\"mounts\": [{\"driver\": \"9p\", \"tag\": \"a\", \"target\": \"/a\", "
+         "\"fallback_options\": 1}]",
+         "mounts.fallback_options: "},
         {"\"mounts\": [{\"driver\": \"9p\", \"tag\": \"a\", \"target\": \"/a\", \"readonly\": 1}]",
          "mounts.readonly: "},
         {"\"mounts\": [{\"driver\": \"9p\", \"tag\": \"a\", \"target\": \"/./a\"}]",

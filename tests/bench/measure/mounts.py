@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Mounts: 9p as dinv sets it against 9p with the options of the earlier dinv, and virtio-fs against our 9p, in
-turns: reading and writing in sequence, and many small files."""
+"""Mounts: 9p as dinv has it against 9p of the kernel without our patches and with the options of the earlier
+dinv, and virtio-fs against our 9p, in turns: reading and writing in sequence, and many small files."""
 
 import os
 import shutil
+import subprocess
 import tempfile
 
 from lib.dinv import Dinv
@@ -39,12 +40,9 @@ tar -cf /tmp/small.tar . && rm -rf /tmp/small
 
 
 class Machine:
-    def __init__(self, driver, names):
+    def __init__(self, driver, **settings):
         self.directory = tempfile.mkdtemp(prefix='dvm-', dir='/tmp')
-        for name in names:
-            os.mkdir(os.path.join(self.directory, name))
-        mounts = ';'.join(f'{self.directory}/{name}:/mnt/{name}' for name in names)
-        self.dinv = Dinv(MOUNTS=mounts, MOUNT_DRIVER=driver, MEMORY='1G')
+        self.dinv = Dinv(MOUNTS=f'{self.directory}:/share', MOUNT_DRIVER=driver, MEMORY='1G', **settings)
 
     def inside(self, script, *arguments):
         return self.dinv.verb('shell', 'sh', '-ec', script, 'sh', *arguments, deadline=600).expect(0).out
@@ -53,8 +51,8 @@ class Machine:
         self.dinv.boot()
         self.inside(MAKE_TAR)
 
-    def work(self, name, mebibytes):
-        times = [float(line) for line in self.inside(SCRIPT, f'/mnt/{name}', str(mebibytes)).split()]
+    def work(self, mebibytes):
+        times = [float(line) for line in self.inside(SCRIPT, '/share', str(mebibytes)).split()]
         return dict(zip(WORKS, times, strict=True))
 
     def end(self):
@@ -62,23 +60,30 @@ class Machine:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def measure(rounds, mebibytes):
-    nine, virtiofs = Machine('9p', ['ours', 'seed']), Machine('virtiofs', ['virtiofs'])
+def unpatched_kernel(root):
+    done = subprocess.run([os.path.join(root, 'images', 'kernel', 'build'), '--unpatched'],
+                          stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode().strip()
+
+
+def measure(root, rounds, mebibytes):
+    machines = {'ours': Machine('9p'), 'seed': Machine('9p', KERNEL=unpatched_kernel(root)),
+                'virtiofs': Machine('virtiofs')}
     load = host.Load()
-    series = {'ours': [], 'seed': [], 'virtiofs': []}
+    series = {name: [] for name in machines}
     try:
-        nine.boot()
-        nine.inside(f'umount /mnt/seed && mount -t 9p -o {SEED_OPTIONS} dinv1 /mnt/seed')
-        virtiofs.boot()
+        for machine in machines.values():
+            machine.boot()
+        machines['seed'].inside(f'umount /share && mount -t 9p -o {SEED_OPTIONS} dinv0 /share')
         for _ in range(rounds):
-            for machine, name in ((nine, 'ours'), (nine, 'seed'), (virtiofs, 'virtiofs')):
-                series[name].append(machine.work(name, mebibytes))
+            for name, machine in machines.items():
+                series[name].append(machine.work(mebibytes))
             load.look()
-        nine.dinv.stop()
-        virtiofs.dinv.stop()
+        for machine in machines.values():
+            machine.dinv.stop()
     finally:
-        nine.end()
-        virtiofs.end()
+        for machine in machines.values():
+            machine.end()
     result = {'mebibytes': mebibytes, 'files': FILES, 'load': load.result()}
     for work in WORKS:
         times = {name: [one[work] for one in taken] for name, taken in series.items()}
@@ -92,6 +97,6 @@ def tabulate(result, table):
     for work, words in WORKS.items():
         table.value(f'{words}, our 9p', result[work]['ours'], 's')
         expected = 4 if work in ('write', 'read') else 1.5
-        table.ratio(words, result[work]['seed_ratio'], "speed of our 9p : of the earlier dinv's options",
+        table.ratio(words, result[work]['seed_ratio'], "speed of our 9p : of the earlier dinv's",
                     least=expected)
         table.ratio(words, result[work]['virtiofs_ratio'], 'speed of virtio-fs : of our 9p')
