@@ -46,22 +46,25 @@ def terminal_and_signal(outer):
     """-it: a shell with the terminal's size, and nothing of ours in between; killed, it is 128 + 9."""
     container, words = outer.argv('terminal', ['--interactive', '--tty'], ['sh'], **QUIET)
     with outer.docker.terminal('run', *words, rows=30, columns=100) as terminal:
-        terminal.expect(r'# ', deadline=BOOT_DEADLINE)
-        begin = len(terminal.output)
-        terminal.send('until [ "$(stty size)" = "30 100" ]; do :; done; echo sized-$((1+1))\n')
+        def at_prompt(line, deadline=60):
+            """What is typed earlier is echoed before the prompt, which then stands before the answer."""
+            terminal.expect(r'# ', deadline=deadline)
+            terminal.send(line + '\n')
+        at_prompt('until [ "$(stty size)" = "30 100" ]; do :; done; echo sized-$((1+1))', BOOT_DEADLINE)
+        begin = terminal.output.rindex('# ')
         terminal.expect(r'\nsized-2\n')
-        terminal.send('docker version --format "os-{{.Server.Os}}"\n')
+        at_prompt('docker version --format "os-{{.Server.Os}}"')
         terminal.expect(r'\nos-linux\n')
         # Said by the process that sleeps: the shell itself would swallow a Ctrl-C while it starts one.
-        terminal.send("sh -c 'echo asleep-$((1+1)); exec sleep 1000'\n")
+        at_prompt("sh -c 'echo asleep-$((1+1)); exec sleep 1000'")
         terminal.expect(r'\nasleep-2\n')
         terminal.send('\x03')
         terminal.expect(r'\^C')
-        terminal.send('echo interrupted-$?\n')
-        terminal.expect(r'interrupted-130\n')
+        at_prompt('echo interrupted-$?')
+        terminal.expect(r'\ninterrupted-130\n')
         equal(container.inspect('{{.State.Running}}'), True, 'it goes on after Ctrl-C')
         assert 'dinv: ' not in terminal.output[begin:], terminal.output[begin:]
-        terminal.send('kill -KILL $$\n')
+        at_prompt('kill -KILL $$')
         equal(terminal.wait(60), 137, 'exit status')
     container.expect_unprivileged([])
     container.remove()

@@ -202,7 +202,7 @@ def shell_on_a_terminal(machine):
         terminal.resize(50, 123)
         terminal.send('until [ "$(stty size)" = "50 123" ]; do :; done; echo resized-$((1+1))\n')
         terminal.expect(r'\nresized-2\n')
-        terminal.send('echo asleep-$((1+1)); sleep 1000\n')
+        terminal.send("sh -c 'echo asleep-$((1+1)); exec sleep 1000'\n")
         terminal.expect(r'\nasleep-2\n')
         terminal.send('\x03')  # for the command in the guest
         terminal.send('echo interrupted-$?\n')
