@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "launcher/control.h"
@@ -12,10 +11,9 @@
 #include "launcher/proxies.h"
 #include "launcher/qemu-argv.h"
 #include "launcher/settings-types.h"
+#include "launcher/virtiofsd.h"
 
 #define ENTROPY_BYTES 64u
-/* What virtiofsd sets as its limit of descriptors, if it may. */
-#define VIRTIOFSD_FILES_MAX 1000000u
 /* Unique local addresses (RFC 4193); the 40 bits say "dinv". */
 #define IPV6_POOL_FORMAT "fd64:696e:7600:%x::/64"
 #define IPV6_POOLS       16u
@@ -270,14 +268,6 @@ static struct json_object *make_environment(const DinvEngineConfig *engine,
     return environment;
 }
 
-/* virtiofsd holds a descriptor for each inode that the guest knows, and raises its limit this far.
- * Half of them, as the guest looks once a second. */
-static struct json_object *make_inodes_max(void) {
-    struct rlimit files = {.rlim_max = VIRTIOFSD_FILES_MAX};
-    (void)getrlimit(RLIMIT_NOFILE, &files);
-    return json_object_new_int64((gint64)CLAMP(files.rlim_max / 2, 1, VIRTIOFSD_FILES_MAX / 2));
-}
-
 struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEngineConfig *engine,
                                           const DinvNetworkPlan *network, const GPtrArray *mounts,
                                           gboolean virtiofs, const char *hostname,
@@ -291,7 +281,8 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEn
     json_object_object_add(body, "disks", make_disks(config));
     json_object_object_add(body, "mounts", make_mounts(mounts, virtiofs));
     if (virtiofs) {
-        json_object_object_add(body, "inodes_max", make_inodes_max());
+        json_object_object_add(body, "inodes_max",
+                               json_object_new_int64(dinv_virtiofsd_get_inodes_max()));
     }
     json_object_object_add(body, "dockerd", make_dockerd(config, engine, network));
     json_object_object_add(body, "containerd", make_containerd(engine));

@@ -12,9 +12,20 @@
      1u << CAP_SETGID | 1u << CAP_SETUID | 1u << CAP_MKNOD | 1u << CAP_SETFCAP |                   \
      1u << CAP_SYS_CHROOT)
 
-/* One for each file in the guest's caches, which are dropped at half of the limit: with less that
- * would be all the time. */
+/* Descriptors: one for each inode that the guest knows. What virtiofsd sets as its limit if it may;
+ * and with less than the other the guest would drop its caches all the time. */
+#define FILES_MAX 1000000u
 #define FILES_MIN 8192u
+
+static rlim_t get_files_limit(void) {
+    struct rlimit files = {.rlim_max = FILES_MAX};
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    return files.rlim_max;
+}
+
+gint64 dinv_virtiofsd_get_inodes_max(void) {
+    return (gint64)CLAMP(get_files_limit() / 2, 1, FILES_MAX / 2);
+}
 
 static gboolean has_capabilities(void) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -29,11 +40,11 @@ gboolean dinv_virtiofsd_find(DinvVirtiofsd *found, char **reason) {
         {.program = "/usr/lib/qemu/virtiofsd", .is_of_qemu = TRUE},
     };
 
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < FILES_MIN) {
+    rlim_t files = get_files_limit();
+    if (files < FILES_MIN) {
         *reason = g_strdup_printf("virtiofsd needs a limit of %u descriptors or more, which is "
                                   "%lu here (docker run --ulimit nofile=524288)",
-                                  FILES_MIN, (gulong)files.rlim_max);
+                                  FILES_MIN, (gulong)files);
         return FALSE;
     }
     if (!has_capabilities()) {

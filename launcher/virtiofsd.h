@@ -8,3 +8,7 @@
  * sandbox is a chroot, for root with Docker's default capabilities. FALSE, and why, where this
  * process cannot run it, or may have too few descriptors for it. */
 gboolean dinv_virtiofsd_find(DinvVirtiofsd *found, char **reason);
+
+/* How many inodes the guest may know before it drops its caches: half of the descriptors that a
+ * virtiofsd can have, as the guest looks once a second. */
+gint64 dinv_virtiofsd_get_inodes_max(void);
