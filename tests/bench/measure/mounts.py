@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 
+from lib import artefacts
 from lib.dinv import Dinv
 
 from . import figures, host
@@ -60,14 +61,14 @@ class Machine:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def unpatched_kernel(root):
-    done = subprocess.run([os.path.join(root, 'images', 'kernel', 'build'), '--unpatched'],
+def unpatched_kernel():
+    done = subprocess.run([os.path.join(artefacts.source_root(), 'images', 'kernel', 'build'), '--unpatched'],
                           stdout=subprocess.PIPE, check=True)
     return done.stdout.decode().strip()
 
 
-def measure(root, rounds, mebibytes):
-    machines = {'ours': Machine('9p'), 'seed': Machine('9p', KERNEL=unpatched_kernel(root)),
+def measure(rounds, mebibytes):
+    machines = {'ours': Machine('9p'), 'seed': Machine('9p', KERNEL=unpatched_kernel()),
                 'virtiofs': Machine('virtiofs')}
     load = host.Load()
     series = {name: [] for name in machines}
