@@ -8,10 +8,11 @@ import ipaddress
 import json
 import os
 
+from lib.docker import busybox_tar
+from lib.registry import Image, Registry
 from lib.tap import contains, equal
 from lib.waiting import until
 from outer import main, one_sentence
-from registry import Image, Registry
 
 # What a proxy on the outer container's localhost is to it. Perl is in every Debian.
 RELAY = r'''
@@ -44,7 +45,7 @@ class Setup:
         subnet = outer.docker('network', 'inspect', 'bridge', '--format',
                               '{{(index .IPAM.Config 0).Subnet}}')
         host = str(ipaddress.ip_network(subnet)[1])  # of the bridge: this machine
-        image = Image()
+        image = Image([busybox_tar()])
         self.certificates = os.path.join(outer.work, 'certificates')
         os.mkdir(self.certificates)
         self.plain = Registry(image, host)

@@ -4,9 +4,10 @@
 afterwards.
 
 Two writers in one container write a record, fsync it, and only then say so on stdout; a third
-writes without ever syncing; meanwhile images are loaded, one after the other. What the test has read
-of their stdout is what was promised. An image that dockerd lists afterwards must be whole, every file of
-it, although dockerd syncs none of them; what it loaded before the last one must be listed.
+writes without ever syncing; meanwhile images come in, one after the other, by `docker load` and by `docker pull`
+from a registry outside. What the test has read of their stdout is what was promised. An image that dockerd
+lists afterwards must be whole, every file of it, although dockerd syncs none of them; what it got before the
+last one must be listed.
 In every third cycle it is the launcher that is killed. `--cycles N` says how often; the default is 9
 (6 times QEMU, 3 times the launcher), `make soak` takes 150 (100 and 50).
 """
@@ -22,7 +23,8 @@ import threading
 from lib.dinv import is_alive
 from lib.disk import expect_clean, expect_sound_after_crash
 from lib.docker import BUSYBOX, Docker
-from lib.layers import LoadedImage, damages
+from lib.layers import LayeredImage, damages
+from lib.registry import Registry
 from lib.session import main
 from lib.tap import equal
 from lib.waiting import until
@@ -32,7 +34,7 @@ CYCLES, SMALL_CYCLES = 9, 1
 LAUNCHER_EVERY = 3
 # Acknowledged records before the kill: a different moment each time.
 EARLIEST, LATEST = 20, 120
-# Images loaded before it.
+# Images that came in before it.
 FEWEST, MOST = 1, 2
 # How many cycles back is looked at; a damage shows at once or never.
 REMEMBERED = 4
@@ -87,25 +89,31 @@ class Promises:
         assert not self._thread.is_alive(), 'the client of the dead engine goes on'
 
 
-class Loader:
-    """Loads one image after the other, until the engine is gone. `loaded` are those that dockerd had
-    said it has, `begun` is the next one."""
+class Images:
+    """Brings in one image after the other, loaded and pulled in turns, until the engine is gone. `there` are
+    those that dockerd had said it has, `begun` is the next one."""
 
-    def __init__(self, docker, first):
-        self.loaded = []
+    def __init__(self, crashes, first):
+        self.there = []
         self.begun = None
-        self._docker = docker
+        self._crashes = crashes
         self._next = first
-        self._thread = threading.Thread(target=self._load, daemon=True)
+        self._thread = threading.Thread(target=self._bring_in, daemon=True)
         self._thread.start()
 
-    def _load(self):
-        while True:
-            self.begun = LoadedImage(self._next)
-            if self._docker.try_('load', stdin=self.begun.archive).status != 0:
-                return
-            self.loaded.append(self.begun)
+    def _bring_in(self):
+        while self._bring_in_one():
+            self.there.append(self.begun)
             self._next += 1
+
+    def _bring_in_one(self):
+        docker, registry = self._crashes.docker, self._crashes.registry
+        if self._next % 2 == 0:
+            self.begun = LayeredImage(self._next)
+            return docker.try_('load', stdin=self.begun.archive()).status == 0
+        self.begun = LayeredImage(self._next, repository=f'{self._crashes.registry_name}/pull')
+        registry.serve(self.begun.in_registry())
+        return docker.try_('pull', '--quiet', self.begun.name).status == 0
 
     def finish(self):
         self._thread.join(60)
@@ -116,7 +124,9 @@ class Crashes:
     """The machine and all that was ever promised by its writers."""
 
     def __init__(self, session):
-        self.machine = session.machine()
+        self.registry = Registry(None, '127.0.0.1')
+        self.registry_name = f'host.docker.internal:{self.registry.port}'
+        self.machine = session.machine(DOCKERD_ARGS=f'--insecure-registry {self.registry_name}')
         self.docker = Docker(self.machine.socket, session.work)
         self.work = session.work
         self.tap = session.tap
@@ -151,35 +161,35 @@ def killed_while_it_writes(crashes, cycle):
                                   BUSYBOX, 'sh', '-c', WRITERS, stdin=subprocess.DEVNULL)
     try:
         promises = Promises(client)
-        loader = Loader(crashes.docker, crashes.images)
+        images = Images(crashes, crashes.images)
         wanted = crashes.random.randint(EARLIEST, LATEST)
-        images = crashes.random.randint(FEWEST, MOST)
+        first = crashes.random.randint(FEWEST, MOST)
         until(lambda: promises.append + promises.create >= wanted and promises.append and
-              promises.create and len(loader.loaded) >= images, 120,
-              f'{wanted} records and {images} images', interval=0.01)
+              promises.create and len(images.there) >= first, 120,
+              f'{wanted} records and {first} images', interval=0.01)
         kill(crashes, cycle)
         promises.finish()
-        loader.finish()
+        images.finish()
     finally:
         client.kill()
         client.communicate()
     crashes.promised[cycle] = (promises.append, promises.create)
-    crashes.images += len(loader.loaded) + 1
+    crashes.images += len(images.there) + 1
     crashes.tap.say(f'cycle {cycle}: promised {promises.append} appended records, {promises.create} files and '
-                    f'{len(loader.loaded)} images')
+                    f'{len(images.there)} images')
     expect_sound_after_crash(crashes.image, crashes.work)
     crashes.machine.boot()
     expect_records(crashes)
-    expect_images(crashes, loader)
+    expect_images(crashes, images)
 
 
-def expect_images(crashes, loader):
-    """Every image that dockerd lists is whole, and can be removed. While it loads an image, dockerd fsyncs
-    records of its own: they carry with them what it had loaded before."""
+def expect_images(crashes, images):
+    """Every image that dockerd lists is whole, and can be removed. While it takes in an image, dockerd fsyncs
+    records of its own: they carry with them what it had before."""
     there = crashes.docker('image', 'ls', '--format', '{{.Repository}}:{{.Tag}}').split()
-    missing = [image.name for image in loader.loaded[:-1] if image.name not in there]
-    equal(missing, [], 'images that were loaded before the last one, and are not there')
-    listed = [image for image in [*loader.loaded, loader.begun] if image.name in there]
+    missing = [image.name for image in images.there[:-1] if image.name not in there]
+    equal(missing, [], 'images that came in before the last one, and are not there')
+    listed = [image for image in [*images.there, images.begun] if image.name in there]
     damaged = {image.name: lines for image in listed if (lines := damages(crashes.docker, image))}
     equal(damaged, {}, f'damaged files, in {len(listed)} images')
     for action in ('inspect', 'rm') if listed else ():
@@ -225,14 +235,17 @@ def stops_in_order(crashes):
 
 def body(session):
     crashes = Crashes(session)
-    if session.tap.check(first_start, crashes):
-        cycles = session.options.cycles or (SMALL_CYCLES if session.options.small else CYCLES)
-        for cycle in range(1, cycles + 1):
-            if not session.tap.check(killed_while_it_writes, crashes, cycle, deadline=600,
-                                     name=f'killed-while-it-writes-{cycle}'):
-                break
-        else:
-            session.tap.check(stops_in_order, crashes)
+    try:
+        if session.tap.check(first_start, crashes):
+            cycles = session.options.cycles or (SMALL_CYCLES if session.options.small else CYCLES)
+            for cycle in range(1, cycles + 1):
+                if not session.tap.check(killed_while_it_writes, crashes, cycle, deadline=600,
+                                         name=f'killed-while-it-writes-{cycle}'):
+                    break
+            else:
+                session.tap.check(stops_in_order, crashes)
+    finally:
+        crashes.registry.close()
 
 
 if __name__ == '__main__':

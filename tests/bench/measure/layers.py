@@ -10,7 +10,7 @@ import time
 
 from lib.dinv import Dinv
 from lib.docker import BUSYBOX, Docker
-from lib.layers import LoadedImage
+from lib.layers import LayeredImage
 from lib.waiting import until
 
 from . import figures, host
@@ -49,7 +49,7 @@ class Machine:
 
     def _load(self, image):
         begin = time.monotonic()
-        self.docker('load', stdin=image.archive, deadline=300)
+        self.docker('load', stdin=image.archive(), deadline=300)
         return time.monotonic() - begin
 
     def work(self, images):
@@ -85,7 +85,7 @@ def measure(rounds):
             for machine in machines.values():
                 machine.boot()
             for number in range(rounds):
-                images = [LoadedImage(2 * number + index, LARGE_SIZE) for index in range(2)]
+                images = [LayeredImage(2 * number + index, LARGE_SIZE) for index in range(2)]
                 for machine in machines.values():
                     machine.work(images)
                 load.look()

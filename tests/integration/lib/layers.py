@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Images of several layers, made on the spot, as `docker load` takes them, that can be told from damaged
-ones file by file."""
+"""Images of several layers, made on the spot, as `docker load` takes them or a registry has them, that
+can be told from damaged ones file by file."""
 
 import hashlib
 import io
@@ -9,6 +9,7 @@ import random
 import tarfile
 
 from .docker import busybox_tar
+from .registry import Image, image_config
 
 LAYERS = 3
 # Of each layer: many files within a block or some, and a few that are written in many pieces.
@@ -16,16 +17,16 @@ SMALL, SMALL_MOST = 80, 16 << 10
 LARGE, LARGE_SIZE = 4, 300_000  # bytes, unless told otherwise
 
 
-class LoadedImage:
-    """Image NUMBER: busybox and layers of its own, whose files no other image has. `sums` is what
-    `sha256sum -c` takes to look at all of them, by their paths from the root."""
+class LayeredImage:
+    """Image NUMBER, REPOSITORY-NUMBER:latest: busybox and layers of its own, whose files no other image has.
+    `sums` is what `sha256sum -c` takes to look at all of them, by their paths from the root."""
 
-    def __init__(self, number, large_size=LARGE_SIZE):
-        self.name = f'dinv-test/load:{number}'
+    def __init__(self, number, large_size=LARGE_SIZE, repository='dinv-test/load'):
+        self.name = f'{repository}-{number}:latest'
         self._sums = []
         self._random = random.Random(number)
         self._large_size = large_size
-        self.archive = self._archive([busybox_tar(), *(self._layer(layer) for layer in range(LAYERS))])
+        self._layers = [busybox_tar(), *(self._layer(layer) for layer in range(LAYERS))]
 
     @property
     def files(self):
@@ -49,17 +50,20 @@ class LoadedImage:
                 self._sums.append(f'{hashlib.sha256(data).hexdigest()}  {info.name}\n')
         return memory.getvalue()
 
-    def _archive(self, layers):
-        ids = [hashlib.sha256(layer).hexdigest() for layer in layers]
-        config = json.dumps({
-            'architecture': 'amd64', 'os': 'linux', 'config': {'Cmd': ['sh']},
-            'rootfs': {'type': 'layers', 'diff_ids': [f'sha256:{identity}' for identity in ids]}}).encode()
+    def in_registry(self):
+        """What a registry has of it."""
+        return Image(self._layers)
+
+    def archive(self):
+        """The tar for `docker load`."""
+        ids = [hashlib.sha256(layer).hexdigest() for layer in self._layers]
+        config = image_config(self._layers)
         config_name = f'{hashlib.sha256(config).hexdigest()}.json'
         manifest = json.dumps([{'Config': config_name, 'RepoTags': [self.name],
                                 'Layers': [f'{identity}.tar' for identity in ids]}]).encode()
         memory = io.BytesIO()
         with tarfile.open(fileobj=memory, mode='w') as tar:
-            for name, data in [(f'{identity}.tar', layer) for identity, layer in zip(ids, layers)] + \
+            for name, data in [(f'{identity}.tar', layer) for identity, layer in zip(ids, self._layers)] + \
                     [(config_name, config), ('manifest.json', manifest)]:
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
@@ -68,7 +72,7 @@ class LoadedImage:
 
 
 def damages(docker, image):
-    """Runs the image, which looks at every file that it was loaded with; answers a line for each that is
+    """Runs the image, which looks at every file that it was made with; answers a line for each that is
     not as it was."""
     done = docker.try_('run', '--rm', '--interactive', '--network', 'none', image.name, 'sha256sum', '-c',
                        stdin=image.sums)

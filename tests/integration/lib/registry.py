@@ -11,8 +11,7 @@ import subprocess
 import threading
 import urllib.parse
 
-from lib import artefacts
-from lib.docker import busybox_tar
+from . import artefacts
 
 MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json'
 CONFIG = 'application/vnd.docker.container.image.v1+json'
@@ -23,20 +22,25 @@ def digest(data):
     return 'sha256:' + hashlib.sha256(data).hexdigest()
 
 
-class Image:
-    """Manifest, configuration and layer of a busybox."""
+def image_config(layers):
+    """The configuration of an image of these layers (tars) that runs a shell."""
+    return json.dumps({
+        'architecture': 'amd64', 'os': 'linux', 'config': {'Cmd': ['sh']},
+        'rootfs': {'type': 'layers', 'diff_ids': [digest(layer) for layer in layers]}}).encode()
 
-    def __init__(self):
-        tar = busybox_tar()
-        layer = gzip.compress(tar, 1, mtime=0)
-        config = json.dumps({
-            'architecture': 'amd64', 'os': 'linux', 'config': {'Cmd': ['sh']},
-            'rootfs': {'type': 'layers', 'diff_ids': [digest(tar)]}}).encode()
+
+class Image:
+    """Manifest, configuration and compressed layers of an image, made of `layers` (tars)."""
+
+    def __init__(self, layers):
+        config = image_config(layers)
+        packed = [gzip.compress(layer, 1, mtime=0) for layer in layers]
         self.manifest = json.dumps({
             'schemaVersion': 2, 'mediaType': MANIFEST,
             'config': {'mediaType': CONFIG, 'size': len(config), 'digest': digest(config)},
-            'layers': [{'mediaType': LAYER, 'size': len(layer), 'digest': digest(layer)}]}).encode()
-        self.blobs = {digest(blob): blob for blob in (config, layer)}
+            'layers': [{'mediaType': LAYER, 'size': len(layer), 'digest': digest(layer)}
+                       for layer in packed]}).encode()
+        self.blobs = {digest(blob): blob for blob in (config, *packed)}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -86,7 +90,8 @@ class Registry:
         self.server = _Server((host, 0), _Handler)
         self.server.image = image
         self.server.requests = self.requests = []
-        self.address = f'{host}:{self.server.server_address[1]}'
+        self.port = self.server.server_address[1]
+        self.address = f'{host}:{self.port}'
         if certificate:
             key = certificate + '.key'
             subprocess.run(
@@ -100,6 +105,10 @@ class Registry:
                                                      do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
+
+    def serve(self, image):
+        """Has this image from now on."""
+        self.server.image = image
 
     def close(self):
         self.server.shutdown()
