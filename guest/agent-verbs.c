@@ -39,7 +39,7 @@ static void handle_settime(DinvAgent *agent, const DinvMessage *message) {
                                  "time: {\"sec\": seconds since 1970, \"nsec\": …} is expected");
         return;
     }
-    int result = dinv_system_set_time(&time);
+    int result = dinv_system_correct_time(&time);
     if (result < 0) {
         dinv_control_reply_error(agent->control, message->id, strerror(-result));
     } else {

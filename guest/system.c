@@ -15,6 +15,8 @@
 #include "guest/log.h"
 #include "guest/loop.h"
 
+#define TOLERATED_SECONDS 0.5
+
 void dinv_system_set_sysctls(void) {
     static const char *const settings[][2] = {
         /* Containers are reached through this machine. */
@@ -55,6 +57,15 @@ int dinv_system_set_hostname(const char *hostname) {
 
 int dinv_system_set_time(const struct timespec *time) {
     return clock_settime(CLOCK_REALTIME, time) < 0 ? -errno : 0;
+}
+
+int dinv_system_correct_time(const struct timespec *time) {
+    struct timespec now;
+    if (clock_gettime(CLOCK_REALTIME, &now) < 0) {
+        return -errno;
+    }
+    double off = difftime(time->tv_sec, now.tv_sec) + (double)(time->tv_nsec - now.tv_nsec) / 1e9;
+    return off > -TOLERATED_SECONDS && off < TOLERATED_SECONDS ? 0 : dinv_system_set_time(time);
 }
 
 int dinv_system_add_entropy(const uint8_t *bytes, size_t len) {

@@ -14,6 +14,9 @@ void dinv_system_set_sysctls(void);
 /* 0 or -errno. */
 int dinv_system_set_hostname(const char *hostname);
 int dinv_system_set_time(const struct timespec *time);
+/* The same, but a clock that is off by less than half a second is left alone: programs mind a step
+ * more than that, and the message took its time, too. */
+int dinv_system_correct_time(const struct timespec *time);
 /* Mixes the bytes into the kernel's pool and credits them. 0 or -errno. */
 int dinv_system_add_entropy(const uint8_t *bytes, size_t len);
 

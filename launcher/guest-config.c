@@ -29,13 +29,13 @@ static void add_string(struct json_object *object, const char *key, const char *
     json_object_object_add(object, key, json_object_new_string(value));
 }
 
-static struct json_object *make_time(void) {
+void dinv_guest_config_add_time(struct json_object *object) {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     struct json_object *time = json_object_new_object();
     json_object_object_add(time, "sec", json_object_new_int64(now.tv_sec));
     json_object_object_add(time, "nsec", json_object_new_int64(now.tv_nsec));
-    return time;
+    json_object_object_add(object, "time", time);
 }
 
 static void add_entropy(struct json_object *object) {
@@ -275,7 +275,7 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEn
     struct json_object *body = json_object_new_object();
     json_object_object_add(body, "protocol", json_object_new_int(DINV_CONTROL_PROTOCOL));
     add_string(body, "hostname", hostname);
-    json_object_object_add(body, "time", make_time());
+    dinv_guest_config_add_time(body);
     add_entropy(body);
     json_object_object_add(body, "network", make_network(network, files, resolver_port));
     json_object_object_add(body, "disks", make_disks(config));

@@ -19,5 +19,8 @@ struct json_object *dinv_guest_config_new(const DinvConfig *config, const DinvEn
                                           gboolean virtiofs, const char *hostname,
                                           const DinvResolverFiles *files, guint16 resolver_port);
 
+/* Adds the time of now, which `configure` and `settime` have. */
+void dinv_guest_config_add_time(struct json_object *object);
+
 /* Adds the fields that `configure` and `resolver` share: search domains and options. */
 void dinv_guest_config_add_resolver(struct json_object *object, const DinvResolverFiles *files);

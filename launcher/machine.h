@@ -30,6 +30,7 @@ typedef struct {
     const char *files_dir;    /* with the copies of those that are files; NULL: there are none */
     const DinvVirtiofsd *virtiofsd; /* serves the directories of `mounts`; NULL: 9p does */
     guint tsc_khz;                  /* the host's TSC rate; 0 if unknown */
+    gboolean icount; /* the guest's clock counts instructions: the host's CPU is emulated itself */
     /* The SLIRP network: the guest's address is .15, the host .2, the resolver .3 of it. */
     const char *slirp_net; /* "10.0.2.0/24" */
 } DinvMachinePlan;

@@ -5,6 +5,7 @@
 
 #include "launcher/container-limits.h"
 #include "launcher/disk.h"
+#include "launcher/host-cpu.h"
 #include "launcher/kvm-probe.h"
 #include "launcher/preflight-checks.h"
 #include "launcher/settings-types.h"
@@ -61,6 +62,22 @@ static void check_acceleration(const DinvPreflightHost *host, const DinvConfig *
             g_steal_pointer(&verdict.remedy));
     }
     dinv_kvm_verdict_clear(&verdict);
+}
+
+/* A guest at a fiftieth of the speed does nothing but serve its timer, unless its clock is slow as
+ * well. */
+static void check_emulation(const DinvPreflightHost *host, DinvPreflight *result) {
+    if (result->use_kvm || !host->is_emulated) {
+        return;
+    }
+    result->icount = TRUE;
+    dinv_preflight_add(
+        result, "acceleration", DINV_CHECK_WARNING,
+        g_strdup("this machine's CPU is itself emulated by QEMU (TCG): the guest is some fifty "
+                 "times slower than emulated on a real one, and between two corrections its "
+                 "clock is slow, too"),
+        g_strdup("give the machine that this runs in KVM, or set DINV_BOOT_TIMEOUT and "
+                 "DINV_SHUTDOWN_TIMEOUT to some minutes"));
 }
 
 /* The guest's memory against what there is. */
@@ -168,6 +185,7 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     dinv_preflight_clear(result);
     *result = (DinvPreflight){.checks = g_ptr_array_new_with_free_func((GDestroyNotify)check_free)};
     check_acceleration(host, config, result);
+    check_emulation(host, result);
     dinv_preflight_check_qemu(config, result);
     dinv_preflight_check_kernel(config, result);
     dinv_preflight_check_rootfs(config, result);
@@ -186,7 +204,8 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
 }
 
 gboolean dinv_preflight(const DinvConfig *config, DinvPreflight *result, GError **error) {
-    static const DinvPreflightHost host = {.kvm_device = "/dev/kvm", .root = ""};
+    const DinvPreflightHost host = {
+        .kvm_device = "/dev/kvm", .root = "", .is_emulated = dinv_host_cpu_is_emulated()};
 
     return dinv_preflight_on(&host, config, result, error);
 }

@@ -31,6 +31,7 @@ typedef struct {
     GPtrArray *checks; /* of DinvCheck*, in the order of a start; never NULL after a run */
     gboolean use_kvm;  /* never "auto" */
     guint tsc_khz;     /* rate of the guest's TSC, 0 if unknown */
+    gboolean icount;   /* emulated on an emulated CPU: the guest's clock is to count instructions */
     guint qemu_major;  /* 0.0 if its check failed */
     guint qemu_minor;
     gboolean disk_is_damaged;
@@ -45,6 +46,7 @@ typedef struct {
 typedef struct {
     const char *kvm_device; /* "/dev/kvm" */
     const char *root;       /* "": prefix of paths that no setting names */
+    gboolean is_emulated;   /* dinv_host_cpu_is_emulated() */
 } DinvPreflightHost;
 
 /* Runs all checks, also after one has failed. *result is filled in any case (its former content is

@@ -12,6 +12,11 @@
  *   hangs, unless it is told the rate. It then checks the TSC against its timer ticks, of which
  *   many are lost on a busy host, gives the TSC up, and its clock runs slow by as many (10 s in the
  *   first 28, seen): tsc=reliable. All vCPUs have the host's own TSC.
+ * - Emulated on a CPU that is emulated itself, the guest makes some 13 million instructions a
+ *   second, and 250 timer interrupts take them all: nothing else ran (seen for 15 minutes). With
+ *   icount its clock counts instructions, 16 ns each, so interrupts, time slices and timeouts keep
+ *   their proportion to the work done; the TSC counts the nanoseconds. The launcher sets the clock
+ *   right every few seconds (vm-clock.c).
  * - TCG says that it has fast `rep movsb` and runs it byte by byte: 15 MB/s, where the loops that
  *   kernel, libc and Go use on a CPU without it make 200-500. So it must not say so (erms, fsrm).
  *
@@ -45,6 +50,10 @@ typedef enum {
 G_STATIC_ASSERT(FIRST_PCI_DEVICE > SLOT_COUNT - SLOT_VOLUME);
 G_STATIC_ASSERT(DINV_MOUNTS_MAX + 1 <=
                 SLOT_EXPORTS + (LAST_PCI_DEVICE - FIRST_PCI_DEVICE + 1) * FUNCTIONS_A_DEVICE);
+
+/* An instruction takes 2^ICOUNT_SHIFT ns of the guest's time. */
+#define ICOUNT_SHIFT   "4"
+#define ICOUNT_TSC_KHZ 1000000u
 
 /* ---- putting it together ---- */
 
@@ -145,6 +154,9 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
                 : g_strdup_printf(",tb-size=%" G_GUINT64_FORMAT, plan->tcg_buffer_bytes >> 20);
         add_format(argv, "-accel", "tcg,thread=single%s", size);
         add(argv, "-cpu", "max,erms=off,fsrm=off");
+        if (plan->icount) {
+            add(argv, "-icount", "shift=" ICOUNT_SHIFT ",sleep=on");
+        }
     }
     add_format(argv, "-smp", "%u", plan->config->cpus);
     add_format(argv, "-m", "%" G_GUINT64_FORMAT "M", plan->config->memory_bytes >> 20);
@@ -166,8 +178,10 @@ static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {
         "root=/dev/vda ro init=/sbin/dinv-guest console=hvc0 loglevel=4 reboot=t panic=-1 "
         "net.ifnames=0");
 
-    if (!plan->use_kvm && plan->tsc_khz > 0) {
-        g_string_append_printf(line, " tsc_early_khz=%u tsc=reliable", plan->tsc_khz);
+    guint tsc_khz = plan->icount ? ICOUNT_TSC_KHZ : plan->tsc_khz;
+
+    if (!plan->use_kvm && tsc_khz > 0) {
+        g_string_append_printf(line, " tsc_early_khz=%u tsc=reliable", tsc_khz);
     }
     if (!is_q35(plan)) {
         /* SeaBIOS loads an initrd over the ACPI tables. */

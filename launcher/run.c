@@ -328,6 +328,7 @@ static int run_with_signals(const DinvConfig *config, const DinvPreflight *prefl
     DinvMachinePlan plan = {.config = config,
                             .use_kvm = preflight->use_kvm,
                             .tsc_khz = preflight->tsc_khz,
+                            .icount = preflight->icount,
                             .mounts = preflight->mounts,
                             .virtiofsd = preflight->use_virtiofs ? &preflight->virtiofsd : NULL};
     (void)sigprocmask(SIG_BLOCK, signals, NULL);

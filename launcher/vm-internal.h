@@ -33,6 +33,9 @@ struct DinvVm {
     DinvOomKills oom_before; /* when the machine was started */
     gboolean guest_clean;    /* the guest said that its file systems are */
     guint deadline_source;
+    guint clock_source;
+    int clock_fd;
+    gboolean clock_asked; /* the guest was told the time and has not answered */
     guint stop_timeout_ms;
     DinvMachine *machine;
     DinvConsole *console;
@@ -53,6 +56,12 @@ struct DinvVm {
 /* The fields of `configure`. Starts the DNS forwarder that they tell of; later changes of the outer
  * container's search domains and options are then told to the guest. Transfer full. */
 struct json_object *dinv_vm_make_configuration(DinvVm *vm);
+
+/* Tells the guest the time now and then, once it is configured. */
+void dinv_vm_start_clock(DinvVm *vm);
+void dinv_vm_stop_clock(DinvVm *vm);
+/* Now, if it is configured and runs. */
+void dinv_vm_tell_time(DinvVm *vm);
 
 /* By DinvVmState. */
 extern const char *const dinv_vm_state_names[];

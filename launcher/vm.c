@@ -203,6 +203,7 @@ static void on_machine_exited(DinvMachine *machine, const DinvMachineExit *exit,
     vm->exited = TRUE;
     dinv_control_drain(vm->control);
     dinv_console_drain(vm->console);
+    dinv_vm_stop_clock(vm);
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
     dinv_log_waiting_for(NULL);
     if (vm->state != DINV_VM_STOPPING) {
@@ -226,6 +227,7 @@ static void on_machine_paused(DinvMachine *machine, gboolean paused, const char 
         dinv_log(DINV_LOG_ERROR, "the guest is paused: %s", vm->paused);
     } else {
         dinv_log(DINV_LOG_INFO, "the guest goes on");
+        dinv_vm_tell_time(vm); /* its clock stood still */
     }
 }
 
@@ -273,6 +275,7 @@ static void on_hello(gint64 protocol, const char *version, const char *kernel, g
     dinv_log_waiting_for("the guest to set itself up");
     dinv_control_request(vm->control, "configure", dinv_vm_make_configuration(vm),
                          DISK_CHECK_MS + vm->plan->config->boot_timeout_ms, on_configured, vm);
+    dinv_vm_start_clock(vm);
 }
 
 /* The time that a check of a disk takes does not count as that of the boot. */
@@ -495,6 +498,7 @@ DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvEngineConfig *engine,
     vm->network = network;
     vm->callbacks = *callbacks;
     vm->user = user;
+    vm->clock_fd = -1;
     vm->phases = g_array_new(FALSE, FALSE, sizeof(DinvVmPhase));
     g_array_set_clear_func(vm->phases, free_phase);
     vm->machine = dinv_machine_new(plan, &machine_callbacks, vm);
@@ -506,6 +510,7 @@ void dinv_vm_free(DinvVm *vm) {
         return;
     }
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
+    dinv_vm_stop_clock(vm);
     dinv_relay_host_free(vm->relay);
     dinv_endpoints_free(vm->endpoints); /* behind the relay, whose last bytes it passes on */
     dinv_publisher_free(vm->publisher);

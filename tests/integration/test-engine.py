@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import tarfile
+import time
 
 from lib.docker import BUSYBOX, Docker, file_sha256, random_file
 from lib.session import main
@@ -17,6 +18,8 @@ from lib.waiting import until
 
 MEGABYTE = 1 << 20
 AT_ONCE = 8
+# Seconds that the clocks may differ; the test takes its time to look.
+CLOCK_ERROR = 10
 
 
 class Amounts:
@@ -290,6 +293,16 @@ def events_of_all_time(docker, events, runs):
     events.process.wait(30)
 
 
+def clock_is_set_right(machine):
+    """It went an hour wrong in the guest, which asks nobody for the time."""
+    def error():
+        return int(machine.verb('shell', 'date', '+%s').expect(0).out) - int(time.time())
+    assert abs(error()) < CLOCK_ERROR, 'the clock is wrong from the start'
+    for seconds in (3600, -3600):
+        machine.verb('shell', 'sh', '-c', f'date -s @$(($(date +%s)+{seconds}))').expect(0)
+        until(lambda: abs(error()) < CLOCK_ERROR, 120, 'the right time')
+
+
 def stops_in_order(machine):
     equal(machine.stop(), 0, 'exit status')
     machine.expect_nothing_left()
@@ -311,6 +324,8 @@ def body(session):
     tap.check(save_and_load, docker, work, amounts.saved_image, tap, deadline=900)
     tap.check(parallel_runs, docker, amounts.parallel_runs, deadline=900)
     tap.check(events_of_all_time, docker, events, amounts.parallel_runs)
+    if not session.options.small:
+        tap.check(clock_is_set_right, machine)
     tap.check(stops_in_order, machine)
 
 

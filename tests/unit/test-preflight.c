@@ -164,6 +164,20 @@ static void test_good(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_assert_false(g_file_test(fixture->config->socket_path, G_FILE_TEST_EXISTS));
 }
 
+static void test_emulated_twice(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    const DinvCheck *check;
+
+    g_assert_true(run(fixture));
+    g_assert_false(fixture->result.icount);
+    fixture->host.is_emulated = TRUE;
+    g_assert_true(run(fixture));
+    g_assert_true(fixture->result.icount);
+    check = find_line(fixture, "acceleration", DINV_CHECK_WARNING);
+    g_assert_nonnull(check);
+    g_assert_nonnull(strstr(check->text, "CPU is itself emulated"));
+    g_assert_nonnull(strstr(check->remedy, "DINV_BOOT_TIMEOUT"));
+}
+
 static void test_auto_without_kvm(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     const DinvCheck *check;
 
@@ -695,6 +709,7 @@ int main(int argc, char **argv) {
     ADD("good", test_good);
     ADD("acceleration/auto", test_auto_without_kvm);
     ADD("acceleration/kvm", test_kvm_without_kvm);
+    ADD("acceleration/emulated-twice", test_emulated_twice);
     ADD("qemu/missing", test_qemu_missing);
     ADD("qemu/old", test_qemu_old);
     ADD("qemu/other", test_qemu_other);

@@ -107,6 +107,11 @@ static void test_tcg_unknown_tsc(Fixture *fixture) {
     compare(fixture, DINV_9P_PASSTHROUGH, "tcg-unknown-tsc");
 }
 
+static void test_icount(Fixture *fixture) {
+    fixture->plan.icount = TRUE;
+    compare(fixture, DINV_9P_PASSTHROUGH, "tcg-icount");
+}
+
 static void test_kvm(Fixture *fixture) {
     fixture->plan.use_kvm = TRUE;
     compare(fixture, DINV_9P_PASSTHROUGH, "kvm");
@@ -211,6 +216,7 @@ typedef struct {
 static const Case cases[] = {
     {"/launcher/qemu-argv/tcg", test_tcg},
     {"/launcher/qemu-argv/tcg-unknown-tsc", test_tcg_unknown_tsc},
+    {"/launcher/qemu-argv/tcg-icount", test_icount},
     {"/launcher/qemu-argv/kvm", test_kvm},
     {"/launcher/qemu-argv/tcg-limited", test_tcg_limited},
     {"/launcher/qemu-argv/volume", test_volume},

@@ -456,6 +456,45 @@ static void test_log_flood(VmFixture *fixture, gconstpointer data) {
     g_assert_cmpint(lseek(fixture->log, 0, SEEK_END), <, 150000);
 }
 
+/* --- The guest's clock --- */
+
+static void pause_and_resume(void) {
+    fake->callbacks.paused(fake, TRUE, "no space", fake->user);
+    fake->callbacks.paused(fake, FALSE, "", fake->user);
+    run_loop();
+}
+
+/* The guest was asked nothing more. */
+static void assert_silence(void) {
+    char byte;
+
+    run_loop();
+    g_assert_false(fake_read_byte(&byte));
+}
+
+/* After a pause, once; not before the guest is configured, nor again before it has answered. */
+static void test_clock(VmFixture *fixture, gconstpointer data) {
+    (void)data;
+    vm_start(fixture);
+    fake_says(FAKE_HELLO);
+    struct json_object *configure = fake_hears("configure");
+    pause_and_resume();
+    assert_silence();
+    fake_answers(configure, "\"ok\":true");
+    for (int i = 0; i < 2; i++) {
+        pause_and_resume();
+        pause_and_resume();
+        struct json_object *request = fake_hears("settime");
+        struct json_object *time = json_object_object_get(request, "time");
+        gint64 seconds = json_object_get_int64(json_object_object_get(time, "sec"));
+        g_assert_cmpint(ABS(seconds - g_get_real_time() / G_USEC_PER_SEC), <, GUARD_MS / 1000);
+        assert_silence();
+        fake_answers(request, i == 0 ? "\"ok\":true" : "\"error\":\"no clock\"");
+    }
+    fake->callbacks.paused(fake, TRUE, "no space", fake->user);
+    fake_exit(DINV_MACHINE_EXIT_DIED, 0, "");
+}
+
 /* --- Status --- */
 
 typedef struct {
@@ -563,6 +602,7 @@ int main(int argc, char **argv) {
     ADD("hostile-texts", test_hostile_texts);
     ADD("log-flood", test_log_flood);
     ADD("publish", test_publish);
+    ADD("clock", test_clock);
     ADD("status", test_status);
     return g_test_run();
 }
