@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "guest/log.h"
@@ -55,6 +56,15 @@ static inline void harness_clear(Harness *harness) {
     dinv_loop_unwatch(harness->loop, harness->signal_fd);
     close(harness->signal_fd);
     dinv_loop_free(harness->loop);
+}
+
+/* Where a program of the guest would listen, in a process that takes its place. -1 on failure. */
+static inline int harness_listen(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 4) == 0 ? fd
+                                                                                            : -1;
 }
 
 /* Runs the loop until the condition holds; fails the test after the deadline. */

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include "guest/containerd.h"
 #include "guest/unix-socket.h"
@@ -30,11 +29,10 @@ static int fake_containerd(const char *mode, const char *config_path) {
         return 3;
     }
     const char *address = strstr(config, "address = \"") + strlen("address = \"");
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    g_strlcpy(name.sun_path, address, MIN(sizeof name.sun_path, strcspn(address, "\"") + 1));
-    (void)unlink(name.sun_path); /* as the real one does itself */
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(listener, (struct sockaddr *)&name, sizeof name) < 0 || listen(listener, 4) < 0) {
+    g_autofree char *path = g_strndup(address, strcspn(address, "\""));
+    (void)unlink(path); /* as the real one does itself */
+    int listener = harness_listen(path);
+    if (listener < 0) {
         return 71;
     }
     /* The first client wants to know whether it answers, the second is the test. */

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "guest/engine.h"
@@ -16,14 +15,6 @@
 static char *program; /* argv[0] of the test */
 
 /* --- in dockerd's place ----------------------------------------------------------------------- */
-
-static int fake_listen(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 4) == 0 ? fd
-                                                                                            : -1;
-}
 
 /* Answers one ping with `reply`, in the pieces that '|' marks. */
 static void fake_answer(int listener, const char *reply) {
@@ -55,7 +46,7 @@ static int fake_dockerd(const char *mode, const char *socket_path) {
             (void)pause();
         }
     }
-    int listener = fake_listen(socket_path);
+    int listener = harness_listen(socket_path);
     fake_answer(listener, "HTTP/1.0 503 Service Unavailable\r\n\r\nnot yet");
     fake_answer(listener, "HTTP/1.0 200 OK\r\nser|ver: Docker/26.1.5+dfsg1 (linux)\r|\n\r\nO|K");
     if (strcmp(mode, "die-later") == 0) {
