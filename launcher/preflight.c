@@ -64,7 +64,7 @@ static void check_acceleration(const DinvPreflightHost *host, const DinvConfig *
     dinv_kvm_verdict_clear(&verdict);
 }
 
-/* A guest at a fiftieth of the speed does nothing but serve its timer, unless its clock is slow as
+/* A guest at a thirtieth of the speed does nothing but serve its timer, unless its clock is slow as
  * well. */
 static void check_emulation(const DinvPreflightHost *host, DinvPreflight *result) {
     if (result->use_kvm || !host->is_emulated) {
@@ -73,7 +73,7 @@ static void check_emulation(const DinvPreflightHost *host, DinvPreflight *result
     result->icount = TRUE;
     dinv_preflight_add(
         result, "acceleration", DINV_CHECK_WARNING,
-        g_strdup("this machine's CPU is itself emulated by QEMU (TCG): the guest is some fifty "
+        g_strdup("this machine's CPU is itself emulated by QEMU (TCG): the guest is some thirty "
                  "times slower than emulated on a real one, and between two corrections its "
                  "clock is slow, too"),
         g_strdup("give the machine that this runs in KVM, or set DINV_BOOT_TIMEOUT and "

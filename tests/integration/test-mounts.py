@@ -92,6 +92,8 @@ def conformance(machine, directory, column):
 
 # Small files, where `make soak` has 20,000.
 FILES = 500
+# More than the guest's 9p keeps names of (V9FS_REVALIDATE_NAMES), and what it may have of them a moment later.
+KNOWN, KNOWN_MOST = 3000, 2500
 
 GIT = '''
 export HOME=/tmp
@@ -259,6 +261,48 @@ def held_file_changes(share):
     share.inside('killall sleep; rm -r /share/held /share/old')
 
 
+def known_files_change(share):
+    """Nobody uses them any more, the guest keeps what it knows of them, and some thousand more than it may keep:
+    what it is asked next is what is outside by then."""
+    os.mkdir(share.outside('known'))
+    expected = {}
+    for number in range(KNOWN):
+        share.write(f'known/{number}', b'old\n')
+    look = 'cd /share/known && find . ! -name . -exec stat -c "%n %F %a" {} + && find . -type f -exec grep -H . {} +'
+    umask = os.umask(0)
+    os.umask(umask)
+    equal(len(share.inside(look).splitlines()), 2 * KNOWN, 'lines of the first look')
+    until(lambda: int(share.inside('grep v9fs_inode /proc/slabinfo').split()[1]) < KNOWN_MOST, 20,
+          f'less than {KNOWN_MOST} files in the cache')
+    for number in range(KNOWN):
+        path, text, kind, mode = share.outside(f'known/{number}'), 'old', 'regular file', 0o666 & ~umask
+        match number % 6:
+            case 1:
+                text = 'new'
+                share.write(f'known/{number}', b'new\n', 'r+b')
+            case 2:
+                text = 'another'
+                share.write('known/made', b'another\n')
+                os.rename(share.outside('known/made'), path)
+            case 3:
+                os.remove(path)
+                continue
+            case 4:
+                mode = 0o600
+                os.chmod(path, mode)
+            case 5:
+                kind, mode = 'directory', 0o777 & ~umask
+                os.remove(path)
+                os.mkdir(path)
+        expected[f'./{number}'] = f'{kind} {mode:o}'
+        if kind == 'regular file':
+            expected[f'./{number}:{text}'] = ''
+    seen = dict(line.partition(' ')[::2] for line in share.inside(look).splitlines())
+    equal({name: (seen.get(name), expected.get(name)) for name in seen.keys() | expected.keys()
+           if seen.get(name) != expected.get(name)}, {}, 'what is seen, and what is there')
+    share.inside('rm -r /share/known')
+
+
 def is_a_good_file_system(share, column):
     conformance(share.machine, '/share', column)
 
@@ -315,6 +359,7 @@ def body(session):
     tap.check(changes_are_seen_on_both_sides, share)
     tap.check(open_file_grows, share)
     tap.check(held_file_changes, share)
+    tap.check(known_files_change, share)
     if session.options.files or not session.options.small:
         work_is_done(session, share)
     tap.check(is_a_good_file_system, share, ROOT if is_root else USER)
