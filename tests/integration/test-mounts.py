@@ -261,6 +261,35 @@ def held_file_changes(share):
     share.inside('killall sleep; rm -r /share/held /share/old')
 
 
+def mounted_file_is_replaced(share):
+    """As editors and Kubernetes do it: the container that has it as a mount reads all of the new one."""
+    share.write('conf', b'old')
+    image = share.docker.import_busybox()
+    share.docker('run', '--detach', '--name', 'reads', '--volume', '/share/conf:/conf', image, 'sleep', '1000')
+    for text in ('newer and longer', 'short'):
+        equal(share.docker('exec', 'reads', 'sh', '-c', 'cat /conf >/dev/null; wc -c </conf'),
+              str(os.stat(share.outside('conf')).st_size), 'its size before')
+        share.write('conf.new', text.encode())
+        os.rename(share.outside('conf.new'), share.outside('conf'))
+        equal(share.docker('exec', 'reads', 'cat', '/conf'), text, 'what the container reads')
+    share.docker('rm', '--force', 'reads')
+
+
+def other_names_change(share):
+    """A second name, a directory: what another name of the guest knows of them does not count."""
+    os.mkdir(share.outside('names'))
+    share.write('names/a', b'one\n')
+    share.inside('sleep 1000 </share/names/a >/dev/null 2>&1 & ln /share/names/a /share/names/b')
+    os.remove(share.outside('names/b'))
+    equal(share.inside('cat /share/names/b 2>/dev/null || echo gone'), 'gone\n', 'a link that was removed outside')
+    equal(share.inside('cd /share/names; ln a b; exec 3<b; cat <&3; echo two >>a; cat <&3; stat -c %s b'),
+          'one\ntwo\n8\n', 'what is written through the other name')
+    share.inside('mkdir /share/names/d; ls /share/names/d')
+    os.rmdir(share.outside('names/d'))
+    share.inside('mkdir /share/names/d')
+    share.inside('killall sleep; rm -r /share/names')
+
+
 def known_files_change(share):
     """Nobody uses them any more, the guest keeps what it knows of them, and some thousand more than it may keep:
     what it is asked next is what is outside by then."""
@@ -359,6 +388,8 @@ def body(session):
     tap.check(changes_are_seen_on_both_sides, share)
     tap.check(open_file_grows, share)
     tap.check(held_file_changes, share)
+    tap.check(mounted_file_is_replaced, share)
+    tap.check(other_names_change, share)
     tap.check(known_files_change, share)
     if session.options.files or not session.options.small:
         work_is_done(session, share)
