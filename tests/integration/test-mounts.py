@@ -262,16 +262,33 @@ def held_file_changes(share):
 
 
 def mounted_file_is_replaced(share):
-    """As editors and Kubernetes do it: the container that has it as a mount reads all of the new one."""
+    """As editors and Kubernetes do it: the container that has it as a mount sees all of the new one, whoever
+    asks first, and also when others in the guest have looked the name up since."""
     share.write('conf', b'old')
     image = share.docker.import_busybox()
     share.docker('run', '--detach', '--name', 'reads', '--volume', '/share/conf:/conf', image, 'sleep', '1000')
-    for text in ('newer and longer', 'short'):
-        equal(share.docker('exec', 'reads', 'sh', '-c', 'cat /conf >/dev/null; wc -c </conf'),
-              str(os.stat(share.outside('conf')).st_size), 'its size before')
+
+    def conf(user, command):
+        return share.docker('exec', '--user', str(user), 'reads', 'sh', '-c', command)
+    equal(conf(0, 'cat /conf'), 'old', 'what the container reads')
+    for user, text in ((0, 'newer and longer'), (1000, 'short'), (0, 'shorter'), (2000, 'of another user')):
         share.write('conf.new', text.encode())
         os.rename(share.outside('conf.new'), share.outside('conf'))
-        equal(share.docker('exec', 'reads', 'cat', '/conf'), text, 'what the container reads')
+        if user:
+            equal(share.inside('cat /share/conf'), text, 'what the guest reads')
+        equal(conf(user, 'stat -c %s /conf'), str(len(text)), 'its size, in the container')
+        equal(conf(user, 'cat /conf'), text, 'what the container reads')
+    equal(conf(0, 'cat /conf'), 'of another user', 'what its root reads')
+    # Who has the former one open goes on with that.
+    share.docker('exec', '--detach', 'reads', 'sh', '-c',
+                 'exec 3</conf; touch /held; until [ -e /go ]; do sleep 0.1; done; cat <&3 >/word; mv /word /result')
+    until(lambda: 'held' in conf(0, 'ls /'), 60, 'an open file')
+    share.write('conf.new', b'the last')
+    os.rename(share.outside('conf.new'), share.outside('conf'))
+    equal(conf(0, 'cat /conf'), 'the last', 'what is read by a new open')
+    conf(0, 'touch /go')
+    until(lambda: 'result' in conf(0, 'ls /'), 60, 'what is read by the old one')
+    equal(conf(0, 'cat /result; cat /conf'), 'of another userthe last', 'both')
     share.docker('rm', '--force', 'reads')
 
 
