@@ -4,6 +4,7 @@
  * as the machine stood still or the host slept. So it is told every half minute, and at once when
  * the clock here was set or the host woke up.
  */
+#include <errno.h>
 #include <glib-unix.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -17,14 +18,15 @@
 /* Where instructions are counted the guest's clock falls behind whenever it has work. */
 #define ICOUNT_INTERVAL_SECONDS 5
 
-/* Cancelled when CLOCK_REALTIME jumps. */
+/* Cancelled when CLOCK_REALTIME jumps, also while it is being set, which it is nevertheless. */
 static gboolean arm(const DinvVm *vm) {
     struct itimerspec next = {0};
 
     (void)clock_gettime(CLOCK_REALTIME, &next.it_value);
     next.it_value.tv_sec += vm->plan->icount ? ICOUNT_INTERVAL_SECONDS : INTERVAL_SECONDS;
     return timerfd_settime(vm->clock_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &next,
-                           NULL) == 0;
+                           NULL) == 0 ||
+           errno == ECANCELED;
 }
 
 static void on_told(struct json_object *reply, const GError *error, gpointer user) {
@@ -45,7 +47,11 @@ static gboolean on_due(gint fd, GIOCondition condition, gpointer user) {
     (void)condition;
     (void)!read(fd, &expirations, sizeof expirations); /* or ECANCELED, a reason like the other */
     dinv_vm_tell_time(vm);
-    return arm(vm) ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+    if (arm(vm)) {
+        return G_SOURCE_CONTINUE;
+    }
+    vm->clock_source = 0;
+    return G_SOURCE_REMOVE;
 }
 
 void dinv_vm_tell_time(DinvVm *vm) {
