@@ -3,11 +3,11 @@
 """QEMU, or the launcher, is killed in the middle of writes, again and again: what was fsynced is there
 afterwards.
 
-Two writers in one container write a record, fsync it, and only then say so on stdout; a third
-writes without ever syncing; meanwhile images come in, one after the other, by `docker load` and by `docker pull`
-from a registry outside. What the test has read of their stdout is what was promised. An image that dockerd
-lists afterwards must be whole, every file of it, although dockerd syncs none of them; what it got before the
-last one must be listed.
+Three writers in one container, one of them on the private volume, write a record, fsync it, and only then
+say so on stdout; a fourth writes without ever syncing; meanwhile images come in, one after the other, by
+`docker load` and by `docker pull` from a registry outside. What the test has read of their stdout is what
+was promised. An image that dockerd lists afterwards must be whole, every file of it, although dockerd syncs
+none of them; what it got before the last one must be listed.
 In every third cycle it is the launcher that is killed. `--cycles N` says how often; the default is 9
 (6 times QEMU, 3 times the launcher), `make soak` takes 150 (100 and 50).
 """
@@ -46,8 +46,8 @@ append() {
     i=0
     while :; do
         i=$((i+1))
-        line append $i | dd of=/v/append oflag=append conv=notrunc,fsync 2>/dev/null || exit 1
-        echo "append $i"
+        line $1 $i | dd of=$2/$1 oflag=append conv=notrunc,fsync 2>/dev/null || exit 1
+        echo "$1 $i"
     done
 }
 create() {
@@ -60,7 +60,7 @@ create() {
     done
 }
 dirty() { while :; do head -c 1000000 /dev/urandom > /v/dirty; mv /v/dirty /v/dirty.old; done; }
-append & create & dirty & wait
+append append /v & append volume /w & create & dirty & wait
 '''
 
 
@@ -72,15 +72,14 @@ class Promises:
     """Reads the writers' stdout in the background: the highest number that each has promised."""
 
     def __init__(self, client):
-        self.append = 0
-        self.create = 0
+        self.append = self.volume = self.create = 0
         self._client = client
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self):
         for line in self._client.stdout:
-            match = re.fullmatch(rb'(append|create) (\d+)\n', line)
+            match = re.fullmatch(rb'(append|volume|create) (\d+)\n', line)
             if match:  # the last line may be cut off
                 setattr(self, match.group(1).decode(), int(match.group(2)))
 
@@ -126,17 +125,18 @@ class Crashes:
     def __init__(self, session):
         self.registry = Registry(None, '127.0.0.1')
         self.registry_name = f'host.docker.internal:{self.registry.port}'
-        self.machine = session.machine(DOCKERD_ARGS=f'--insecure-registry {self.registry_name}')
+        self.machine = session.machine(DOCKERD_ARGS=f'--insecure-registry {self.registry_name}',
+                                       VOLUME_PATH='/volume', VOLUME_SIZE='256M')
         self.docker = Docker(self.machine.socket, session.work)
         self.work = session.work
         self.tap = session.tap
         self.random = random.Random(6)
-        self.promised = {}  # cycle -> (append, create)
+        self.promised = {}  # cycle -> Promises
         self.images = 0  # begun so far
 
     @property
-    def image(self):
-        return os.path.join(self.machine.state_dir, 'data.img')
+    def disks(self):
+        return [os.path.join(self.machine.state_dir, name) for name in ('data.img', 'volume.img')]
 
 
 def first_start(crashes):
@@ -158,14 +158,14 @@ def kill(crashes, cycle):
 
 def killed_while_it_writes(crashes, cycle):
     client = crashes.docker.start('run', '--rm', '--network', 'none', '-e', f'CYCLE={cycle}', '-v', 'records:/v',
-                                  BUSYBOX, 'sh', '-c', WRITERS, stdin=subprocess.DEVNULL)
+                                  '-v', '/volume:/w', BUSYBOX, 'sh', '-c', WRITERS, stdin=subprocess.DEVNULL)
     try:
         promises = Promises(client)
         images = Images(crashes, crashes.images)
         wanted = crashes.random.randint(EARLIEST, LATEST)
         first = crashes.random.randint(FEWEST, MOST)
         until(lambda: promises.append + promises.create >= wanted and promises.append and
-              promises.create and len(images.there) >= first, 120,
+              promises.create and promises.volume and len(images.there) >= first, 120,
               f'{wanted} records and {first} images', interval=0.01)
         kill(crashes, cycle)
         promises.finish()
@@ -173,11 +173,12 @@ def killed_while_it_writes(crashes, cycle):
     finally:
         client.kill()
         client.communicate()
-    crashes.promised[cycle] = (promises.append, promises.create)
+    crashes.promised[cycle] = promises
     crashes.images += len(images.there) + 1
-    crashes.tap.say(f'cycle {cycle}: promised {promises.append} appended records, {promises.create} files and '
-                    f'{len(images.there)} images')
-    expect_sound_after_crash(crashes.image, crashes.work)
+    crashes.tap.say(f'cycle {cycle}: promised {promises.append} appended records, {promises.volume} on the volume, '
+                    f'{promises.create} files and {len(images.there)} images')
+    for disk in crashes.disks:
+        expect_sound_after_crash(disk, crashes.work)
     crashes.machine.boot()
     expect_records(crashes)
     expect_images(crashes, images)
@@ -198,7 +199,7 @@ def expect_images(crashes, images):
 
 
 # In the guest, without a container, which takes longer: prints a checksum of the first N files of each
-# "CYCLE:N" in $1, then the appended records.
+# "CYCLE:N" in $1, then the appended records of both disks.
 READER = r'''
 cd /var/lib/docker/volumes/records/_data || exit
 for pair in $1; do
@@ -206,31 +207,33 @@ for pair in $1; do
     i=1
     while [ $i -le ${pair#*:} ]; do cat new-$cycle/$i; i=$((i+1)); done | sha256sum
 done
-cat append
+cat append /volume/volume
 '''
 
 
 def expect_records(crashes):
     """Every promised record of the last cycles, whole and in its place."""
     last = sorted(crashes.promised)[-REMEMBERED:]
-    pairs = ' '.join(f'{cycle}:{crashes.promised[cycle][1]}' for cycle in last)
+    pairs = ' '.join(f'{cycle}:{crashes.promised[cycle].create}' for cycle in last)
     shown = crashes.machine.verb('shell', 'sh', '-c', READER, 'reader', pairs, deadline=120).expect(0).out
     lines = shown.splitlines(keepends=True)
     for index, cycle in enumerate(last):
-        append, create = crashes.promised[cycle]
-        content = ''.join(record('create', number, cycle) for number in range(1, create + 1))
+        promises = crashes.promised[cycle]
+        content = ''.join(record('create', number, cycle) for number in range(1, promises.create + 1))
         equal(lines[index].split()[0], hashlib.sha256(content.encode()).hexdigest(),
-              f'the checksum of {create} files of cycle {cycle}')
-        expected = [record('append', number, cycle) for number in range(1, append + 1)]
-        # Not by lines: a record that was not promised may be torn, with the next one behind it.
-        present = re.findall(f'append-[0-9]{{6}}-{cycle}-{7:0200d}\n', shown)
-        equal(present[:append], expected, f'the appended records of cycle {cycle}')
+              f'the checksum of {promises.create} files of cycle {cycle}')
+        for kind, count in (('append', promises.append), ('volume', promises.volume)):
+            expected = [record(kind, number, cycle) for number in range(1, count + 1)]
+            # Not by lines: a record that was not promised may be torn, with the next one behind it.
+            present = re.findall(f'{kind}-[0-9]{{6}}-{cycle}-{7:0200d}\n', shown)
+            equal(present[:count], expected, f'the records "{kind}" of cycle {cycle}')
 
 
 def stops_in_order(crashes):
     equal(crashes.machine.stop(), 0, 'exit status')
     crashes.machine.expect_nothing_left()
-    expect_clean(crashes.image)
+    for disk in crashes.disks:
+        expect_clean(disk)
 
 
 def body(session):
