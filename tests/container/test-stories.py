@@ -85,8 +85,14 @@ def basic_usage(story):
 def port_forwarding(story):
     """The page's "Currently Not Working": outer and inner engine are both on their default networks."""
     story.typist.type('docker exec -it dinv docker run -d -p8080:80 --rm --name web nginx')
-    with urllib.request.urlopen('http://127.0.0.1:8080', timeout=20) as answer:
-        contains(answer.read().decode(), 'Welcome to nginx!', 'the page')
+
+    def page():
+        try:
+            with urllib.request.urlopen('http://127.0.0.1:8080', timeout=20) as answer:
+                return answer.read().decode()
+        except OSError:  # the server in the container is not there yet
+            return None
+    contains(until(page, 60, 'an answer of the web server'), 'Welcome to nginx!', 'the page')
     story.dinv.inner('stop', '--time', '1', 'web')
 
 
