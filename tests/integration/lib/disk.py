@@ -7,11 +7,12 @@ import re
 from . import artefacts
 from .dinv import run
 
-# All that `e2fsck -p` may do to a file system whose machine was cut off: none of it is a damage. (A private
-# volume has no lost+found.)
+# All that `e2fsck -p` may do to a file system whose machine was cut off: none of it is a damage. Only a
+# private volume has no lost+found.
 _AFTER_A_CRASH = re.compile(
     r'.*: (recovering journal|Clearing orphaned inode .*|Setting free (inodes|blocks) count to .*'
-    r'|\d+/\d+ files .*|Superblock .*_summary.*|/lost\+found not found\.  CREATED\.)')
+    r'|\d+/\d+ files .*|Superblock .*_summary.*)'
+    r'|dinv-volume: /lost\+found not found\.  CREATED\.')
 
 
 def expect_clean(image):
