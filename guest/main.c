@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "guest/agent.h"
-#include "guest/loop.h"
-#include "guest/port-proxy.h"
+#include "guest/agent/agent.h"
+#include "guest/base/loop.h"
+#include "guest/ports/proxy.h"
 
 /* The kernel gives process 1 the console, if the root file system has one; whatever is opened later
  * must not end up on the standard descriptors. */
@@ -30,7 +30,7 @@ int main(int argc, char **argv) {
     uint64_t start_us = dinv_boottime_us();
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     if (argc > 0 && strcmp(slash != NULL ? slash + 1 : argv[0], DINV_PORT_PROXY_NAME) == 0) {
-        return dinv_port_proxy_main(argc, argv);
+        return dinv_ports_proxy_main(argc, argv);
     }
     if (getpid() != 1) {
         if (argc == 2 && strcmp(argv[1], "--version") == 0) {

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/cli-doctor.h"
-#include "launcher/cli.h"
-#include "launcher/help.h"
-#include "launcher/init.h"
-#include "launcher/run-arguments.h"
-#include "launcher/settings.h"
+#include "launcher/cli/cli.h"
+#include "launcher/cli/doctor.h"
+#include "launcher/cli/help.h"
+#include "launcher/cli/init.h"
+#include "launcher/settings/run-arguments.h"
+#include "launcher/settings/settings.h"
 
 static int print(char *text) {
     g_autofree char *owned = text;
@@ -23,8 +23,8 @@ static gboolean is_help(const char *word) {
 static DinvConfig *load_settings(const char *verb, int *argc, char ***argv, GError **error) {
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
     g_auto(GStrv) environment = g_get_environ();
-    DinvConfig *config =
-        dinv_settings_load((const char *const *)environment, argc, argv, warnings, error);
+    DinvConfig *config = dinv_settings_load((const char *const *)environment, argc, argv,
+                                            dinv_cli_verb_has_flag, warnings, error);
     gboolean says_warnings = strcmp(verb, "run") == 0 || strcmp(verb, "doctor") == 0;
     for (guint i = 0; config != NULL && says_warnings && i < warnings->len; i++) {
         dinv_cli_complain("warning: %s", (const char *)g_ptr_array_index(warnings, i));
@@ -35,8 +35,8 @@ static DinvConfig *load_settings(const char *verb, int *argc, char ***argv, GErr
 /* The verb `run`; argc and argv are behind it. */
 static int run(int argc, char **argv) {
     g_autoptr(GError) error = NULL;
-    DinvRunArguments arguments;
-    dinv_run_arguments_split(argc, argv, &arguments);
+    DinvSettingsRunArguments arguments;
+    dinv_settings_run_arguments_split(argc, argv, &arguments);
     g_autoptr(DinvConfig) config = load_settings("run", &arguments.own, &argv, &error);
     if (config == NULL || !dinv_settings_add_dockerd_arguments(config, arguments.dockerd,
                                                                arguments.dockerd_count, &error)) {
@@ -76,23 +76,23 @@ static int run_verb(const char *verb, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    dinv_init_descriptors();
-    dinv_init_split();
+    dinv_cli_init_descriptors();
+    dinv_cli_init_split();
     if (argc < 2 || is_help(argv[1]) || strcmp(argv[1], "help") == 0) {
-        int status = print(dinv_help_text());
+        int status = print(dinv_cli_help_text());
         return argc < 2 ? DINV_EXIT_FAILED : status;
     }
     const char *verb = argv[1];
     if (strcmp(verb, "--version") == 0) {
         verb = "version";
     }
-    const DinvVerb *known = dinv_verb_find(verb);
+    const DinvCliVerb *known = dinv_cli_verb_find(verb);
     if (known == NULL) {
         dinv_cli_complain("\"%s\" is not a command; \"dinv --help\" lists them", verb);
         return DINV_EXIT_FAILED;
     }
     if (argc > 2 && is_help(argv[2])) {
-        return print(dinv_help_verb_text(known));
+        return print(dinv_cli_help_verb_text(known));
     }
     if (strcmp(verb, "version") == 0) {
         return print(g_strdup("dinv " DINV_VERSION "\n"));

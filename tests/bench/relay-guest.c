@@ -14,9 +14,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "guest/loop.h"
-#include "guest/port.h"
-#include "guest/power.h"
+#include "guest/base/loop.h"
+#include "guest/channels/port.h"
+#include "guest/system/power.h"
 #include "relay/mux.h"
 #include "tests/bench/relay-work.h"
 
@@ -26,11 +26,11 @@ static uint8_t zeros[BENCH_GUEST_BUFFER];
 
 _Noreturn static void give_up(const char *what) {
     (void)fprintf(stderr, "relay-guest: %s: %s\n", what, strerror(errno));
-    dinv_power_off();
+    dinv_system_power_off();
 }
 
 static int open_port(const char *name) {
-    int fd = dinv_port_find("/sys/class/virtio-ports", "/dev", name);
+    int fd = dinv_channel_port_find("/sys/class/virtio-ports", "/dev", name);
     if (fd < 0) {
         errno = -fd;
         give_up(name);
@@ -116,7 +116,7 @@ _Noreturn static void serve_raw(int fd) {
 
 typedef struct {
     DinvRelayMux *mux;
-    DinvPort *port;
+    DinvChannelPort *port;
     DinvTimer *flush;
 } Relay;
 
@@ -201,16 +201,16 @@ static void incoming(void *user, DinvRelayStream *stream, const char *name, cons
     }
 }
 
-/* As in guest/relay-host.c. */
+/* As in guest/services/relay.c. */
 static void flush(void *user) {
     Relay *relay = user;
-    if (!dinv_port_is_connected(relay->port)) {
+    if (!dinv_channel_port_is_connected(relay->port)) {
         return;
     }
     for (int turn = 0; turn < WRITES_A_ROUND; turn++) {
         const uint8_t *bytes;
         ssize_t len = dinv_relay_mux_peek(relay->mux, &bytes);
-        ssize_t written = len > 0 ? dinv_port_write(relay->port, bytes, (size_t)len) : len;
+        ssize_t written = len > 0 ? dinv_channel_port_write(relay->port, bytes, (size_t)len) : len;
         if (written <= 0) {
             return;
         }
@@ -240,7 +240,7 @@ static void connected(void *user) {
 
 static void disconnected(void *user) {
     (void)user;
-    dinv_power_off();
+    dinv_system_power_off();
 }
 
 static void serve_relay(int fd) {
@@ -250,7 +250,7 @@ static void serve_relay(int fd) {
         .writable = go_on,
         .reset = broken,
     };
-    static const DinvPortCallbacks port_callbacks = {
+    static const DinvChannelPortCallbacks port_callbacks = {
         .connected = connected,
         .disconnected = disconnected,
         .received = received,
@@ -265,7 +265,7 @@ static void serve_relay(int fd) {
     relay.mux = dinv_relay_mux_new(DINV_RELAY_GUEST, epoch, NULL, &mux_callbacks, &relay);
     relay.flush = loop != NULL ? dinv_timer_new(loop, flush, &relay) : NULL;
     if (relay.mux == NULL || relay.flush == NULL ||
-        (relay.port = dinv_port_new(loop, fd, &port_callbacks, &relay)) == NULL) {
+        (relay.port = dinv_channel_port_new(loop, fd, &port_callbacks, &relay)) == NULL) {
         give_up("start of the relay");
     }
     (void)dinv_loop_run(loop);
@@ -285,5 +285,5 @@ int main(void) {
     }
     close(raw);
     serve_relay(relay);
-    dinv_power_off();
+    dinv_system_power_off();
 }

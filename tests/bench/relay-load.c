@@ -128,7 +128,7 @@ void bench_load_free(BenchLoad *load) {
     }
 }
 
-/* As in launcher/relay-host.c: writes what there is until the socket is full. Whether it is. */
+/* As in launcher/vm/relay.c: writes what there is until the socket is full. Whether it is. */
 static bool flush(BenchLoad *load) {
     const uint8_t *bytes;
     ssize_t len;

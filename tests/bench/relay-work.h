@@ -21,7 +21,7 @@
 enum { BENCH_NUMBER_SIZE = 8, BENCH_REQUEST_SIZE = 9, BENCH_SINK = 'S', BENCH_SOURCE = 'G' };
 
 /* The sizes in which both sides read and write, the same for the raw port and the relay: those of
- * launcher/relay-host.c and guest/relay-host.c. */
+ * launcher/vm/relay.c and guest/services/relay.c. */
 enum { BENCH_HOST_BUFFER = 128 * 1024, BENCH_GUEST_BUFFER = 64 * 1024 };
 
 static inline void bench_put_number(uint8_t out[static BENCH_NUMBER_SIZE], uint64_t value) {

@@ -3,8 +3,8 @@
 #include <stdint.h>
 #include <sys/un.h>
 
-#include "launcher/admin.h"
-#include "tests/unit/machine-fake.h"
+#include "launcher/vm/admin.h"
+#include "tests/unit/lib/machine-fake.h"
 
 static VmFixture fixture;
 static DinvAdmin *admin;

@@ -6,23 +6,23 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "launcher/certificates.h"
+#include "launcher/engine/certificates.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    g_autoptr(DinvCertificates) first = dinv_certificates_new();
-    g_autoptr(DinvCertificates) second = dinv_certificates_new();
+    g_autoptr(DinvEngineCertificates) first = dinv_engine_certificates_new();
+    g_autoptr(DinvEngineCertificates) second = dinv_engine_certificates_new();
     g_autoptr(GError) error = NULL;
     guint found = 0;
 
-    if (!dinv_certificates_add(first, (const char *)data, size, &found, &error)) {
+    if (!dinv_engine_certificates_add(first, (const char *)data, size, &found, &error)) {
         g_assert(error != NULL);
         return 0;
     }
-    g_assert(found >= dinv_certificates_count(first));
-    g_assert(dinv_certificates_add(second, first->pem->str, first->pem->len, &found, NULL));
-    g_assert(found == dinv_certificates_count(first));
+    g_assert(found >= dinv_engine_certificates_count(first));
+    g_assert(dinv_engine_certificates_add(second, first->pem->str, first->pem->len, &found, NULL));
+    g_assert(found == dinv_engine_certificates_count(first));
     g_assert(g_string_equal(first->pem, second->pem));
     return 0;
 }

@@ -4,9 +4,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "launcher/control.h"
-#include "launcher/log.h"
-#include "launcher/publisher.h"
+#include "launcher/base/log.h"
+#include "launcher/network/publisher.h"
+#include "launcher/vm/control.h"
 
 static void on_hello(gint64 protocol, const char *version, const char *kernel, gint64 uptime_us,
                      gpointer user) {
@@ -53,13 +53,13 @@ static void on_request(gint64 id, const char *verb, struct json_object *message,
     (void)user;
     config.ports =
         config.ports != NULL ? config.ports : g_array_new(FALSE, FALSE, sizeof(DinvPortForward));
-    DinvPublisher *publisher = dinv_publisher_new(NULL, &config);
+    DinvNetworkPublisher *publisher = dinv_network_publisher_new(NULL, &config);
     if (verb[0] == 'p') {
-        dinv_publisher_publish(publisher, message, on_answered, NULL);
+        dinv_network_publisher_publish(publisher, message, on_answered, NULL);
     } else {
-        dinv_publisher_unpublish(publisher, message, on_answered, NULL);
+        dinv_network_publisher_unpublish(publisher, message, on_answered, NULL);
     }
-    dinv_publisher_free(publisher);
+    dinv_network_publisher_free(publisher);
 }
 
 static void on_closed(gpointer user) {
@@ -73,17 +73,17 @@ static void on_damaged(const char *disk, gpointer user) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const DinvControlCallbacks callbacks = {on_hello,   on_phase,  on_phase,
-                                                   on_log,     on_failed, on_exiting,
-                                                   on_request, on_closed, on_damaged};
+    static const DinvVmControlCallbacks callbacks = {on_hello,   on_phase,  on_phase,
+                                                     on_log,     on_failed, on_exiting,
+                                                     on_request, on_closed, on_damaged};
     gboolean closed = FALSE;
     int fds[2];
     dinv_log_start(DINV_LOG_ERROR);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0) {
         return 0;
     }
-    DinvControl *control = dinv_control_new(fds[0], &callbacks, &closed);
-    dinv_control_request(control, "stats", NULL, 60000, NULL, NULL);
+    DinvVmControl *control = dinv_vm_control_new(fds[0], &callbacks, &closed);
+    dinv_vm_control_request(control, "stats", NULL, 60000, NULL, NULL);
     for (size_t at = 0; at < size;) {
         size_t piece = MIN(size - at, (size_t)data[at] + 1);
         ssize_t sent = write(fds[1], data + at, piece);
@@ -95,6 +95,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     while (!closed) {
         g_main_context_iteration(NULL, TRUE);
     }
-    dinv_control_free(control);
+    dinv_vm_control_free(control);
     return 0;
 }

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "launcher/dns-stream.h"
+#include "launcher/dns/stream.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

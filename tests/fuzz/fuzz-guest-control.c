@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest/configuration.h"
-#include "guest/exec-request.h"
-#include "guest/message.h"
+#include "guest/base/message.h"
+#include "guest/configuration/configuration.h"
+#include "guest/services/exec-request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -32,11 +32,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         dinv_configuration_free(configuration);
     }
     dinv_message_clear(&message);
-    DinvExecRequest *request = NULL;
-    if (dinv_exec_request_parse((const char *)data, size, &request) == 0 &&
+    DinvServiceExecRequest *request = NULL;
+    if (dinv_service_exec_request_parse((const char *)data, size, &request) == 0 &&
         (request->argv == NULL || request->argv[0] == NULL || request->environment == NULL)) {
         abort();
     }
-    dinv_exec_request_free(request);
+    dinv_service_exec_request_free(request);
     return 0;
 }

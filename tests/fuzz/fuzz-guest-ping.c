@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest/ping.h"
+#include "guest/engine/ping.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -16,16 +16,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *text = (const char *)data + 1;
     size_t len = size - 1;
     size_t split = len > 0 ? data[0] % len : 0;
-    static DinvPingReply whole;
-    static DinvPingReply parts;
-    whole = (DinvPingReply){0};
-    parts = (DinvPingReply){0};
+    static DinvEnginePingReply whole;
+    static DinvEnginePingReply parts;
+    whole = (DinvEnginePingReply){0};
+    parts = (DinvEnginePingReply){0};
     char whole_version[DINV_PING_VERSION_MAX] = "";
     char parts_version[DINV_PING_VERSION_MAX] = "";
-    int whole_result = dinv_ping_reply_add(&whole, text, len, true, whole_version);
-    int parts_result = dinv_ping_reply_add(&parts, text, split, false, parts_version);
+    int whole_result = dinv_engine_ping_reply_add(&whole, text, len, true, whole_version);
+    int parts_result = dinv_engine_ping_reply_add(&parts, text, split, false, parts_version);
     if (parts_result == 0) {
-        parts_result = dinv_ping_reply_add(&parts, text + split, len - split, true, parts_version);
+        parts_result =
+            dinv_engine_ping_reply_add(&parts, text + split, len - split, true, parts_version);
     }
     /* A reply that is good so far may be spoilt by what follows, which a split one is not waited
      * for: only a verdict on the whole of the bytes must be the same. */

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest/port-proxy.h"
-#include "guest/publish-request.h"
+#include "guest/ports/proxy.h"
+#include "guest/ports/request.h"
 
 #define WORDS_MAX 24
 
@@ -19,7 +19,7 @@ static const char *field(struct json_object *fields, const char *key) {
 /* What was understood and is written again is understood as the same. */
 static void check_line(const char *line, size_t len) {
     char again[DINV_PUBLISH_LINE_SIZE];
-    struct json_object *fields = dinv_publish_request_parse(line, len);
+    struct json_object *fields = dinv_ports_request_parse(line, len);
     if (fields == NULL) {
         return;
     }
@@ -29,10 +29,10 @@ static void check_line(const char *line, size_t len) {
     int64_t port = json_object_get_int64(json_object_object_get(fields, "port"));
     if (port >= 1 && port <= 65535) {
         int written =
-            dinv_publish_request_format(again, field(fields, "protocol"), field(fields, "address"),
-                                        (unsigned)port, field(fields, "container"));
+            dinv_ports_request_format(again, field(fields, "protocol"), field(fields, "address"),
+                                      (unsigned)port, field(fields, "container"));
         struct json_object *same =
-            written > 0 ? dinv_publish_request_parse(again, (size_t)written - 1) : NULL;
+            written > 0 ? dinv_ports_request_parse(again, (size_t)written - 1) : NULL;
         if (written > 0 &&
             (same == NULL || strcmp(field(same, "address"), field(fields, "address")) != 0)) {
             abort();
@@ -50,10 +50,10 @@ static void check_arguments(char *text) {
          word = strtok_r(NULL, " \n", &state)) {
         argv[argc++] = word;
     }
-    DinvPortProxyArguments arguments;
+    DinvPortsProxyArguments arguments;
     const char *problem = NULL;
     struct in6_addr address;
-    if (!dinv_port_proxy_parse(argc, argv, &arguments, &problem)) {
+    if (!dinv_ports_proxy_parse(argc, argv, &arguments, &problem)) {
         if (problem == NULL) {
             abort();
         }

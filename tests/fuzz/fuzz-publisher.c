@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/log.h"
-#include "launcher/publisher.h"
+#include "launcher/base/log.h"
+#include "launcher/network/publisher.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -74,8 +74,8 @@ static void settle(void) {
 }
 
 /* Every forward that is not declared is a rule, and there are no others. */
-static void compare(const DinvPublisher *publisher, const DinvMachine *machine) {
-    struct json_object *ports = dinv_publisher_describe(publisher);
+static void compare(const DinvNetworkPublisher *publisher, const DinvMachine *machine) {
+    struct json_object *ports = dinv_network_publisher_describe(publisher);
     guint rules = 0;
     for (size_t i = 0; i < json_object_array_length(ports); i++) {
         struct json_object *port = json_object_array_get_idx(ports, i);
@@ -105,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     guint answers = 0;
     dinv_log_start(DINV_LOG_ERROR);
     g_array_append_vals(config.ports, declared, G_N_ELEMENTS(declared));
-    DinvPublisher *publisher = dinv_publisher_new(&machine, &config);
+    DinvNetworkPublisher *publisher = dinv_network_publisher_new(&machine, &config);
     for (guint i = 0; lines[i] != NULL; i++) {
         struct json_object *request = json_tokener_parse(lines[i][0] != '\0' ? lines[i] + 1 : "");
         if (lines[i][0] == 'a') {
@@ -114,15 +114,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             machine.refuses = !machine.refuses;
         } else if (json_object_is_type(request, json_type_object)) {
             asked++;
-            (lines[i][0] == 'u' ? dinv_publisher_unpublish
-                                : dinv_publisher_publish)(publisher, request, on_done, &answers);
+            (lines[i][0] == 'u'
+                 ? dinv_network_publisher_unpublish
+                 : dinv_network_publisher_publish)(publisher, request, on_done, &answers);
         }
         json_object_put(request);
     }
     settle();
     require(asked == answers);
     compare(publisher, &machine);
-    dinv_publisher_free(publisher);
+    dinv_network_publisher_free(publisher);
     g_hash_table_unref(machine.rules);
     g_array_unref(config.ports);
     return 0;

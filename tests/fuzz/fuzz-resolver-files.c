@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/dns-query.h"
-#include "launcher/resolver-files.h"
+#include "launcher/dns/query.h"
+#include "launcher/dns/resolver-files.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,8 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t len = strnlen((const char *)data, size);
     g_autofree char *hosts =
         len < size ? g_strndup((const char *)data + len + 1, size - len - 1) : NULL;
-    g_autoptr(DinvResolverFiles) files =
-        dinv_resolver_files_parse(resolv_conf, hosts, DINV_DNS_PORT);
+    g_autoptr(DinvDnsResolverFiles) files =
+        dinv_dns_resolver_files_parse(resolv_conf, hosts, DINV_DNS_PORT);
     if (files->servers->len < 1 || files->servers->len > DINV_DNS_SERVERS_MAX) {
         abort();
     }

@@ -7,9 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "launcher/engine-options.h"
-#include "launcher/proxies.h"
-#include "launcher/run-arguments.h"
+#include "launcher/engine/options.h"
+#include "launcher/engine/proxies.h"
+#include "launcher/settings/run-arguments.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,9 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     g_autofree char *text = g_strndup((const char *)data, size);
     g_auto(GStrv) words = g_strsplit(text, "\n", -1);
     int count = (int)g_strv_length(words);
-    DinvRunArguments arguments;
+    DinvSettingsRunArguments arguments;
 
-    dinv_run_arguments_split(count, words, &arguments);
+    dinv_settings_run_arguments_split(count, words, &arguments);
     g_assert(arguments.own >= 0 && arguments.own <= count);
     if (arguments.command == NULL) {
         g_assert(arguments.own == count && arguments.dockerd_count == 0);
@@ -41,8 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     check_rest(words);
     for (int i = 0; i < count; i++) {
-        g_autofree char *once = dinv_proxies_translate(words[i], "10.0.2.2");
-        g_autofree char *twice = dinv_proxies_translate(once, "10.0.2.2");
+        g_autofree char *once = dinv_engine_proxies_translate(words[i], "10.0.2.2");
+        g_autofree char *twice = dinv_engine_proxies_translate(once, "10.0.2.2");
         g_assert(strcmp(once, twice) == 0);
     }
     return 0;

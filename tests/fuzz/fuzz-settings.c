@@ -7,8 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "launcher/settings-types.h"
-#include "launcher/settings.h"
+#include "launcher/cli/help.h"
+#include "launcher/settings/settings.h"
+#include "launcher/settings/types.h"
+#include "wire/mounts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,7 +35,7 @@ static void check_path_text(const char *path) {
     gboolean automatic;
 
     g_assert(g_utf8_validate(text, -1, NULL));
-    g_assert(dinv_parse_mounts(item, mounts, &automatic, &error) && mounts->len == 1);
+    g_assert(dinv_settings_parse_mounts(item, mounts, &automatic, &error) && mounts->len == 1);
     g_assert(strcmp(((const DinvMountSpec *)mounts->pdata[0])->source, path) == 0);
 }
 
@@ -56,7 +58,7 @@ static void check_config(const DinvConfig *config) {
                      other->host_port != forward->host_port);
         }
     }
-    g_assert(config->mounts->len <= DINV_MOUNTS_MAX);
+    g_assert(config->mounts->len <= DINV_WIRE_MOUNTS_MAX);
     for (guint i = 0; i < config->mounts->len; i++) {
         const DinvMountSpec *mount = config->mounts->pdata[i];
 
@@ -68,8 +70,8 @@ static void check_config(const DinvConfig *config) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const DinvLimits limits = {.cpus_online = 4,
-                                      .memory_total = G_GUINT64_CONSTANT(1) << 34};
+    static const DinvHostLimits limits = {.cpus_online = 4,
+                                          .memory_total = G_GUINT64_CONSTANT(1) << 34};
     g_autofree char *text = g_strndup((const char *)data, size);
     char *gap = strstr(text, "\n\n");
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
@@ -89,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     rest = words;
     total = count = (int)g_strv_length(words);
     config = dinv_settings_load_with_limits((const char *const *)environment, &count, &rest,
-                                            &limits, warnings, &error);
+                                            dinv_cli_verb_has_flag, &limits, warnings, &error);
     g_assert((config == NULL) == (error != NULL));
     g_assert(rest == words + (total - count));
     if (config != NULL) {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What it costs that a layer is recorded only when its files are on the disk (guest/layer-sync.h): `docker
+"""What it costs that a layer is recorded only when its files are on the disk (guest/engine/layer-sync.h): `docker
 load` into two dinvs in turns, one of them without the bind mount by which it is done; alone, and beside a container
 that writes and fsyncs."""
 

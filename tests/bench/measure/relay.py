@@ -36,7 +36,7 @@ def make_root(build, directory):
 
 
 def qemu_argv(qemu, accel, root, raw_fd, relay_fd, console):
-    """The shape of launcher/qemu-argv.c, less what this guest does not have."""
+    """The shape of launcher/machine/qemu/argv.c, less what this guest does not have."""
     append = 'root=/dev/vda ro init=/sbin/dinv-guest console=hvc0 loglevel=4 reboot=t panic=-1'
     if accel == 'tcg':
         append += f' tsc_early_khz={host.tsc_khz()} tsc=reliable'

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/agent/shutdown.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+enum {
+    DEADLINE_LEAST_MS = 200,
+    /* Sixteenths of the time. Between the two dockerd writes down what became of its containers,
+     * after them the file systems are flushed; both take most of a second under emulation. */
+    CUT_AT = 8,
+    KILL_AT = 13,
+    UNMOUNT_AT = 15,           /* if there are processes that even SIGKILL does not end, but: */
+    KILL_GRACE_LEAST_MS = 500, /* they have at least this long for it, */
+    KILL_GRACE_MOST_MS = 2000, /* and at most this long */
+    TERM_GRACE_MS = 500,       /* between SIGTERM and SIGKILL for what is not dockerd's */
+    UNMOUNT_AGAIN_MS = 20,     /* mount namespaces go a moment after their last process */
+    UNMOUNT_LEAST_MS = 500,    /* is tried for this long even if the deadline has passed */
+    DRAIN_AGAIN_MS = 5,
+    DRAIN_MS = 500,
+};
+
+struct DinvAgentShutdown {
+    DinvAgentLife *life;
+    DinvAgentShutdownOperations operations;
+    void *user;
+    DinvTimer *timer;
+    bool begun;
+    uint64_t start_ms;
+    uint64_t deadline_ms; /* absolute, like the next */
+    uint64_t give_up_ms;  /* of the present step, where one is needed */
+};
+
+static void step(void *user);
+
+DinvAgentShutdown *dinv_agent_shutdown_new(DinvLoop *loop, DinvAgentLife *life,
+                                           const DinvAgentShutdownOperations *operations,
+                                           void *user) {
+    DinvAgentShutdown *shutdown = calloc(1, sizeof *shutdown);
+    if (shutdown == NULL) {
+        return NULL;
+    }
+    shutdown->life = life;
+    shutdown->operations = *operations;
+    shutdown->user = user;
+    shutdown->timer = dinv_timer_new(loop, step, shutdown);
+    if (shutdown->timer == NULL) {
+        free(shutdown);
+        return NULL;
+    }
+    return shutdown;
+}
+
+void dinv_agent_shutdown_free(DinvAgentShutdown *shutdown) {
+    if (shutdown != NULL) {
+        dinv_timer_free(shutdown->timer);
+        free(shutdown);
+    }
+}
+
+bool dinv_agent_shutdown_has_begun(const DinvAgentShutdown *shutdown) {
+    return shutdown->begun;
+}
+
+static uint64_t until(uint64_t when) {
+    uint64_t now = dinv_now_ms();
+    return when > now ? when - now : 0;
+}
+
+/* The moment at `sixteenths` of the whole time. */
+static uint64_t moment(const DinvAgentShutdown *shutdown, uint64_t sixteenths) {
+    return shutdown->start_ms + (shutdown->deadline_ms - shutdown->start_ms) * sixteenths / 16;
+}
+
+static void enter_farewell(DinvAgentShutdown *shutdown, bool clean) {
+    (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_FAREWELL);
+    shutdown->give_up_ms = dinv_now_ms() + DRAIN_MS;
+    shutdown->operations.send_exit(shutdown->user, clean);
+    dinv_timer_set(shutdown->timer, 0);
+}
+
+static void unmount(DinvAgentShutdown *shutdown) {
+    bool clean = shutdown->operations.unmount(shutdown->user);
+    if (clean || until(shutdown->give_up_ms) == 0) {
+        enter_farewell(shutdown, clean);
+    } else {
+        dinv_timer_set(shutdown->timer, UNMOUNT_AGAIN_MS);
+    }
+}
+
+static void enter_unmounting(DinvAgentShutdown *shutdown) {
+    (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_UNMOUNTING);
+    uint64_t least = dinv_now_ms() + UNMOUNT_LEAST_MS;
+    shutdown->give_up_ms = shutdown->deadline_ms > least ? shutdown->deadline_ms : least;
+    unmount(shutdown);
+}
+
+static void enter_killing(DinvAgentShutdown *shutdown) {
+    (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_KILLING);
+    shutdown->operations.signal_everything(shutdown->user, SIGKILL);
+    uint64_t left = until(moment(shutdown, UNMOUNT_AT));
+    uint64_t grace = left < KILL_GRACE_MOST_MS ? left : KILL_GRACE_MOST_MS;
+    dinv_timer_set(shutdown->timer, grace > KILL_GRACE_LEAST_MS ? grace : KILL_GRACE_LEAST_MS);
+}
+
+static void enter_terminating(DinvAgentShutdown *shutdown) {
+    (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_TERMINATING);
+    if (!shutdown->operations.has_processes(shutdown->user)) {
+        enter_unmounting(shutdown);
+        return;
+    }
+    shutdown->operations.signal_everything(shutdown->user, SIGTERM);
+    uint64_t left = until(moment(shutdown, KILL_AT));
+    dinv_timer_set(shutdown->timer, left < TERM_GRACE_MS ? left : TERM_GRACE_MS);
+}
+
+static void enter_cutting(DinvAgentShutdown *shutdown) {
+    (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_CUTTING);
+    shutdown->operations.kill_containers(shutdown->user);
+    dinv_timer_set(shutdown->timer, until(moment(shutdown, KILL_AT)));
+}
+
+static void farewell(DinvAgentShutdown *shutdown) {
+    if (!shutdown->operations.is_drained(shutdown->user) && until(shutdown->give_up_ms) > 0) {
+        dinv_timer_set(shutdown->timer, DRAIN_AGAIN_MS);
+        return;
+    }
+    (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_OFF);
+    shutdown->operations.power_off(shutdown->user);
+}
+
+/* The time of the present step is over. */
+static void step(void *user) {
+    DinvAgentShutdown *shutdown = user;
+    switch (shutdown->life->state) {
+    case DINV_AGENT_LIFE_STOPPING:
+        enter_cutting(shutdown);
+        break;
+    case DINV_AGENT_LIFE_CUTTING:
+    case DINV_AGENT_LIFE_TERMINATING:
+        enter_killing(shutdown);
+        break;
+    case DINV_AGENT_LIFE_KILLING:
+        enter_unmounting(shutdown);
+        break;
+    case DINV_AGENT_LIFE_UNMOUNTING:
+        unmount(shutdown);
+        break;
+    case DINV_AGENT_LIFE_FAREWELL:
+        farewell(shutdown);
+        break;
+    case DINV_AGENT_LIFE_BOOT:
+    case DINV_AGENT_LIFE_WAITING:
+    case DINV_AGENT_LIFE_STARTING:
+    case DINV_AGENT_LIFE_READY:
+    case DINV_AGENT_LIFE_OFF:
+    case DINV_AGENT_LIFE_COUNT:
+        break;
+    }
+}
+
+void dinv_agent_shutdown_begin(DinvAgentShutdown *shutdown, uint64_t deadline_ms) {
+    uint64_t least = deadline_ms > DEADLINE_LEAST_MS ? deadline_ms : DEADLINE_LEAST_MS;
+    uint64_t deadline = dinv_now_ms() + least;
+    if (shutdown->begun) {
+        if (deadline < shutdown->deadline_ms) {
+            shutdown->deadline_ms = deadline;
+            if (shutdown->life->state == DINV_AGENT_LIFE_STOPPING) {
+                dinv_timer_set(shutdown->timer, until(moment(shutdown, CUT_AT)));
+            } else if (shutdown->life->state == DINV_AGENT_LIFE_CUTTING) {
+                dinv_timer_set(shutdown->timer, until(moment(shutdown, KILL_AT)));
+            }
+        }
+        return;
+    }
+    shutdown->begun = true;
+    shutdown->start_ms = dinv_now_ms();
+    shutdown->deadline_ms = deadline;
+    if (shutdown->operations.engine_is_running(shutdown->user)) {
+        (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_STOPPING);
+        shutdown->operations.signal_engine(shutdown->user, SIGTERM);
+        dinv_timer_set(shutdown->timer, until(moment(shutdown, CUT_AT)));
+    } else {
+        enter_terminating(shutdown);
+    }
+}
+
+void dinv_agent_shutdown_children_ended(DinvAgentShutdown *shutdown) {
+    switch (shutdown->life->state) {
+    case DINV_AGENT_LIFE_STOPPING:
+    case DINV_AGENT_LIFE_CUTTING:
+        if (!shutdown->operations.engine_is_running(shutdown->user)) {
+            enter_terminating(shutdown);
+        }
+        break;
+    case DINV_AGENT_LIFE_TERMINATING:
+    case DINV_AGENT_LIFE_KILLING:
+        if (!shutdown->operations.has_processes(shutdown->user)) {
+            enter_unmounting(shutdown);
+        }
+        break;
+    case DINV_AGENT_LIFE_BOOT:
+    case DINV_AGENT_LIFE_WAITING:
+    case DINV_AGENT_LIFE_STARTING:
+    case DINV_AGENT_LIFE_READY:
+    case DINV_AGENT_LIFE_UNMOUNTING:
+    case DINV_AGENT_LIFE_FAREWELL:
+    case DINV_AGENT_LIFE_OFF:
+    case DINV_AGENT_LIFE_COUNT:
+        break;
+    }
+}

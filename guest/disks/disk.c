@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/disks/disk.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "guest/base/files.h"
+#include "guest/base/log.h"
+#include "guest/base/mountinfo.h"
+#include "guest/disks/repair.h"
+#include "guest/disks/superblock.h"
+
+/* Documented in ioctl_ext4 (Documentation/filesystems/ext4); no header has it everywhere. */
+#define EXT4_IOC_RESIZE_FS_NUMBER _IOW('f', 16, uint64_t)
+
+static bool serial_is(const char *name, const char *serial) {
+    char path[512];
+    char found[64];
+    (void)snprintf(path, sizeof path, "/sys/block/%s/serial", name);
+    if (dinv_file_read(path, found, sizeof found) < 0) {
+        return false;
+    }
+    found[strcspn(found, "\n")] = '\0';
+    return strcmp(found, serial) == 0;
+}
+
+static int find_device(const char *serial, char *device, size_t size) {
+    DIR *directory = opendir("/sys/block");
+    if (directory == NULL) {
+        return -errno;
+    }
+    int result = -ENODEV;
+    for (struct dirent *entry; result == -ENODEV && (entry = readdir(directory)) != NULL;) {
+        if (strncmp(entry->d_name, "vd", 2) == 0 && serial_is(entry->d_name, serial)) {
+            result =
+                snprintf(device, size, "/dev/%s", entry->d_name) < (int)size ? 0 : -ENAMETOOLONG;
+        }
+    }
+    closedir(directory);
+    return result;
+}
+
+static int grow_open(int device_fd, int target_fd) {
+    uint64_t device_size;
+    if (ioctl(device_fd, BLKGETSIZE64, &device_size) < 0) {
+        return -errno;
+    }
+    DinvDiskSuperblock super;
+    int result = dinv_disk_superblock_read(device_fd, &super);
+    uint64_t wanted = result == 0 ? device_size / super.block_size : 0;
+    if (result < 0 || wanted <= super.blocks) {
+        return result;
+    }
+    dinv_log_info("growing a disk from %llu to %llu MiB",
+                  (unsigned long long)(super.blocks * super.block_size >> 20),
+                  (unsigned long long)(device_size >> 20));
+    return ioctl(target_fd, EXT4_IOC_RESIZE_FS_NUMBER, &wanted) < 0 ? -errno : 0;
+}
+
+static void grow(const char *device, const char *target) {
+    int device_fd = open(device, O_RDONLY | O_CLOEXEC);
+    int target_fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = device_fd < 0 || target_fd < 0 ? -errno : grow_open(device_fd, target_fd);
+    if (result < 0) {
+        dinv_log_warning("cannot grow the file system of %s: %s, ignoring", target,
+                         strerror(-result));
+    }
+    if (device_fd >= 0) {
+        close(device_fd);
+    }
+    if (target_fd >= 0) {
+        close(target_fd);
+    }
+}
+
+static bool is_mounted(const char *device, const char *target) {
+    DinvMountTable table;
+    if (dinv_mountinfo_load(&table) < 0) {
+        return false;
+    }
+    const DinvMount *found = dinv_mountinfo_find(&table, target);
+    bool result = found != NULL && strcmp(found->source, device) == 0;
+    dinv_mountinfo_clear(&table);
+    return result;
+}
+
+/* A broken file system must not be written on: by default ext4 goes on after errors. */
+static int mount_ext4(const char *device, const char *target) {
+    return mount(device, target, "ext4", 0, "discard,errors=remount-ro") < 0 ? -errno : 0;
+}
+
+/* Whether that error of mount(2) may come from what is on the disk. */
+static bool blames_content(int result) {
+    return result == -EUCLEAN || result == -EINVAL || result == -EBADMSG;
+}
+
+static int repair(const char *device, const DinvDiskConfiguration *disk, bool thorough,
+                  const DinvDiskObserver *observer) {
+    char said[256];
+    observer->checking(observer->user, disk);
+    int result = dinv_disk_repair(device, thorough, said, sizeof said);
+    observer->checked(observer->user, disk);
+    if (result == -EUCLEAN) {
+        observer->damaged(observer->user, disk, said);
+    } else if (result == -ENOENT) {
+        dinv_log_warning("there is no e2fsck in this image to check disk %s with, ignoring",
+                         disk->serial);
+        result = 0;
+    }
+    return result;
+}
+
+static int repair_and_mount(const char *device, const DinvDiskConfiguration *disk,
+                            const DinvDiskObserver *observer) {
+    bool dirty = dinv_disk_needs_repair(device);
+    int result = dirty ? repair(device, disk, false, observer) : 0;
+    if (result == 0) {
+        result = mount_ext4(device, disk->target);
+    }
+    if (!blames_content(result)) {
+        return result;
+    }
+    /* It looked good from outside. */
+    int repaired = repair(device, disk, true, observer);
+    return repaired == 0 ? mount_ext4(device, disk->target) : repaired;
+}
+
+static int set_owner(const DinvDiskConfiguration *disk) {
+    if (disk->uid == (uid_t)-1 && disk->gid == (gid_t)-1) {
+        return 0;
+    }
+    return chown(disk->target, disk->uid, disk->gid) < 0 ? -errno : 0;
+}
+
+int dinv_disk_mount(const DinvDiskConfiguration *disk, const DinvDiskObserver *observer) {
+    char device[64];
+    int result = find_device(disk->serial, device, sizeof device);
+    if (result < 0) {
+        return result;
+    }
+    if (!is_mounted(device, disk->target)) {
+        result = dinv_make_directories(disk->target);
+        if (result == 0) {
+            result = repair_and_mount(device, disk, observer);
+        }
+    }
+    if (result == 0) {
+        grow(device, disk->target);
+        result = set_owner(disk);
+    }
+    return result;
+}
+
+int dinv_disk_usage(const char *target, DinvDiskUsage *usage) {
+    struct statvfs status;
+    if (statvfs(target, &status) < 0) {
+        return -errno;
+    }
+    *usage = (DinvDiskUsage){
+        .total = (uint64_t)status.f_blocks * status.f_frsize,
+        .used = (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize,
+        .available = (uint64_t)status.f_bavail * status.f_frsize,
+    };
+    return 0;
+}
+
+int dinv_disk_trim(const char *target, uint64_t *bytes) {
+    int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    struct fstrim_range range = {.len = UINT64_MAX};
+    int result = ioctl(fd, FITRIM, &range) < 0 ? -errno : 0;
+    close(fd);
+    if (result == 0) {
+        *bytes = range.len;
+    }
+    return result;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * network: loopback and the one ethernet device of the machine, and the files of /etc that go with
+ * them.
+ */
+#pragma once
+
+#include "guest/configuration/configuration.h"
+
+/* Brings loopback up, and the ethernet device when configuration->present: address, default route,
+ * MTU. May come again with other values. 0 or -errno, after having said in the log what failed. */
+int dinv_network_configure(const DinvNetworkConfiguration *network);
+
+/* Writes resolv.conf into the directory; a reader sees the old or the new one. 0 or -errno. */
+int dinv_network_write_resolv_conf(const char *directory, const DinvNetworkConfiguration *network);
+
+/* Writes hosts, resolv.conf and (with a hostname) hostname into the directory, "/etc" except in
+ * tests. 0 or -errno. */
+int dinv_network_write_files(const char *directory, const DinvNetworkConfiguration *network,
+                             const char *hostname);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/ports/request.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "guest/base/message.h"
+
+int dinv_ports_request_format(char line[DINV_PUBLISH_LINE_SIZE], const char *protocol,
+                              const char *address, unsigned port, const char *container) {
+    struct json_object *request = json_object_new_object();
+    json_object_object_add(request, "protocol", json_object_new_string(protocol));
+    json_object_object_add(request, "address", json_object_new_string(address));
+    json_object_object_add(request, "port", json_object_new_int((int)port));
+    json_object_object_add(request, "container", json_object_new_string(container));
+    int len = snprintf(line, DINV_PUBLISH_LINE_SIZE, "%s\n",
+                       json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN));
+    json_object_put(request);
+    return len < DINV_PUBLISH_LINE_SIZE ? len : -EMSGSIZE;
+}
+
+static int copy_field(struct json_object *to, struct json_object *from, const char *key,
+                      json_type type) {
+    struct json_object *value;
+    if (!json_object_object_get_ex(from, key, &value) || !json_object_is_type(value, type)) {
+        return -EBADMSG;
+    }
+    return json_object_object_add(to, key, json_object_get(value));
+}
+
+struct json_object *dinv_ports_request_parse(const char *line, size_t len) {
+    struct json_object *asked = dinv_json_parse_object(line, len);
+    struct json_object *fields = json_object_new_object();
+    if (asked == NULL || copy_field(fields, asked, "protocol", json_type_string) < 0 ||
+        copy_field(fields, asked, "address", json_type_string) < 0 ||
+        copy_field(fields, asked, "port", json_type_int) < 0 ||
+        copy_field(fields, asked, "container", json_type_string) < 0) {
+        json_object_put(fields);
+        fields = NULL;
+    }
+    json_object_put(asked);
+    return fields;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/base/json-text.h"
+
+struct json_object *dinv_json_text_parse(const char *text, gsize length, int depth) {
+    while (length > 0 && g_ascii_isspace(text[length - 1])) {
+        length--;
+    }
+    if (length == 0 || length > G_MAXINT) {
+        return NULL;
+    }
+    struct json_tokener *tokener = json_tokener_new_ex(depth);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    struct json_object *value = json_tokener_parse_ex(tokener, text, (int)length);
+    if (json_tokener_get_error(tokener) != json_tokener_success ||
+        json_tokener_get_parse_end(tokener) != length) {
+        json_object_put(value);
+        value = NULL;
+    }
+    json_tokener_free(tokener);
+    return value;
+}

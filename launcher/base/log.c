@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/base/log.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define SPINNER_INTERVAL_MS 120u
+#define LINE_MAX_BYTES      1024u
+
+static struct {
+    DinvLogLevel level;
+    gint64 start_us;
+    gboolean terminal;
+    gboolean progress; /* show what is waited for */
+    char *waiting_for;
+    guint spinner_source;
+    guint spinner_step;
+} state = {.level = DINV_LOG_INFO};
+
+void dinv_log_start(DinvLogLevel level) {
+    state.level = level;
+    state.progress = level >= DINV_LOG_INFO;
+    if (state.start_us == 0) {
+        state.start_us = g_get_monotonic_time();
+    }
+    state.terminal = isatty(STDERR_FILENO) == 1;
+}
+
+void dinv_log_start_quiet(void) {
+    dinv_log_start(DINV_LOG_WARNING);
+    state.progress = TRUE;
+}
+
+double dinv_log_elapsed(void) {
+    return (double)(g_get_monotonic_time() - state.start_us) / G_USEC_PER_SEC;
+}
+
+static void erase_spinner(void) {
+    if (state.terminal && state.waiting_for != NULL) {
+        (void)fputs("\r\033[K", stderr);
+    }
+}
+
+static gboolean draw_spinner(gpointer user) {
+    static const char steps[] = "|/-\\";
+    (void)user;
+    state.spinner_step = (state.spinner_step + 1) % 4;
+    (void)fprintf(stderr, "\r\033[Kdinv: [%6.1fs] %c %s", dinv_log_elapsed(),
+                  steps[state.spinner_step], state.waiting_for);
+    (void)fflush(stderr);
+    return G_SOURCE_CONTINUE;
+}
+
+void dinv_log(DinvLogLevel level, const char *format, ...) {
+    if (level > state.level) {
+        return;
+    }
+    static const char *const prefixes[] = {"error: ", "warning: ", "", "debug: "};
+    va_list arguments;
+    va_start(arguments, format);
+    g_autofree char *text = g_strdup_vprintf(format, arguments);
+    va_end(arguments);
+    erase_spinner();
+    (void)fprintf(stderr, "dinv: [%6.1fs] %s%s\n", dinv_log_elapsed(), prefixes[level], text);
+    (void)fflush(stderr);
+}
+
+void dinv_log_waiting_for(const char *what) {
+    erase_spinner();
+    g_clear_handle_id(&state.spinner_source, g_source_remove);
+    g_free(state.waiting_for);
+    state.waiting_for = g_strdup(what);
+    if (what == NULL || !state.progress) {
+        return;
+    }
+    if (state.terminal) {
+        state.spinner_source = g_timeout_add(SPINNER_INTERVAL_MS, draw_spinner, NULL);
+    } else {
+        dinv_log(DINV_LOG_INFO, "waiting for %s", what);
+    }
+}
+
+/* Control characters, marks that turn the direction of writing, other ends of lines. */
+static gboolean is_invisible(gunichar c) {
+    GUnicodeType type = g_unichar_type(c);
+    return type == G_UNICODE_CONTROL || type == G_UNICODE_FORMAT ||
+           type == G_UNICODE_LINE_SEPARATOR || type == G_UNICODE_PARAGRAPH_SEPARATOR;
+}
+
+char *dinv_log_printable(const char *text) {
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    GString *out = g_string_new(NULL);
+    for (const char *p = valid; *p != '\0'; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+        if (c == '\n' || c == '\t' || !is_invisible(c)) {
+            g_string_append_unichar(out, c);
+        } else if (c != '\r') {
+            g_string_append_printf(out, c < 256 ? "\\x%02x" : "\\u{%04x}", c);
+        }
+    }
+    return g_string_free(out, FALSE);
+}
+
+char *dinv_log_printable_line(const char *text) {
+    g_autofree char *beginning = g_strndup(text, LINE_MAX_BYTES);
+    char *line = dinv_log_printable(beginning);
+    g_strdelimit(line, "\n", ' ');
+    return g_strchomp(line);
+}

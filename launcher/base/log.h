@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The launcher's log for people: one line a message on stderr, with the seconds since the start. On
+ * a terminal the thing now waited for stands in a last line with a spinner; elsewhere every step is
+ * a plain line. Process-wide, used from the main thread only.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include <glib.h>
+
+typedef enum { DINV_LOG_ERROR, DINV_LOG_WARNING, DINV_LOG_INFO, DINV_LOG_DEBUG } DinvLogLevel;
+
+/* Sets the start of time. Lines above `level` are dropped. */
+void dinv_log_start(DinvLogLevel level);
+/* The same with warnings and errors only; on a terminal, what is waited for is shown as well. */
+void dinv_log_start_quiet(void);
+
+/* Seconds since dinv_log_start(). */
+double dinv_log_elapsed(void);
+
+void dinv_log(DinvLogLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* Says what is being waited for, until the next call; NULL: nothing. Draws a spinner from a timer
+ * of the default GMainContext when stderr is a terminal. */
+void dinv_log_waiting_for(const char *what);
+
+/* A copy of untrusted text that is safe on a terminal: control characters but tab and newline, and
+ * characters that show nothing but change how others are shown, become \xNN or \u{NNNN}; carriage
+ * returns go, invalid UTF-8 is replaced. Transfer full. */
+char *dinv_log_printable(const char *text);
+
+/* The same as one line of bounded length: a newline would let the text pass for a message of ours.
+ * Transfer full. */
+char *dinv_log_printable_line(const char *text);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/cli/job.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launcher/base/log.h"
+#include "launcher/cli/cli.h"
+
+struct DinvCliJob {
+    GPid pid; /* 0 when it ended */
+    guint watch;
+    void (*ended)(int status, gpointer user);
+    gpointer user;
+};
+
+static void on_child(GPid pid, gint wait_status, gpointer user) {
+    DinvCliJob *job = user;
+    (void)pid;
+    job->pid = 0;
+    job->watch = 0;
+    job->ended(WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status),
+               job->user);
+}
+
+/* Between fork and exec. We block the signals that we read from a descriptor, and ignore SIGPIPE;
+ * the command is to find what it would find without us. */
+static void unblock_signals(gpointer user) {
+    sigset_t none;
+    (void)user;
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
+}
+
+/* What would send the docker client elsewhere than DOCKER_HOST says, or with TLS, goes. */
+static char **make_environment(const char *socket_path) {
+    static const char *const others[] = {"DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY",
+                                         "DOCKER_CERT_PATH"};
+    g_autofree char *host = g_strconcat("unix://", socket_path, NULL);
+    char **environment = g_environ_setenv(g_get_environ(), "DOCKER_HOST", host, TRUE);
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+        environment = g_environ_unsetenv(environment, others[i]);
+    }
+    return environment;
+}
+
+DinvCliJob *dinv_cli_job_start(char **command, const char *socket_path, gboolean with_stdin,
+                               void (*ended)(int status, gpointer user), gpointer user,
+                               int *status) {
+    g_auto(GStrv) environment = make_environment(socket_path);
+    g_autoptr(GError) error = NULL;
+    GSpawnFlags flags = G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH;
+    GPid pid = 0;
+    if (with_stdin) {
+        flags |= G_SPAWN_CHILD_INHERITS_STDIN;
+    }
+    if (!g_spawn_async(NULL, command, environment, flags, unblock_signals, NULL, &pid, &error)) {
+        *status = g_error_matches(error, G_SPAWN_ERROR, G_SPAWN_ERROR_NOENT)
+                      ? DINV_EXIT_NOT_FOUND
+                      : DINV_EXIT_NOT_EXECUTABLE;
+        if (*status == DINV_EXIT_NOT_FOUND) {
+            dinv_log(DINV_LOG_ERROR, "cannot run \"%s\": there is no such program", command[0]);
+        } else {
+            dinv_log(DINV_LOG_ERROR, "cannot run \"%s\": %s", command[0], error->message);
+        }
+        return NULL;
+    }
+    DinvCliJob *job = g_new0(DinvCliJob, 1);
+    job->pid = pid;
+    job->ended = ended;
+    job->user = user;
+    job->watch = g_child_watch_add(pid, on_child, job);
+    return job;
+}
+
+void dinv_cli_job_signal(DinvCliJob *job, int signal_number) {
+    if (job->pid != 0) {
+        (void)kill(job->pid, signal_number);
+    }
+}
+
+void dinv_cli_job_free(DinvCliJob *job) {
+    if (job == NULL) {
+        return;
+    }
+    if (job->pid != 0) {
+        g_clear_handle_id(&job->watch, g_source_remove);
+        /* GLib may have reaped it just now: then the pid may be another's already. */
+        if (waitpid(job->pid, NULL, WNOHANG) == 0) {
+            (void)kill(job->pid, SIGKILL);
+            while (waitpid(job->pid, NULL, 0) < 0 && errno == EINTR) {
+            }
+        }
+    }
+    g_free(job);
+}

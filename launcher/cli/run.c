@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The verb `run`: preflight, disk, machine, and then one loop until all is over.
+ *
+ * A signal to stop goes to the user's command (or DINV_ON_READY, which runs before it) first, if
+ * one runs, and to the VM when it has ended; without one it goes to the VM at once. What ends first
+ * decides the exit status: the command's own, or 125 when the VM failed under it. Both ends
+ * together keep within DINV_SHUTDOWN_TIMEOUT, after which the outer container is killed.
+ */
+#include <errno.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "launcher/base/log.h"
+#include "launcher/cli/cli.h"
+#include "launcher/cli/job.h"
+#include "launcher/host/limits.h"
+#include "launcher/mounts/files.h"
+#include "launcher/network/watch.h"
+#include "launcher/preflight/preflight.h"
+#include "launcher/state/directory.h"
+#include "launcher/vm/admin.h"
+#include "launcher/vm/engine-log.h"
+#include "launcher/vm/vm.h"
+
+/* What the guest gets at least, however long the command took to end. */
+#define STOP_MIN_MS 1000u
+
+typedef struct {
+    const DinvConfig *config;
+    char **command;
+    GMainLoop *loop;
+    DinvVm *vm;
+    DinvVmEngineLog *log_file; /* NULL: not asked for */
+    DinvCliJob *job;           /* DINV_ON_READY, then the command */
+    gboolean is_hook;          /* the job is DINV_ON_READY */
+    int hook_signal;           /* that asked us to stop while it ran; 0: none */
+    guint kill_job_source;
+    gint64 stop_by_us; /* monotonic: DINV_SHUTDOWN_TIMEOUT after the first SIGTERM; 0: none yet */
+    int status;
+} Run;
+
+/* --- Signals --- */
+
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+static volatile sig_atomic_t runs_command;
+
+static void on_early_signal(int signal_number) {
+    _exit(runs_command ? 128 + signal_number : EXIT_SUCCESS);
+}
+
+/* The signals that stop us; what was ignored at our start (nohup) stays so. */
+static void get_stop_signals(sigset_t *set) {
+    sigemptyset(set);
+    for (guint i = 0; i < G_N_ELEMENTS(stop_signals); i++) {
+        struct sigaction action;
+        if (sigaction(stop_signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
+            sigaddset(set, stop_signals[i]);
+        }
+    }
+}
+
+/* As long as nothing was made, a signal ends us on the spot: there is nothing to put in order. */
+static void catch_early_signals(const sigset_t *set, gboolean has_command) {
+    struct sigaction action = {.sa_handler = on_early_signal};
+    runs_command = has_command;
+    for (guint i = 0; i < G_N_ELEMENTS(stop_signals); i++) {
+        if (sigismember(set, stop_signals[i]) == 1) {
+            (void)sigaction(stop_signals[i], &action, NULL);
+        }
+    }
+    /* Whoever reads our log may go: that is no reason to pull the plug on the guest. */
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static gboolean on_job_deadline(gpointer user) {
+    Run *run = user;
+    run->kill_job_source = 0;
+    dinv_log(DINV_LOG_WARNING, "the command did not end after SIGTERM, killing it");
+    dinv_cli_job_signal(run->job, SIGKILL);
+    return G_SOURCE_REMOVE;
+}
+
+/* What is left of DINV_SHUTDOWN_TIMEOUT: a command that was asked to end has had its part. */
+static void stop_vm(Run *run) {
+    gint64 left_ms = run->config->shutdown_timeout_ms;
+    if (run->stop_by_us != 0) {
+        left_ms = (run->stop_by_us - g_get_monotonic_time()) / 1000;
+    }
+    dinv_vm_stop(run->vm, (guint)MAX(left_ms, STOP_MIN_MS));
+}
+
+/* What "stopped as asked" is: good without a command, and a command's end by that signal. */
+static int status_of_stop(const Run *run, int signal_number) {
+    return run->command[0] != NULL ? 128 + signal_number : EXIT_SUCCESS;
+}
+
+static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
+    if (run->job == NULL) {
+        if (dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
+            run->status = status_of_stop(run, signal_number);
+        }
+        stop_vm(run);
+        return;
+    }
+    /* What the terminal sends, it sends to the whole foreground: the command has it already. */
+    if (!from_terminal) {
+        dinv_cli_job_signal(run->job, signal_number);
+    }
+    if (run->is_hook) {
+        run->hook_signal = signal_number;
+    }
+    /* Half of the time is for the command, so that the engine can still stop in order. */
+    if ((signal_number == SIGTERM || run->is_hook) && run->stop_by_us == 0) {
+        guint timeout_ms = run->config->shutdown_timeout_ms;
+        run->stop_by_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+        run->kill_job_source = g_timeout_add(timeout_ms / 2, on_job_deadline, run);
+    }
+}
+
+static gboolean on_signal_fd(int fd, GIOCondition condition, gpointer user) {
+    struct signalfd_siginfo info;
+    (void)condition;
+    if (read(fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        on_signal(user, (int)info.ssi_signo, info.ssi_code == SI_KERNEL);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+/* --- DINV_ON_READY, then the command --- */
+
+static void end_job(Run *run) {
+    g_clear_handle_id(&run->kill_job_source, g_source_remove);
+    g_clear_pointer(&run->job, dinv_cli_job_free);
+}
+
+static void on_command_ended(int status, gpointer user) {
+    Run *run = user;
+    run->status = status;
+    end_job(run);
+    stop_vm(run);
+}
+
+static void start_command(Run *run) {
+    if (run->command[0] == NULL) {
+        return;
+    }
+    run->job = dinv_cli_job_start(run->command, run->config->socket_path, TRUE, on_command_ended,
+                                  run, &run->status);
+    if (run->job == NULL) {
+        stop_vm(run);
+    }
+}
+
+static void on_hook_ended(int status, gpointer user) {
+    Run *run = user;
+    end_job(run);
+    run->is_hook = FALSE;
+    dinv_vm_set_unready(run->vm, NULL);
+    if (run->hook_signal != 0) {
+        run->status = status_of_stop(run, run->hook_signal);
+        stop_vm(run);
+    } else if (status != 0) {
+        dinv_log(DINV_LOG_ERROR, "DINV_ON_READY ended with status %d: \"%s\"", status,
+                 run->config->on_ready);
+        run->status = status;
+        stop_vm(run);
+    } else {
+        dinv_log(DINV_LOG_INFO, "DINV_ON_READY is done");
+        start_command(run);
+    }
+}
+
+static void start_hook(Run *run) {
+    char *hook[] = {(char *)"/bin/sh", (char *)"-c", run->config->on_ready, NULL};
+    run->job =
+        dinv_cli_job_start(hook, run->config->socket_path, FALSE, on_hook_ended, run, &run->status);
+    if (run->job == NULL) {
+        stop_vm(run);
+        return;
+    }
+    run->is_hook = TRUE;
+    dinv_vm_set_unready(run->vm, "DINV_ON_READY still runs");
+}
+
+static void on_ready(DinvVm *vm, gpointer user) {
+    Run *run = user;
+    if (run->log_file != NULL) {
+        dinv_vm_engine_log_follow(run->log_file, dinv_vm_get_relay(vm));
+    }
+    if (run->config->on_ready != NULL) {
+        start_hook(run);
+    } else {
+        start_command(run);
+    }
+}
+
+static void on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
+    Run *run = user;
+    (void)vm;
+    if (failed) {
+        run->status = DINV_EXIT_FAILED;
+    }
+    g_main_loop_quit(run->loop);
+}
+
+/* --- The whole --- */
+
+/* What the guest could not repair. The machine is gone. */
+static void keep_damaged_disks(const DinvVm *vm, DinvState *disk) {
+    for (DinvStateDisk kind = 0; kind < DINV_STATE_DISK_KINDS; kind++) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *kept = NULL;
+        if (!dinv_vm_found_damaged(vm, kind)) {
+            continue;
+        }
+        kept = dinv_state_keep_aside(disk, kind, &error);
+        if (kept != NULL) {
+            dinv_log(DINV_LOG_ERROR,
+                     "the damaged disk is kept as \"%s\", and the next start makes a new one; "
+                     "\"e2fsck -y\" may repair it, then give it its name again",
+                     kept);
+        } else {
+            dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        }
+    }
+}
+
+/* Runs the machine of `plan` to its end. */
+static int serve(const DinvMachinePlan *plan, const DinvPreflight *preflight, DinvState *disk,
+                 DinvVmEngineLog *log_file, int signal_fd, char **command) {
+    static const DinvVmCallbacks callbacks = {.ready = on_ready, .stopped = on_stopped};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+    Run run = {.config = plan->config, .command = command, .loop = loop, .log_file = log_file};
+    /* Freed after the vm, whose last answers end the clients that wait for one. */
+    g_autoptr(DinvAdmin) admin = NULL;
+    g_autoptr(DinvVm) vm =
+        dinv_vm_new(plan, preflight->engine, preflight->network, &callbacks, &run);
+    g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(preflight->network, &error);
+    if (watch == NULL) {
+        dinv_log(DINV_LOG_WARNING, "%s, ignoring", error->message);
+        g_clear_error(&error);
+    }
+    run.vm = vm;
+    guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, on_signal_fd, &run);
+    admin = dinv_admin_new(plan->config->state_dir, vm, &error);
+    if (admin == NULL || !dinv_vm_start(vm, &error)) {
+        dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        run.status = DINV_EXIT_FAILED;
+    } else {
+        g_main_loop_run(loop);
+        keep_damaged_disks(vm, disk);
+    }
+    end_job(&run);
+    g_source_remove(signal_source);
+    return run.status;
+}
+
+/* What preflight found doubtful, with its remedy. */
+static void log_doubts(const DinvPreflight *preflight) {
+    for (guint i = 0; i < preflight->checks->len; i++) {
+        const DinvCheck *check = g_ptr_array_index(preflight->checks, i);
+        if (check->status == DINV_CHECK_WARNING) {
+            dinv_log(DINV_LOG_WARNING, "%s%s%s", check->text, check->remedy != NULL ? "; " : "",
+                     check->remedy != NULL ? check->remedy : "");
+        }
+    }
+}
+
+/* All that is only looked at. */
+static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) {
+    g_autoptr(GError) error = NULL;
+    gboolean can_start =
+        dinv_admin_check(config->state_dir, &error) && dinv_preflight(config, preflight, &error);
+    if (preflight->checks != NULL) {
+        log_doubts(preflight);
+    }
+    if (g_error_matches(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_DISK)) {
+        return TRUE; /* dinv_state_open() says it better: it has kept the disk aside by then */
+    }
+    if (!can_start) {
+        dinv_log(DINV_LOG_ERROR, "%s", error->message);
+    }
+    return can_start;
+}
+
+/* With all that a machine needs of the host. */
+static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight, int signal_fd,
+                          char **command) {
+    g_autoptr(GError) error = NULL;
+    g_autoptr(DinvVmEngineLog) log_file = NULL;
+    g_autoptr(DinvState) disk = NULL;
+    g_autoptr(DinvMountFiles) files = NULL;
+    const char *log_path = plan->config->dockerd_log;
+    if (log_path != NULL && (log_file = dinv_vm_engine_log_new(log_path, &error)) == NULL) {
+        dinv_log(DINV_LOG_ERROR, "DINV_DOCKERD_LOG: %s", error->message);
+        return DINV_EXIT_FAILED;
+    }
+    disk = dinv_state_open(plan->config, &error);
+    if (disk == NULL) {
+        dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        return DINV_EXIT_FAILED;
+    }
+    files = dinv_mount_files_new(plan->config->state_dir, plan->mounts, &error);
+    if (error != NULL) {
+        dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        return DINV_EXIT_FAILED;
+    }
+    plan->files_dir = dinv_mount_files_get_directory(files);
+    DinvHostLimits limits;
+    g_autofree char *slirp = dinv_ipv4_network_to_string(&preflight->network->slirp);
+    dinv_host_limits_read("", &limits);
+    plan->tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&limits, plan->config->memory_bytes);
+    plan->data_image = dinv_state_get_image(disk, DINV_STATE_DISK_DATA);
+    plan->volume_image = dinv_state_get_image(disk, DINV_STATE_DISK_VOLUME);
+    plan->slirp_net = slirp;
+    return serve(plan, preflight, disk, log_file, signal_fd, command);
+}
+
+/* From here on things are made, and signals wait for the loop. */
+static int run_with_signals(const DinvConfig *config, const DinvPreflight *preflight,
+                            const sigset_t *signals, char **command) {
+    DinvMachinePlan plan = {.config = config,
+                            .use_kvm = preflight->use_kvm,
+                            .tsc_khz = preflight->tsc_khz,
+                            .icount = preflight->icount,
+                            .mounts = preflight->mounts,
+                            .virtiofsd = preflight->use_virtiofs ? &preflight->virtiofsd : NULL};
+    (void)sigprocmask(SIG_BLOCK, signals, NULL);
+    int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signal_fd < 0) {
+        dinv_log(DINV_LOG_ERROR, "cannot wait for signals: %s", g_strerror(errno));
+        return DINV_EXIT_FAILED;
+    }
+    int status = make_and_serve(&plan, preflight, signal_fd, command);
+    (void)close(signal_fd);
+    return status;
+}
+
+int dinv_cli_run(const DinvConfig *config, char **command) {
+    DinvPreflight preflight = {0};
+    sigset_t signals;
+    /* The output of a command is the user's: nothing of ours is in it when all goes well. */
+    if (command[0] != NULL && !config->log_level_given) {
+        dinv_log_start_quiet();
+    } else {
+        dinv_log_start(config->log_level);
+    }
+    get_stop_signals(&signals);
+    catch_early_signals(&signals, command[0] != NULL);
+    int status = look_before(config, &preflight)
+                     ? run_with_signals(config, &preflight, &signals, command)
+                     : DINV_EXIT_FAILED;
+    dinv_preflight_clear(&preflight);
+    return status;
+}

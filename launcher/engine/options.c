@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/engine/options.h"
+
+#include <string.h>
+
+#define SERVES "dinv serves the engine (DINV_SOCKET, DINV_TLS_CERTDIR, DINV_PLAINTEXT_PORT)"
+#define TLS    "dinv serves the engine, with TLS at DINV_TLS_CERTDIR"
+#define STORES "the engine keeps its data on the disk in DINV_STATE_DIR"
+#define RUNS   "dinv starts the engine and needs to know its files"
+
+static const DinvEngineOption kept[] = {
+    {"--host", 'H', FALSE, "hosts", SERVES},
+    {"--tls", 0, TRUE, "tls", TLS},
+    {"--tlsverify", 0, TRUE, "tlsverify", TLS},
+    {"--tlscacert", 0, FALSE, "tlscacert", TLS},
+    {"--tlscert", 0, FALSE, "tlscert", TLS},
+    {"--tlskey", 0, FALSE, "tlskey", TLS},
+    {"--data-root", 'g', FALSE, "data-root", STORES},
+    {"--graph", 0, FALSE, "graph", STORES},
+    {"--exec-root", 0, FALSE, "exec-root", RUNS},
+    {"--pidfile", 'p', FALSE, "pidfile", RUNS},
+    {"--containerd", 0, FALSE, "containerd", RUNS},
+    {"--config-file", 0, FALSE, NULL, "daemon.json is read from DINV_CONFIG_DIR"},
+    {"--userland-proxy-path", 0, FALSE, "userland-proxy-path",
+     "dinv's own proxy makes published ports reachable from outside"},
+    {0},
+};
+
+const DinvEngineOption *dinv_engine_options_kept(void) {
+    return kept;
+}
+
+/* How many words of `words` the option takes, 0 if it is not there. *value is what stands behind
+ * the "=" or in the next word, NULL if nothing. */
+static guint match(const DinvEngineOption *option, char *const *words, const char **value) {
+    gsize length = strlen(option->flag);
+    const char *word = words[0];
+    gboolean is_short = option->letter != 0 && word[0] == '-' && word[1] == option->letter;
+    gboolean is_long = strncmp(word, option->flag, length) == 0;
+    *value = NULL;
+    if (is_short && word[2] != '\0') { /* -Hx or -H=x */
+        *value = word[2] == '=' ? word + 3 : word + 2;
+        return 1;
+    }
+    if (is_long && word[length] == '=') {
+        *value = word + length + 1;
+        return 1;
+    }
+    if (!is_short && (!is_long || word[length] != '\0')) {
+        return 0;
+    }
+    *value = option->is_switch ? NULL : words[1];
+    return option->is_switch || words[1] == NULL ? 1 : 2;
+}
+
+/* The one of `options` at the front of `words`, or NULL. */
+static const DinvEngineOption *find(const DinvEngineOption *options, char *const *words,
+                                    guint *count, const char **value) {
+    for (const DinvEngineOption *option = options; option->flag != NULL; option++) {
+        *count = match(option, words, value);
+        if (*count > 0) {
+            return option;
+        }
+    }
+    return NULL;
+}
+
+char **dinv_engine_options_filter(char *const *arguments, const DinvEngineOption *options,
+                                  GPtrArray *warnings) {
+    GPtrArray *left = g_ptr_array_new();
+    while (*arguments != NULL) {
+        guint count = 0;
+        const char *value = NULL;
+        const DinvEngineOption *option = find(options, arguments, &count, &value);
+        if (option == NULL) {
+            g_ptr_array_add(left, g_strdup(*arguments));
+        } else if (g_strcmp0(value, "false") != 0) { /* --tls=false: it is so anyway */
+            g_ptr_array_add(warnings, g_strdup_printf("%s%s%s is not passed on to dockerd: %s",
+                                                      option->flag, value != NULL ? "=" : "",
+                                                      value != NULL ? value : "", option->reason));
+        }
+        arguments += MAX(count, 1);
+    }
+    g_ptr_array_add(left, NULL);
+    return (char **)g_ptr_array_free(left, FALSE);
+}
+
+GPtrArray *dinv_engine_options_list(char *const *arguments, const char *flag) {
+    const DinvEngineOption option = {.flag = flag};
+    GPtrArray *values = g_ptr_array_new();
+    while (*arguments != NULL) {
+        const char *value = NULL;
+        guint count = match(&option, arguments, &value);
+        if (count > 0) {
+            g_ptr_array_add(values, (gpointer)(value != NULL ? value : ""));
+        }
+        arguments += MAX(count, 1);
+    }
+    return values;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam between the launcher and what runs the guest. launcher/machine/qemu/qemu.c is the one
+ * implementation; nothing outside it knows of QEMU, except preflight. Everything runs in the
+ * caller's GMainContext (the default one); nothing here blocks.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include "launcher/settings/config.h"
+
+typedef struct DinvMachine DinvMachine;
+
+/* The program that serves mounts over virtio-fs. */
+typedef struct {
+    const char *program;
+    gboolean is_of_qemu; /* QEMU 7.2's own, in C, with options of its own */
+} DinvMachineVirtiofsd;
+
+/* Everything decided before the machine starts; const from then on. Borrowed for the machine's
+ * whole life. */
+typedef struct {
+    const DinvConfig *config;
+    gboolean use_kvm;         /* the verdict of preflight; never "auto" */
+    const char *data_image;   /* path of data.img */
+    const char *volume_image; /* path of volume.img, the private volume; NULL: none */
+    guint64 tcg_buffer_bytes; /* for translated code, a multiple of 1 MiB; 0: QEMU's default */
+    const GPtrArray *mounts;  /* of DinvMountSpec*, in the order of mounting */
+    const char *files_dir;    /* with the copies of those that are files; NULL: there are none */
+    const DinvMachineVirtiofsd *virtiofsd; /* serves the directories of `mounts`; NULL: 9p does */
+    guint tsc_khz;                         /* the host's TSC rate; 0 if unknown */
+    gboolean icount; /* the guest's clock counts instructions: the host's CPU is emulated itself */
+    /* The SLIRP network: the guest's address is .15, the host .2, the resolver .3 of it. */
+    const char *slirp_net; /* "10.0.2.0/24" */
+} DinvMachinePlan;
+
+typedef enum {
+    DINV_MACHINE_EXIT_POWEROFF, /* the guest powered off */
+    DINV_MACHINE_EXIT_RESET,    /* the guest reset: a panic, or its reboot */
+    DINV_MACHINE_EXIT_QUIT,     /* we asked (dinv_machine_quit) */
+    DINV_MACHINE_EXIT_DIED,     /* exited or was killed without any of those */
+} DinvMachineExitKind;
+
+typedef struct {
+    DinvMachineExitKind kind;
+    int wait_status;     /* of waitpid(2) */
+    const char *message; /* what QEMU said on stderr, last lines; "" if nothing. Borrowed. */
+} DinvMachineExit;
+
+typedef struct {
+    /* The machine process is gone; the last callback. Channel fds then give EOF. */
+    void (*exited)(DinvMachine *machine, const DinvMachineExit *exit, gpointer user);
+    /* The machine lost something that it cannot do without, but goes on for now: stop it in order.
+     */
+    void (*lost)(DinvMachine *machine, const char *text, gpointer user);
+    /* vCPUs were paused for a reason of the machine's own (e.g. ENOSPC under data.img), or go on.
+     */
+    void (*paused)(DinvMachine *machine, gboolean paused, const char *reason, gpointer user);
+} DinvMachineCallbacks;
+
+/* `plan` is borrowed, `callbacks` copied. Starts nothing yet. */
+DinvMachine *dinv_machine_new(const DinvMachinePlan *plan, const DinvMachineCallbacks *callbacks,
+                              gpointer user);
+/* Spawns the machine and returns when the process runs; vCPUs go at once. On failure nothing is
+ * left behind. */
+gboolean dinv_machine_start(DinvMachine *machine, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Connected stream sockets, nonblocking and close-on-exec: the guest's ports of wire/channels.h,
+ * and its console. Owned by the caller (each may be taken once, after start). */
+int dinv_machine_take_control_fd(DinvMachine *machine);
+int dinv_machine_take_relay_fd(DinvMachine *machine);
+int dinv_machine_take_console_fd(DinvMachine *machine);
+
+/* Asks the machine to end now without the guest's help: QMP quit (flushes the images), then SIGKILL
+ * two seconds later if it has not gone. `exited` follows. */
+void dinv_machine_quit(DinvMachine *machine);
+/* SIGKILL at once; `exited` follows. */
+void dinv_machine_kill(DinvMachine *machine);
+
+/* pid of the process, 0 before start and after exit. */
+GPid dinv_machine_get_pid(const DinvMachine *machine);
+
+/* Adds or removes a forward in the running machine. `address` is the outer IPv4 address, "" for
+ * any. The result comes as a GTask-style callback; an error text is fit to show to a person. */
+void dinv_machine_add_forward(DinvMachine *machine, const DinvPortForward *forward,
+                              const char *address, GAsyncReadyCallback callback, gpointer user);
+void dinv_machine_remove_forward(DinvMachine *machine, const DinvPortForward *forward,
+                                 const char *address, GAsyncReadyCallback callback, gpointer user);
+gboolean dinv_machine_forward_finish(DinvMachine *machine, GAsyncResult *result, GError **error);
+
+/* The forwards as the machine has them, for a person: the text of dinv_machine_list_finish(),
+ * transfer full. */
+void dinv_machine_list_forwards(DinvMachine *machine, GAsyncReadyCallback callback, gpointer user);
+char *dinv_machine_list_finish(GAsyncResult *result, GError **error);
+
+/* Kills the process if it still runs and waits for it (this alone may block, for as long as the
+ * kernel needs to end a killed process). */
+void dinv_machine_free(DinvMachine *machine);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvMachine, dinv_machine_free)

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "launcher/machine/process.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launcher/settings/config.h"
+#include "wire/mounts.h"
+
+#define READ_CHUNK 4096u
+/* After the child's death: as much as a pipe can hold, so that a stranger who holds the other end
+ * cannot keep us reading. */
+#define DRAIN_MAX 65536u
+/* QEMU has one for each mount over virtio-fs. */
+#define FDS_MAX (8u + DINV_WIRE_MOUNTS_MAX)
+
+struct DinvMachineProcess {
+    GPid pid;
+    int stderr_fd;
+    guint stderr_source;
+    guint child_source;
+    GString *stderr_text;
+    DinvMachineProcessGone gone;
+    gpointer user;
+};
+
+/* ---- the child ---- */
+
+/* Between fork and exec: async-signal-safe calls only. `user` is the pid of the parent. */
+static void set_up_child(gpointer user) {
+    const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
+    struct rlimit files;
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++) {
+        (void)sigaction(number, &action, NULL); /* fails for SIGKILL and the like: no matter */
+    }
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)setpgid(0, 0);
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    /* Every forwarded connection is a descriptor of QEMU, which waits for them with poll(). */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* The parent may have gone before the line above. */
+    if (getppid() != GPOINTER_TO_INT(user)) {
+        _exit(127);
+    }
+}
+
+/* ---- stderr ---- */
+
+static void keep(DinvMachineProcess *process, const char *bytes, gsize len) {
+    GString *text = process->stderr_text;
+
+    g_string_append_len(text, bytes, (gssize)len);
+    if (text->len > DINV_MACHINE_PROCESS_STDERR_MAX) {
+        gsize excess = text->len - DINV_MACHINE_PROCESS_STDERR_MAX;
+        const char *newline =
+            memchr(text->str + excess - 1, '\n', DINV_MACHINE_PROCESS_STDERR_MAX + 1);
+
+        if (newline != NULL && newline[1] != '\0') {
+            excess = (gsize)(newline + 1 - text->str);
+        }
+        g_string_erase(text, 0, (gssize)excess);
+    }
+}
+
+/* One read. Returns its result; the source goes with EOF. */
+static gssize read_stderr(DinvMachineProcess *process) {
+    char bytes[READ_CHUNK];
+    gssize n = read(process->stderr_fd, bytes, sizeof(bytes));
+
+    if (n > 0) {
+        keep(process, bytes, (gsize)n);
+    }
+    return n;
+}
+
+static gboolean on_stderr(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED,
+                          gpointer user) {
+    DinvMachineProcess *process = user;
+    gssize n = read_stderr(process);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        process->stderr_source = 0;
+        return G_SOURCE_REMOVE;
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+const char *dinv_machine_process_get_stderr(DinvMachineProcess *process) {
+    GString *text = process->stderr_text;
+    g_autofree char *valid = g_utf8_make_valid(text->str, (gssize)text->len);
+
+    for (char *c = valid; *c != '\0'; c++) {
+        if (g_ascii_iscntrl(*c) && *c != '\n') {
+            *c = ' ';
+        }
+    }
+    g_string_assign(text, g_strchomp(valid));
+    return text->str;
+}
+
+/* ---- life ---- */
+
+static void on_child_exit(GPid pid, int wait_status, gpointer user) {
+    DinvMachineProcess *process = user;
+
+    g_spawn_close_pid(pid);
+    process->pid = 0;
+    process->child_source = 0;
+    /* What the dead have written is in the pipe already. */
+    for (gsize drained = 0; drained < DRAIN_MAX;) {
+        gssize n = read_stderr(process);
+
+        if (n <= 0) {
+            break;
+        }
+        drained += (gsize)n;
+    }
+    g_clear_handle_id(&process->stderr_source, g_source_remove);
+    process->gone(process, wait_status, process->user);
+}
+
+/* Ours, with what is to be preloaded (descriptor `fd` of the child). Transfer full. */
+static GStrv make_environment(int fd) {
+    GStrv environment = g_get_environ();
+    const char *others = g_environ_getenv(environment, "LD_PRELOAD");
+    g_autofree char *preload = g_strdup_printf(
+        "/proc/self/fd/%d%s%s", fd, others != NULL ? ":" : "", others != NULL ? others : "");
+
+    return g_environ_setenv(environment, "LD_PRELOAD", preload, TRUE);
+}
+
+DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
+                                               int preload_fd, DinvMachineProcessGone gone,
+                                               gpointer user, GError **error) {
+    DinvMachineProcess *process;
+    int sources[FDS_MAX];
+    int targets[FDS_MAX];
+    int stderr_fd = -1;
+    GPid pid = 0;
+    g_auto(GStrv) environment = NULL;
+    gboolean spawned;
+
+    g_assert(fd_count < FDS_MAX);
+    for (gsize i = 0; i < fd_count; i++) {
+        sources[i] = fds[i];
+        targets[i] = DINV_MACHINE_PROCESS_FIRST_FD + (int)i;
+    }
+    if (preload_fd >= 0) {
+        sources[fd_count] = preload_fd;
+        targets[fd_count] = DINV_MACHINE_PROCESS_FIRST_FD + (int)fd_count;
+        environment = make_environment(targets[fd_count]);
+        fd_count++;
+    }
+    spawned = g_spawn_async_with_pipes_and_fds(
+        NULL, (const char *const *)argv, (const char *const *)environment,
+        G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL |
+            G_SPAWN_CLOEXEC_PIPES,
+        set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, sources, targets, fd_count, &pid, NULL,
+        NULL, &stderr_fd, error);
+    if (!spawned) {
+        return NULL;
+    }
+    (void)g_unix_set_fd_nonblocking(stderr_fd, TRUE, NULL);
+    process = g_new0(DinvMachineProcess, 1);
+    process->pid = pid;
+    process->stderr_fd = stderr_fd;
+    process->stderr_text = g_string_new(NULL);
+    process->gone = gone;
+    process->user = user;
+    process->stderr_source =
+        g_unix_fd_add(stderr_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_stderr, process);
+    process->child_source = g_child_watch_add(pid, on_child_exit, process);
+    return process;
+}
+
+GPid dinv_machine_process_get_pid(const DinvMachineProcess *process) {
+    return process->pid;
+}
+
+void dinv_machine_process_kill(DinvMachineProcess *process) {
+    if (process->pid > 0) {
+        (void)kill(process->pid, SIGKILL);
+    }
+}
+
+void dinv_machine_process_free(DinvMachineProcess *process) {
+    if (process == NULL) {
+        return;
+    }
+    g_clear_handle_id(&process->child_source, g_source_remove);
+    g_clear_handle_id(&process->stderr_source, g_source_remove);
+    if (process->pid > 0) {
+        dinv_machine_process_kill(process);
+        /* ECHILD: GLib's watch had just reaped it. */
+        while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR) {
+        }
+    }
+    (void)close(process->stderr_fd);
+    g_string_free(process->stderr_text, TRUE);
+    g_free(process);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A child process that serves the guest (QEMU, virtiofsd): spawned with care, watched, its last
+ * words kept. Nothing here knows what the program is told.
+ */
+#pragma once
+
+#include <glib.h>
+
+typedef struct DinvMachineProcess DinvMachineProcess;
+
+/* The first descriptor number that the child sees for `fds`. */
+#define DINV_MACHINE_PROCESS_FIRST_FD 3
+/* Most bytes of stderr that are kept: the last ones, whole lines. */
+#define DINV_MACHINE_PROCESS_STDERR_MAX 4096u
+
+/* The process ended and was reaped; its stderr has been read. The last callback; it may free the
+ * process. `wait_status` as of waitpid(2). */
+typedef void (*DinvMachineProcessGone)(DinvMachineProcess *process, int wait_status, gpointer user);
+
+/* Starts argv[0] (looked for in PATH) with descriptors 0 to 2 (stdin and stdout null, stderr ours)
+ * and fds[i] as 3+i, and nothing else. `preload_fd`, if it is not -1, is a shared object for the
+ * child to be preloaded with, which stays the caller's. The child is a process group of its own, so
+ * that Ctrl-C in a terminal does not reach it; it is killed when the calling thread ends (that has
+ * to be the main thread); it leaves no core file. `fds` stay the caller's. Returns once the program
+ * runs, or NULL: the message names the program. Callbacks come from the default main context. */
+DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
+                                               int preload_fd, DinvMachineProcessGone gone,
+                                               gpointer user,
+                                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* 0 once it was reaped. */
+GPid dinv_machine_process_get_pid(const DinvMachineProcess *process);
+
+/* The last lines of its stderr, valid UTF-8 without control characters but newline; borrowed until
+ * free. To be asked for in or after `gone`. */
+const char *dinv_machine_process_get_stderr(DinvMachineProcess *process);
+
+/* SIGKILL, if it still runs; `gone` follows. */
+void dinv_machine_process_kill(DinvMachineProcess *process);
+
+/* Kills it if it still runs, and then waits until it is gone; no callback. NULL is ignored. */
+void dinv_machine_process_free(DinvMachineProcess *process);

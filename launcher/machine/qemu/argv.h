@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line of QEMU: a pure function of the plan. No file is opened and nothing is asked of
+ * the system, so that tests can compare whole command lines with golden files
+ * (tests/unit/golden/qemu-argv/).
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "launcher/machine/machine.h"
+#include "wire/mounts.h"
+
+/* The descriptors that QEMU inherits, as numbers in QEMU: connected stream sockets. */
+typedef struct {
+    int qmp;
+    int control;
+    int relay;
+    int console;
+    int first_share; /* with plan->virtiofsd: one for each directory, numbers that follow each other
+                      */
+} DinvQemuFds;
+
+/* How the 9p server treats owners and modes. Passthrough needs an effective user of root. */
+typedef enum { DINV_9P_PASSTHROUGH, DINV_9P_NONE } Dinv9pSecurity;
+
+/* The id of the network backend, for hostfwd_add and hostfwd_remove. */
+#define DINV_QEMU_NETDEV "net0"
+
+/* The whole argv, program name included, NULL-terminated; to be freed with g_strfreev(). The guest
+ * finds shares, disks and virtio-serial ports by the names in wire/. */
+char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds,
+                      Dinv9pSecurity security) G_GNUC_WARN_UNUSED_RESULT;

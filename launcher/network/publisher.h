@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of forwarded ports: those declared in the settings, which the machine has from its
+ * start, and those published inside (docker run -p), which the guest asks for. It decides which
+ * requests make sense, has the machine add and remove forwards, and knows why each is there. A
+ * declared forward that is published as well is one forward, and stays when the container goes.
+ */
+#pragma once
+
+#include <gio/gio.h>
+#include <json-c/json.h>
+
+#include "launcher/machine/machine.h"
+
+typedef struct DinvNetworkPublisher DinvNetworkPublisher;
+
+/* `machine` and `config` are borrowed. */
+DinvNetworkPublisher *dinv_network_publisher_new(DinvMachine *machine, const DinvConfig *config);
+/* Requests that are under way are not answered any more. */
+void dinv_network_publisher_free(DinvNetworkPublisher *publisher);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvNetworkPublisher, dinv_network_publisher_free)
+
+/* `error` is a sentence for a person, NULL for success; borrowed. */
+typedef void (*DinvNetworkPublisherDone)(const char *error, gpointer user);
+
+/* The guest's requests `publish` and `unpublish` (docs/control-protocol.md): untrusted, as is every
+ * field of `request`, which is borrowed for the call. `done` runs once, now or later. When a
+ * publish is done the port answers, when an unpublish is, it does not. */
+void dinv_network_publisher_publish(DinvNetworkPublisher *publisher, struct json_object *request,
+                                    DinvNetworkPublisherDone done, gpointer user);
+void dinv_network_publisher_unpublish(DinvNetworkPublisher *publisher, struct json_object *request,
+                                      DinvNetworkPublisherDone done, gpointer user);
+
+/* An array of {"protocol", "address", "host_port", "guest_port", "declared", "containers": [address
+ * and port, …]}, to be owned by the caller. */
+struct json_object *dinv_network_publisher_describe(const DinvNetworkPublisher *publisher);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The launcher's configuration: made once from the settings table (settings.h), validated, then
+ * only ever passed around as const.
+ */
+#pragma once
+
+#include <glib.h>
+#include <sys/types.h>
+
+#include "launcher/base/ipv4-network.h"
+#include "launcher/base/log.h"
+#include "launcher/base/tcp.h"
+#include "launcher/mounts/spec.h"
+
+typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
+typedef enum { DINV_MACHINE_TYPE_MICROVM, DINV_MACHINE_TYPE_Q35 } DinvMachineType;
+typedef enum { DINV_MOUNT_9P, DINV_MOUNT_VIRTIOFS, DINV_MOUNT_AUTO } DinvMountDriver;
+typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
+typedef enum { DINV_PROTOCOL_TCP, DINV_PROTOCOL_UDP } DinvProtocol;
+
+/* One forwarded port: 0.0.0.0:host_port of the outer container to guest_port of the guest. */
+typedef struct {
+    DinvProtocol protocol;
+    guint16 host_port;
+    guint16 guest_port;
+} DinvPortForward;
+
+typedef struct {
+    DinvAccel accel;
+    DinvMachineType machine;
+    guint cpus;           /* vCPUs, at least 1 */
+    guint64 memory_bytes; /* guest RAM, a multiple of 1 MiB */
+    guint64 disk_bytes;   /* size of data.img, a multiple of 1 MiB */
+    char *state_dir;
+    char *volume_path;    /* in the guest, absolute, normalised; NULL: no private volume */
+    guint64 volume_bytes; /* size of volume.img, a multiple of 1 MiB */
+    uid_t volume_uid;     /* (uid_t)-1: leave as it is */
+    gid_t volume_gid;     /* (gid_t)-1: leave as it is */
+    char *socket_path;
+    uid_t socket_uid; /* (uid_t)-1: leave as created */
+    gid_t socket_gid; /* (gid_t)-1: leave as created */
+    mode_t socket_mode;
+    char *tls_directory;      /* of the certificates; NULL: no TLS */
+    char **tls_names;         /* more of the server's: "DNS:NAME", "IP:ADDRESS"; NULL: none */
+    DinvTcpAddress tls;       /* where the engine answers with TLS; port 0: nowhere */
+    DinvTcpAddress plaintext; /* where it answers without TLS; port 0: nowhere */
+    GArray *ports;            /* of DinvPortForward */
+    DinvIpv4Network subnet;   /* of the guest; prefix 0: chosen */
+    DinvIpv4Network bip;      /* docker0's address, with its network's prefix; prefix 0: chosen */
+    DinvPublish publish;      /* whether ports that are published inside are forwarded */
+    GPtrArray *mounts;    /* of DinvMountSpec*: those named; preflight makes the list that counts */
+    gboolean mounts_auto; /* also those of the outer container */
+    DinvMountDriver mount_driver;
+    char **dockerd_args;
+    char *config_dir;  /* of daemon.json and certs.d */
+    char *dockerd_log; /* file for dockerd's log; NULL: none */
+    char *on_ready;    /* for /bin/sh -c, once the engine answers; NULL: nothing */
+    guint shutdown_timeout_ms;
+    guint boot_timeout_ms; /* QEMU's start to the engine's first answer */
+    char *kernel;
+    char *initrd; /* NULL: none, as for our own kernel */
+    char *rootfs;
+    char *qemu; /* program name or path */
+    DinvLogLevel log_level;
+    gboolean log_level_given; /* by the user */
+} DinvConfig;
+
+void dinv_config_free(DinvConfig *config);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvConfig, dinv_config_free)

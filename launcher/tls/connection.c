@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation. Two directions once it is OPEN:
+ *
+ *   in:  client -> plain. Ends with the client's close_notify, passed on as shutdown(SHUT_WR), or
+ * when nobody reads the plain side any more: then what the client still sends is thrown away, so
+ *        that it comes to read the answer that it is being sent.
+ *   out: plain -> client. Ends with the plain side's EOF, passed on as close_notify.
+ *
+ * When both are over, or one broke, the connection lingers and ends. A client that is cut off
+ * without close_notify broke: what it had sent may not be all.
+ *
+ * poll() reports a hang-up for as long as the descriptor is in the set, so one that hung up is only
+ * in the set while reading from it can make progress. Reading always asks for a whole record, so
+ * none of a record stays behind in GnuTLS, where no poll() would see it.
+ */
+#include "launcher/tls/connection.h"
+
+#include <errno.h>
+#include <gnutls/x509.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define RECORD_BYTES 16384u
+/* Records that are moved before others have their turn. */
+#define ROUNDS 16u
+/* How long an ended client may take to close its side, and what it may still send. */
+#define LINGER_US    (2 * (gint64)G_USEC_PER_SEC)
+#define LINGER_BYTES (1u << 20)
+
+typedef enum { STATE_HANDSHAKE, STATE_OPEN, STATE_LINGER, STATE_ENDED } State;
+
+typedef struct {
+    guint8 bytes[RECORD_BYTES];
+    gsize offset;
+    gsize length;
+} Record;
+
+/* A descriptor in the source's poll set. */
+typedef struct {
+    int fd;       /* -1: none */
+    gpointer tag; /* NULL: not in the set */
+    gboolean hung_up;
+} Side;
+
+struct DinvTlsConnection {
+    GSource *source;
+    gnutls_session_t session;
+    State state;
+    Side client;
+    Side plain;
+    Record in;
+    Record out;
+    gboolean in_ended;    /* the client said close_notify */
+    gboolean in_over;     /* that was passed on, or nobody wants more */
+    gboolean out_ended;   /* the plain side gave EOF */
+    gboolean out_over;    /* that was passed on */
+    gboolean out_blocked; /* the client takes no more for now */
+    gboolean broken;
+    gboolean greeted; /* the client's first byte was seen */
+    gsize lingered;
+    char *refused;
+    DinvTlsConnectionCallbacks callbacks;
+    gpointer user;
+};
+
+typedef struct {
+    GSource source;
+    DinvTlsConnection *connection;
+} ConnectionSource;
+
+/* --- Polling --- */
+
+static void set_polled(DinvTlsConnection *connection, Side *side, gboolean wanted,
+                       GIOCondition events) {
+    if (wanted && side->tag == NULL) {
+        side->tag = g_source_add_unix_fd(connection->source, side->fd, events);
+    } else if (wanted) {
+        g_source_modify_unix_fd(connection->source, side->tag, events);
+    } else if (side->tag != NULL) {
+        g_source_remove_unix_fd(connection->source, side->tag);
+        side->tag = NULL;
+    }
+}
+
+static void note_hang_up(const DinvTlsConnection *connection, Side *side) {
+    if (side->tag != NULL) {
+        GIOCondition events = g_source_query_unix_fd(connection->source, side->tag);
+        side->hung_up = side->hung_up || (events & (G_IO_HUP | G_IO_ERR)) != 0;
+    }
+}
+
+static void close_side(DinvTlsConnection *connection, Side *side) {
+    set_polled(connection, side, FALSE, 0);
+    if (side->fd >= 0) {
+        (void)close(side->fd);
+        side->fd = -1;
+    }
+}
+
+static void be_called_at(DinvTlsConnection *connection, gint64 monotonic_us) {
+    g_source_set_ready_time(connection->source, monotonic_us);
+}
+
+/* --- LINGER --- */
+
+/* TRUE when the client has closed its side, or had its time. */
+static gboolean is_lingering_over(DinvTlsConnection *connection) {
+    if (g_source_get_time(connection->source) >= g_source_get_ready_time(connection->source)) {
+        return TRUE;
+    }
+    for (guint i = 0; i < ROUNDS; i++) {
+        ssize_t got = recv(connection->client.fd, connection->in.bytes, RECORD_BYTES, 0);
+        if (got <= 0) {
+            return !(got < 0 && (errno == EAGAIN || errno == EINTR));
+        }
+        connection->lingered += (gsize)got;
+        if (connection->lingered > LINGER_BYTES) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* The caller's last step: the connection may be freed by it. */
+static void end(DinvTlsConnection *connection) {
+    connection->state = STATE_ENDED;
+    be_called_at(connection, -1);
+    close_side(connection, &connection->client);
+    close_side(connection, &connection->plain);
+    connection->callbacks.ended(connection, connection->refused, connection->user);
+}
+
+/* The same. */
+static void linger(DinvTlsConnection *connection, gboolean client_may_send) {
+    close_side(connection, &connection->plain);
+    if (!client_may_send || shutdown(connection->client.fd, SHUT_WR) < 0) {
+        end(connection);
+        return;
+    }
+    connection->state = STATE_LINGER;
+    set_polled(connection, &connection->client, TRUE, G_IO_IN);
+    be_called_at(connection, g_get_monotonic_time() + LINGER_US);
+}
+
+/* --- HANDSHAKE --- */
+
+static const char *reason_of_verification(gnutls_session_t session) {
+    static const struct {
+        guint flag;
+        const char *reason;
+    } reasons[] = {
+        {GNUTLS_CERT_SIGNER_NOT_FOUND, "showed a certificate of another CA"},
+        {GNUTLS_CERT_EXPIRED, "showed a certificate that has expired"},
+        {GNUTLS_CERT_NOT_ACTIVATED, "showed a certificate that is not valid yet"},
+        {GNUTLS_CERT_PURPOSE_MISMATCH, "showed a certificate that is not for clients"},
+        {GNUTLS_CERT_INSECURE_ALGORITHM, "showed a certificate with an insecure algorithm"},
+    };
+    guint status = gnutls_session_get_verify_cert_status(session);
+    for (guint i = 0; i < G_N_ELEMENTS(reasons); i++) {
+        if ((status & reasons[i].flag) != 0) {
+            return reasons[i].reason;
+        }
+    }
+    return "showed a certificate that is not valid";
+}
+
+/* NULL for those that only hung up, as port scans do. */
+static char *reason_of(gnutls_session_t session, int code) {
+    gnutls_alert_description_t alert = gnutls_alert_get(session);
+    const char *alert_name = gnutls_alert_get_name(alert);
+    switch (code) {
+    case GNUTLS_E_PREMATURE_TERMINATION:
+    case GNUTLS_E_PULL_ERROR:
+    case GNUTLS_E_PUSH_ERROR:
+        return NULL;
+    case GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR:
+        return g_strdup(reason_of_verification(session));
+    case GNUTLS_E_NO_CERTIFICATE_FOUND:
+    case GNUTLS_E_CERTIFICATE_REQUIRED:
+    case GNUTLS_E_FATAL_ALERT_RECEIVED:
+        /* GnuTLS takes any alert that comes instead of a certificate for "none". */
+        return code != GNUTLS_E_FATAL_ALERT_RECEIVED && alert == GNUTLS_A_CLOSE_NOTIFY
+                   ? g_strdup("showed no certificate")
+                   : g_strdup_printf("gave up: %s",
+                                     alert_name != NULL ? alert_name : "unknown alert");
+    default:
+        return g_strdup_printf("failed: %s", gnutls_strerror(code));
+    }
+}
+
+static void refuse(DinvTlsConnection *connection, char *reason) {
+    connection->refused = reason;
+    linger(connection, reason != NULL);
+}
+
+static void fail_handshake(DinvTlsConnection *connection, int code) {
+    char *reason = reason_of(connection->session, code);
+    if (reason != NULL && code != GNUTLS_E_FATAL_ALERT_RECEIVED) {
+        /* It fits into the empty socket buffer, or is lost. */
+        (void)gnutls_alert_send_appropriate(connection->session, code);
+    }
+    refuse(connection, reason);
+}
+
+/* Whoever speaks plain HTTP to a port with TLS is told so in HTTP, as dockerd does. TRUE if the
+ * connection goes on. */
+static gboolean greet(DinvTlsConnection *connection) {
+    static const char answer[] = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n"
+                                 "Connection: close\r\n\r\n"
+                                 "Client sent an HTTP request to an HTTPS server.\n";
+    char first = 0;
+    ssize_t got = recv(connection->client.fd, &first, 1, MSG_PEEK);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return TRUE;
+    }
+    if (got <= 0) {
+        refuse(connection, NULL);
+        return FALSE;
+    }
+    connection->greeted = TRUE;
+    if (!g_ascii_isupper(first)) {
+        return TRUE;
+    }
+    (void)send(connection->client.fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+    refuse(connection, g_strdup("speaks HTTP without TLS"));
+    return FALSE;
+}
+
+static gboolean open_plain(DinvTlsConnection *connection) {
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0) {
+        refuse(connection, g_strdup_printf("cannot be served: %s", g_strerror(errno)));
+        return FALSE;
+    }
+    connection->plain.fd = fds[0];
+    connection->state = STATE_OPEN;
+    be_called_at(connection, -1);
+    connection->callbacks.established(connection, fds[1], connection->user);
+    return TRUE;
+}
+
+/* TRUE if the connection is OPEN now. */
+static gboolean shake_hands(DinvTlsConnection *connection) {
+    if (g_source_get_time(connection->source) >= g_source_get_ready_time(connection->source)) {
+        refuse(connection,
+               connection->greeted ? g_strdup("did not finish the handshake in time") : NULL);
+        return FALSE;
+    }
+    if (!connection->greeted && (!greet(connection) || !connection->greeted)) {
+        return FALSE;
+    }
+    int code;
+    do {
+        code = gnutls_handshake(connection->session);
+    } while (code < 0 && code != GNUTLS_E_AGAIN && gnutls_error_is_fatal(code) == 0);
+    if (code == 0) {
+        return open_plain(connection);
+    }
+    if (code != GNUTLS_E_AGAIN) {
+        fail_handshake(connection, code);
+        return FALSE;
+    }
+    gboolean writes = gnutls_record_get_direction(connection->session) == 1;
+    set_polled(connection, &connection->client, TRUE, writes ? G_IO_OUT : G_IO_IN);
+    return FALSE;
+}
+
+/* --- OPEN --- */
+
+static void break_off(DinvTlsConnection *connection) {
+    connection->broken = TRUE;
+}
+
+/* Passes on what was read. FALSE if the plain side takes no more for now. */
+static gboolean flush_in(DinvTlsConnection *connection) {
+    Record *in = &connection->in;
+    while (in->length > 0 && !connection->in_over) {
+        ssize_t put = send(connection->plain.fd, in->bytes + in->offset, in->length, MSG_NOSIGNAL);
+        if (put >= 0) {
+            in->offset += (gsize)put;
+            in->length -= (gsize)put;
+        } else if (errno == EAGAIN) {
+            return FALSE;
+        } else if (errno != EINTR) {
+            connection->in_over = TRUE;
+        }
+    }
+    in->length = 0;
+    if (connection->in_ended && !connection->in_over) {
+        connection->in_over = TRUE;
+        (void)shutdown(connection->plain.fd, SHUT_WR);
+    }
+    return TRUE;
+}
+
+/* Reads one record. FALSE if there is none. */
+static gboolean fill_in(DinvTlsConnection *connection) {
+    ssize_t got = gnutls_record_recv(connection->session, connection->in.bytes, RECORD_BYTES);
+    if (got > 0) {
+        connection->in.offset = 0;
+        connection->in.length = connection->in_over ? 0 : (gsize)got;
+        return TRUE;
+    }
+    if (got == 0) {
+        connection->in_ended = TRUE;
+        return TRUE;
+    }
+    if (got == GNUTLS_E_AGAIN) {
+        return FALSE;
+    }
+    /* A new handshake is what nobody has to ask for here. */
+    if (got == GNUTLS_E_REHANDSHAKE || gnutls_error_is_fatal((int)got) != 0) {
+        break_off(connection);
+        return FALSE;
+    }
+    return TRUE; /* interrupted, or a warning */
+}
+
+/* TRUE if there may be more to move at once. */
+static gboolean move_in(DinvTlsConnection *connection) {
+    for (guint i = 0; i < ROUNDS; i++) {
+        if (!flush_in(connection) || connection->in_ended || !fill_in(connection)) {
+            return FALSE;
+        }
+    }
+    return flush_in(connection) && !connection->in_ended;
+}
+
+/* FALSE if the client takes no more for now. */
+static gboolean flush_out(DinvTlsConnection *connection) {
+    Record *out = &connection->out;
+    while (out->length > 0) {
+        ssize_t put =
+            gnutls_record_send(connection->session, out->bytes + out->offset, out->length);
+        if (put >= 0) {
+            out->offset += (gsize)put;
+            out->length -= (gsize)put;
+        } else if (put == GNUTLS_E_AGAIN) {
+            connection->out_blocked = TRUE;
+            return FALSE;
+        } else if (gnutls_error_is_fatal((int)put) != 0) {
+            break_off(connection);
+            return FALSE;
+        }
+    }
+    while (connection->out_ended && !connection->out_over) {
+        int code = gnutls_bye(connection->session, GNUTLS_SHUT_WR);
+        if (code == GNUTLS_E_AGAIN) {
+            connection->out_blocked = TRUE;
+            return FALSE;
+        }
+        if (code < 0 && gnutls_error_is_fatal(code) != 0) {
+            break_off(connection);
+            return FALSE;
+        }
+        connection->out_over = code == 0;
+    }
+    return TRUE;
+}
+
+/* FALSE if there is nothing. */
+static gboolean fill_out(DinvTlsConnection *connection) {
+    ssize_t got = recv(connection->plain.fd, connection->out.bytes, RECORD_BYTES, 0);
+    if (got > 0) {
+        connection->out.offset = 0;
+        connection->out.length = (gsize)got;
+        return TRUE;
+    }
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return FALSE;
+    }
+    connection->out_ended = TRUE;
+    return TRUE;
+}
+
+/* The same as move_in(). */
+static gboolean move_out(DinvTlsConnection *connection) {
+    connection->out_blocked = FALSE;
+    for (guint i = 0; i < ROUNDS; i++) {
+        if (!flush_out(connection) || connection->out_ended || !fill_out(connection)) {
+            return FALSE;
+        }
+    }
+    return flush_out(connection) && !connection->out_ended;
+}
+
+/* The caller's last step: what to wait for, or the end. */
+static void settle(DinvTlsConnection *connection, gboolean more) {
+    if (connection->broken) {
+        linger(connection, FALSE);
+        return;
+    }
+    if (connection->in_over && connection->out_over) {
+        linger(connection, !connection->in_ended);
+        return;
+    }
+    gboolean read_client = connection->in.length == 0 && !connection->in_ended;
+    gboolean read_plain = connection->out.length == 0 && !connection->out_ended;
+    set_polled(connection, &connection->client,
+               read_client || connection->out_blocked || !connection->client.hung_up,
+               (read_client ? G_IO_IN : 0) | (connection->out_blocked ? G_IO_OUT : 0));
+    set_polled(connection, &connection->plain, read_plain || !connection->plain.hung_up,
+               (read_plain ? G_IO_IN : 0) | (connection->in.length > 0 ? G_IO_OUT : 0));
+    be_called_at(connection, more ? 0 : -1);
+}
+
+static void move(DinvTlsConnection *connection) {
+    /* Nobody is left at the other end of the plain side; there may still be bytes to read. */
+    connection->in_over = connection->in_over || connection->plain.hung_up;
+    gboolean more = move_in(connection);
+    if (!connection->broken) {
+        more |= move_out(connection);
+    }
+    settle(connection, more);
+}
+
+/* --- The source --- */
+
+static gboolean on_dispatch(GSource *source, GSourceFunc callback, gpointer user) {
+    DinvTlsConnection *connection = ((ConnectionSource *)source)->connection;
+    (void)callback;
+    (void)user;
+    note_hang_up(connection, &connection->client);
+    note_hang_up(connection, &connection->plain);
+    switch (connection->state) {
+    case STATE_HANDSHAKE:
+        if (shake_hands(connection)) {
+            move(connection); /* the first bytes may have come with the handshake */
+        }
+        break;
+    case STATE_OPEN:
+        move(connection);
+        break;
+    case STATE_LINGER:
+        if (is_lingering_over(connection)) {
+            end(connection);
+        }
+        break;
+    case STATE_ENDED:
+        break;
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs source_funcs = {.dispatch = on_dispatch};
+
+/* A client certificate is asked for, has to be there, and has to be good for a client. */
+static int set_up_session(DinvTlsConnection *connection,
+                          gnutls_certificate_credentials_t credentials,
+                          gnutls_priority_t priority) {
+    static gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
+                                            .data = (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT};
+    int code = gnutls_init(&connection->session,
+                           GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS);
+    if (code >= 0) {
+        code = gnutls_priority_set(connection->session, priority);
+    }
+    if (code >= 0) {
+        code = gnutls_credentials_set(connection->session, GNUTLS_CRD_CERTIFICATE, credentials);
+    }
+    if (code >= 0) {
+        gnutls_certificate_server_set_request(connection->session, GNUTLS_CERT_REQUIRE);
+        gnutls_session_set_verify_cert2(connection->session, &purpose, 1, 0);
+        gnutls_transport_set_int(connection->session, connection->client.fd);
+        gnutls_handshake_set_timeout(connection->session, 0); /* ours counts */
+    }
+    return code;
+}
+
+DinvTlsConnection *dinv_tls_connection_new(int fd, gnutls_certificate_credentials_t credentials,
+                                           gnutls_priority_t priority, guint handshake_ms,
+                                           const DinvTlsConnectionCallbacks *callbacks,
+                                           gpointer user) {
+    DinvTlsConnection *connection = g_new0(DinvTlsConnection, 1);
+    connection->client.fd = fd;
+    connection->plain.fd = -1;
+    connection->callbacks = *callbacks;
+    connection->user = user;
+    connection->source = g_source_new(&source_funcs, sizeof(ConnectionSource));
+    ((ConnectionSource *)connection->source)->connection = connection;
+    if (set_up_session(connection, credentials, priority) < 0) {
+        dinv_tls_connection_free(connection);
+        return NULL;
+    }
+    set_polled(connection, &connection->client, TRUE, G_IO_IN);
+    be_called_at(connection, g_get_monotonic_time() + (gint64)handshake_ms * 1000);
+    g_source_attach(connection->source, NULL);
+    return connection;
+}
+
+void dinv_tls_connection_free(DinvTlsConnection *connection) {
+    if (connection == NULL) {
+        return;
+    }
+    while (connection->state == STATE_OPEN && !connection->broken && move_out(connection)) {
+    }
+    close_side(connection, &connection->client);
+    close_side(connection, &connection->plain);
+    g_source_destroy(connection->source);
+    g_source_unref(connection->source);
+    gnutls_deinit(connection->session);
+    g_free(connection->refused);
+    g_free(connection);
+}

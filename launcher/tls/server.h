@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The clients of the port with TLS: who may come in, how many may try at a time, and what is said
+ * of those that are refused. Clients that have yet to prove who they are are bounded in number and
+ * time; when too many of them are there, the oldest goes, so that those which hold on keep nobody
+ * out.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include "launcher/tls/store.h"
+
+typedef struct DinvTlsServer DinvTlsServer;
+
+typedef struct {
+    guint pending;   /* clients without a verdict yet, or that are being told it */
+    guint open;      /* clients that are being served */
+    guint64 served;  /* in all */
+    guint64 refused; /* in all, those included that only hung up */
+} DinvTlsServerStats;
+
+/* Loads the three files. `client` gets a plain stream socket (nonblocking, close-on-exec, owned by
+ * the callee) for each client that proved who it is, from the default GMainContext. */
+DinvTlsServer *dinv_tls_server_new(const DinvTlsFiles *files, void (*client)(int fd, gpointer user),
+                                   gpointer user, GError **error);
+void dinv_tls_server_free(DinvTlsServer *server);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvTlsServer, dinv_tls_server_free)
+
+/* Takes a connection, a nonblocking stream socket. Neither reads nor writes from within the call.
+ */
+void dinv_tls_server_take(DinvTlsServer *server, int fd);
+
+/* Drops those who have yet to prove who they are. */
+void dinv_tls_server_drop_pending(DinvTlsServer *server);
+
+void dinv_tls_server_get_stats(const DinvTlsServer *server, DinvTlsServerStats *stats);
+
+/* The bounds. */
+#define DINV_TLS_PENDING_MAX  128u
+#define DINV_TLS_HANDSHAKE_MS 10000u

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The launcher's end of the relay: the multiplexer (relay/mux.h) over the machine's relay channel
+ * in the default GMainContext, and bridges between local sockets and services of the guest.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include "relay/mux.h"
+
+typedef struct DinvVmRelay DinvVmRelay;
+
+/* Takes `fd`, a nonblocking stream socket. `closed` (may be NULL) runs once, from the loop, when
+ * the channel ends; all bridges were broken off before. A peer that breaks the protocol loses all
+ * bridges too, and the session starts anew (docs/relay-protocol.md, "Protocol errors"). Must not be
+ * freed from within `closed`. */
+DinvVmRelay *dinv_vm_relay_new(int fd, void (*closed)(gpointer user), gpointer user);
+void dinv_vm_relay_free(DinvVmRelay *host);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvVmRelay, dinv_vm_relay_free)
+
+/* Joins `client_fd` (a stream socket, taken in every case) to a new stream to `service` of the
+ * guest until both directions are over. FALSE when no stream can be opened (too many, or the
+ * channel has ended). Neither reads nor writes the client from within the call. */
+gboolean dinv_vm_relay_bridge(DinvVmRelay *host, const char *service, const void *argument,
+                              gsize argument_length, int client_fd, GError **error);
+
+void dinv_vm_relay_get_stats(const DinvVmRelay *host, DinvRelayStats *stats);

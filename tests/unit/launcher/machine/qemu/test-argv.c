@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whole command lines of QEMU against golden files, one argument a line
+ * (golden/qemu-argv/NAME.argv). After a wanted change: DINV_UPDATE_GOLDEN=1 writes them anew; read
+ * the difference before you commit it. The order and the slots of the devices are not free: the
+ * root disk has to be the highest virtio-mmio slot to be /dev/vda (seen by booting), and slot 0 is
+ * dead.
+ */
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/machine/qemu/argv.h"
+#include "wire/mounts.h"
+
+static const DinvQemuFds fds = {.qmp = 3, .control = 4, .relay = 5, .console = 6, .first_share = 7};
+
+typedef struct {
+    DinvConfig config;
+    DinvMachinePlan plan;
+    GPtrArray *mounts;
+} Fixture;
+
+static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->config = (DinvConfig){.cpus = 2,
+                                   .memory_bytes = G_GUINT64_CONSTANT(2048) << 20,
+                                   .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
+                                   .kernel = (char *)"/usr/lib/dinv/vmlinux",
+                                   .rootfs = (char *)"/usr/lib/dinv/rootfs.ext4",
+                                   .qemu = (char *)"qemu-system-x86_64"};
+    fixture->mounts = g_ptr_array_new_with_free_func(g_free);
+    fixture->plan = (DinvMachinePlan){.config = &fixture->config,
+                                      .mounts = fixture->mounts,
+                                      .use_kvm = FALSE,
+                                      .data_image = "/var/lib/dinv/data.img",
+                                      .tsc_khz = 2300000,
+                                      .slirp_net = "10.0.2.0/24"};
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_array_unref(fixture->config.ports);
+    g_ptr_array_unref(fixture->mounts);
+}
+
+static void add_port(Fixture *fixture, DinvProtocol protocol, guint16 host, guint16 guest) {
+    DinvPortForward forward = {.protocol = protocol, .host_port = host, .guest_port = guest};
+
+    g_array_append_val(fixture->config.ports, forward);
+}
+
+static void add_mount(Fixture *fixture, const char *source, gboolean readonly) {
+    DinvMountSpec *mount = g_new0(DinvMountSpec, 1);
+
+    mount->source = (char *)source;
+    mount->target = (char *)"/not/in/the/command/line";
+    mount->readonly = readonly;
+    g_ptr_array_add(fixture->mounts, mount);
+}
+
+static void compare(Fixture *fixture, Dinv9pSecurity security, const char *name) {
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) argv = dinv_qemu_argv(&fixture->plan, &fds, security);
+    g_autofree char *file = g_strconcat(name, ".argv", NULL);
+    g_autofree char *path = g_test_build_filename(G_TEST_DIST, "golden", "qemu-argv", file, NULL);
+    g_autofree char *joined = NULL;
+    g_autofree char *text = NULL;
+    g_autofree char *golden = NULL;
+
+    joined = g_strjoinv("\n", argv);
+    text = g_strconcat(joined, "\n", NULL);
+    if (g_strcmp0(g_getenv("DINV_UPDATE_GOLDEN"), "1") == 0) {
+        g_assert_true(g_file_set_contents(path, text, -1, &error));
+    }
+    g_assert_true(g_file_get_contents(path, &golden, NULL, &error));
+    g_assert_cmpstr(text, ==, golden);
+}
+
+static void test_tcg(Fixture *fixture) {
+    compare(fixture, DINV_9P_PASSTHROUGH, "tcg");
+}
+
+static void test_tcg_limited(Fixture *fixture) {
+    fixture->plan.tcg_buffer_bytes = G_GUINT64_CONSTANT(139) << 20;
+    compare(fixture, DINV_9P_PASSTHROUGH, "tcg-limited");
+}
+
+static void test_volume(Fixture *fixture) {
+    fixture->plan.volume_image = "/var/lib/dinv/volume.img";
+    compare(fixture, DINV_9P_PASSTHROUGH, "volume");
+}
+
+/* PCI addresses go up where slots go down: the root disk is probed first on either bus. */
+static void test_q35(Fixture *fixture) {
+    fixture->config.machine = DINV_MACHINE_TYPE_Q35;
+    fixture->plan.volume_image = "/var/lib/dinv/volume.img";
+    add_mount(fixture, "/src", FALSE);
+    compare(fixture, DINV_9P_PASSTHROUGH, "q35");
+}
+
+static void test_q35_kvm(Fixture *fixture) {
+    fixture->config.machine = DINV_MACHINE_TYPE_Q35;
+    fixture->plan.use_kvm = TRUE;
+    compare(fixture, DINV_9P_PASSTHROUGH, "q35-kvm");
+}
+
+static void test_tcg_unknown_tsc(Fixture *fixture) {
+    fixture->plan.tsc_khz = 0;
+    compare(fixture, DINV_9P_PASSTHROUGH, "tcg-unknown-tsc");
+}
+
+static void test_icount(Fixture *fixture) {
+    fixture->plan.icount = TRUE;
+    compare(fixture, DINV_9P_PASSTHROUGH, "tcg-icount");
+}
+
+static void test_kvm(Fixture *fixture) {
+    fixture->plan.use_kvm = TRUE;
+    compare(fixture, DINV_9P_PASSTHROUGH, "kvm");
+}
+
+static void test_initrd(Fixture *fixture) {
+    fixture->config.kernel = (char *)"/boot/vmlinuz-6.12";
+    fixture->config.initrd = (char *)"/boot/initrd.img-6.12";
+    compare(fixture, DINV_9P_PASSTHROUGH, "initrd");
+}
+
+static void test_ports(Fixture *fixture) {
+    fixture->plan.slirp_net = "10.0.77.0/24";
+    add_port(fixture, DINV_PROTOCOL_TCP, 8080, 8080);
+    add_port(fixture, DINV_PROTOCOL_TCP, 8443, 443);
+    add_port(fixture, DINV_PROTOCOL_UDP, 53, 5353);
+    compare(fixture, DINV_9P_PASSTHROUGH, "ports");
+}
+
+static void test_mounts(Fixture *fixture) {
+    fixture->plan.use_kvm = TRUE;
+    add_mount(fixture, "/src", FALSE);
+    add_mount(fixture, "/data", TRUE);
+    compare(fixture, DINV_9P_PASSTHROUGH, "mounts-kvm");
+}
+
+static void test_mounts_unprivileged(Fixture *fixture) {
+    add_mount(fixture, "/src", FALSE);
+    compare(fixture, DINV_9P_NONE, "mounts-unprivileged");
+}
+
+/* A comma begins the next option unless it is doubled; nothing else is special. */
+static void test_special_characters(Fixture *fixture) {
+    fixture->config.qemu = (char *)"/opt/my qemu,10/qemu";
+    fixture->config.kernel = (char *)"/my kernels,old/vmlinux=1";
+    fixture->config.initrd = (char *)"/my kernels,old/initrd";
+    fixture->config.rootfs = (char *)"/a,b/root fs,readonly=off.ext4";
+    fixture->plan.data_image = "nbd:host:1,cache=unsafe/\xc3\xa4 \"'\\$%s.img";
+    add_mount(fixture, "/x,security_model=none,,y=z", TRUE);
+    compare(fixture, DINV_9P_PASSTHROUGH, "special-characters");
+}
+
+/* A file has no device of its own; all of them share one, the last. */
+static void test_files(Fixture *fixture) {
+    add_mount(fixture, "/src", FALSE);
+    add_mount(fixture, "/home/me/.netrc", TRUE);
+    ((DinvMountSpec *)fixture->mounts->pdata[1])->is_file = TRUE;
+    add_mount(fixture, "/data", FALSE);
+    fixture->plan.files_dir = "/var/lib/dinv/files";
+    compare(fixture, DINV_9P_PASSTHROUGH, "files");
+}
+
+/* Directories come by sockets, in the guest's shared memory; files as ever. */
+static void test_virtiofs(Fixture *fixture) {
+    static const DinvMachineVirtiofsd program = {.program = "/usr/libexec/virtiofsd"};
+
+    fixture->plan.virtiofsd = &program;
+    add_mount(fixture, "/src", FALSE);
+    add_mount(fixture, "/home/me/.netrc", TRUE);
+    ((DinvMountSpec *)fixture->mounts->pdata[1])->is_file = TRUE;
+    add_mount(fixture, "/data", TRUE);
+    fixture->plan.files_dir = "/var/lib/dinv/files";
+    compare(fixture, DINV_9P_PASSTHROUGH, "virtiofs");
+}
+
+/* The machine has a PCI bus when the virtio-mmio slots are used up, and not before. */
+static void test_many_mounts(Fixture *fixture) {
+    g_auto(GStrv) few = NULL;
+    g_auto(GStrv) more = NULL;
+    g_auto(GStrv) most = NULL;
+    const char *machine = "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off";
+
+    for (guint i = 0; i < 16; i++) {
+        add_mount(fixture, "/src", FALSE);
+    }
+    few = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
+    g_assert_cmpstr(few[g_strv_length(few) - 1], ==,
+                    "virtio-9p-device,bus=virtio-mmio-bus.2,fsdev=dinv15,mount_tag=dinv15");
+    g_assert_true(g_strv_contains((const char *const *)few, machine));
+    fixture->plan.files_dir = "/files";
+    more = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
+    g_assert_cmpstr(more[g_strv_length(more) - 1], ==,
+                    "virtio-9p-pci,bus=pcie.0,addr=18.0,multifunction=on,fsdev=dinv-files,"
+                    "mount_tag=dinv-files");
+    g_assert_false(g_strv_contains((const char *const *)more, machine));
+    g_assert_true(g_strv_contains((const char *const *)more,
+                                  "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off,pcie=on"));
+    while (fixture->mounts->len < DINV_WIRE_MOUNTS_MAX) {
+        add_mount(fixture, "/src", FALSE);
+    }
+    most = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
+    g_assert_cmpstr(most[g_strv_length(most) - 1], ==,
+                    "virtio-9p-pci,bus=pcie.0,addr=1e.0,multifunction=on,fsdev=dinv-files,"
+                    "mount_tag=dinv-files");
+}
+
+typedef struct {
+    const char *path;
+    void (*test)(Fixture *fixture);
+} Case;
+
+static const Case cases[] = {
+    {"/launcher/qemu-argv/tcg", test_tcg},
+    {"/launcher/qemu-argv/tcg-unknown-tsc", test_tcg_unknown_tsc},
+    {"/launcher/qemu-argv/tcg-icount", test_icount},
+    {"/launcher/qemu-argv/kvm", test_kvm},
+    {"/launcher/qemu-argv/tcg-limited", test_tcg_limited},
+    {"/launcher/qemu-argv/volume", test_volume},
+    {"/launcher/qemu-argv/q35", test_q35},
+    {"/launcher/qemu-argv/q35-kvm", test_q35_kvm},
+    {"/launcher/qemu-argv/initrd", test_initrd},
+    {"/launcher/qemu-argv/ports", test_ports},
+    {"/launcher/qemu-argv/mounts", test_mounts},
+    {"/launcher/qemu-argv/mounts-unprivileged", test_mounts_unprivileged},
+    {"/launcher/qemu-argv/special-characters", test_special_characters},
+    {"/launcher/qemu-argv/files", test_files},
+    {"/launcher/qemu-argv/virtiofs", test_virtiofs},
+    {"/launcher/qemu-argv/many-mounts", test_many_mounts},
+};
+
+static void run(Fixture *fixture, gconstpointer data) {
+    const Case *one = data;
+
+    one->test(fixture);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_test_add(cases[i].path, Fixture, &cases[i], set_up, run, tear_down);
+    }
+    return g_test_run();
+}

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The QEMU machine's life with a fake QEMU: this program itself, which plays a QEMU as the variable
+ * FAKE_QEMU says when it is started with QEMU's arguments.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "qmp/client.h"
+#include "tests/unit/lib/machine-fixture.h"
+
+/* ---- the fake QEMU ---- */
+
+static void send_line(int fd, const char *text) {
+    (void)!write(fd, text, strlen(text));
+    (void)!write(fd, "\r\n", 2);
+}
+
+/* The next line of `fd`; exits at its end, as QEMU would not. */
+static void read_line(int fd, char *line, size_t cap) {
+    size_t len = 0;
+
+    for (;;) {
+        char c;
+
+        if (read(fd, &c, 1) != 1) {
+            _exit(9);
+        }
+        if (c == '\n') {
+            line[len] = '\0';
+            return;
+        }
+        if (len + 1 < cap) {
+            line[len++] = c;
+        }
+    }
+}
+
+/* Replies to the command in `line` with {}, or with `result` as a JSON value. */
+static void reply(int fd, const char *line, const char *result) {
+    const char *id = strstr(line, "\"id\":");
+    char text[512];
+
+    (void)snprintf(text, sizeof(text), "{\"return\": %s, \"id\": %d}", result,
+                   id == NULL ? 0 : atoi(id + 5));
+    send_line(fd, text);
+}
+
+static void shutdown_event(int fd, const char *reason) {
+    char text[256];
+
+    (void)snprintf(text, sizeof(text),
+                   "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"%s\"}}",
+                   reason);
+    send_line(fd, text);
+}
+
+/* How many of eight clients at once a listener has room for that listens as SLIRP does. */
+static int count_queued(void) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t len = sizeof(sa_family_t);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int count = 0;
+
+    /* An abstract name of the kernel's choice. */
+    (void)bind(listener, (const struct sockaddr *)&name, len);
+    len = sizeof(name);
+    (void)getsockname(listener, (struct sockaddr *)&name, &len);
+    (void)listen(listener, 1);
+    for (int i = 0; i < 8; i++) {
+        int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        count += connect(client, (const struct sockaddr *)&name, len) == 0;
+    }
+    return count;
+}
+
+/* How the process was set up, as one line on the console. */
+static void report(int console) {
+    struct rlimit core = {0};
+    struct rlimit files = {0};
+    sigset_t mask;
+    int death_signal = 0;
+    int open_fds = 0;
+    int blocked = 0;
+    int ignored = 0;
+    char text[256];
+
+    (void)getrlimit(RLIMIT_CORE, &core);
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    (void)prctl(PR_GET_PDEATHSIG, &death_signal);
+    (void)sigprocmask(SIG_SETMASK, NULL, &mask);
+    for (int fd = 0; fd < 1024; fd++) {
+        open_fds += fcntl(fd, F_GETFD) >= 0;
+    }
+    for (int number = 1; number < 32; number++) {
+        struct sigaction action = {0};
+
+        blocked += sigismember(&mask, number) == 1;
+        ignored += sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "leader=%d core=%llu all-files=%d death=%d fds=%d blocked=%d ignored=%d "
+                   "queued=%d",
+                   getpgid(0) == getpid(), (unsigned long long)core.rlim_max,
+                   files.rlim_cur == files.rlim_max, death_signal, open_fds, blocked, ignored,
+                   count_queued());
+    send_line(console, text);
+}
+
+/* Serves commands until quit; `status` is what query-status says. The first `stops` times that the
+ * vCPUs are let go they stop again. */
+static void serve(int qmp, const char *status, int stops) {
+    char line[4096];
+
+    for (;;) {
+        read_line(qmp, line, sizeof(line));
+        if (strstr(line, "\"quit\"") != NULL) {
+            reply(qmp, line, "{}");
+            shutdown_event(qmp, "host-qmp-quit");
+            _exit(0);
+        } else if (strstr(line, "query-status") != NULL) {
+            reply(qmp, line, status);
+        } else if (strstr(line, "\"cont\"") != NULL) {
+            reply(qmp, line, "{}");
+            send_line(qmp, "{\"event\": \"RESUME\"}");
+            if (stops-- > 0) {
+                send_line(qmp, "{\"event\": \"STOP\"}");
+            }
+        } else if (strstr(line, "hostfwd_add net0 tcp:0.0.0.0:4444") != NULL) {
+            continue; /* for too long, at least */
+        } else if (strstr(line, "hostfwd_remove net0 tcp:0.0.0.0:4444") != NULL) {
+            shutdown_event(qmp, "guest-shutdown"); /* seen by the test */
+            return;
+        } else if (strstr(line, "hostfwd_add") != NULL) {
+            reply(qmp, line,
+                  strstr(line, "tcp:127.0.0.1:8080-:80") != NULL ? "\"\"" : "\"bad line\\r\\n\"");
+        } else if (strstr(line, "hostfwd_remove") != NULL) {
+            reply(qmp, line,
+                  strstr(line, "net0 tcp:127.0.0.1:8080") != NULL
+                      ? "\"host forwarding rule for tcp:127.0.0.1:8080 removed\\r\\n\""
+                      : "\"host forwarding rule for udp:0.0.0.0:53 not found\\r\\n\"");
+        } else {
+            reply(qmp, line, "{}");
+        }
+    }
+}
+
+static int fd_of(char **argv, const char *name) {
+    g_autofree char *prefix = g_strdup_printf("socket,id=%s,fd=", name);
+
+    for (; *argv != NULL; argv++) {
+        if (g_str_has_prefix(*argv, prefix)) {
+            return atoi(*argv + strlen(prefix));
+        }
+    }
+    _exit(8);
+}
+
+static void play_qemu(char **argv) {
+    const char *role = g_getenv("FAKE_QEMU");
+    int qmp = fd_of(argv, "qmp");
+    char line[4096];
+
+    if (strcmp(role, "bad-option") == 0) {
+        (void)fputs("qemu: -device nonsense: not a valid device\n\033[31mred\n", stderr);
+        _exit(1);
+    }
+    if (strcmp(role, "chatty") == 0) {
+        for (int i = 0; i < 2000; i++) {
+            (void)fprintf(stderr, "warning: line number %d\n", i);
+        }
+        _exit(1);
+    }
+    report(fd_of(argv, "console"));
+    send_line(fd_of(argv, "control"), "control");
+    send_line(fd_of(argv, "relay"), "relay");
+    (void)signal(SIGPIPE, SIG_IGN); /* as QEMU does */
+    send_line(qmp, "{\"QMP\": {\"version\": {}, \"capabilities\": []}}");
+    read_line(qmp, line, sizeof(line));
+    reply(qmp, line, "{}");
+    if (strcmp(role, "poweroff") == 0) {
+        shutdown_event(qmp, "guest-shutdown");
+        _exit(0);
+    } else if (strcmp(role, "reset") == 0) {
+        shutdown_event(qmp, "guest-reset");
+        _exit(0);
+    } else if (strcmp(role, "host-signal") == 0) {
+        shutdown_event(qmp, "host-signal");
+        _exit(0);
+    } else if (strcmp(role, "fails-after-poweroff") == 0) {
+        shutdown_event(qmp, "guest-shutdown");
+        _exit(1);
+    } else if (strcmp(role, "silent-exit") == 0) {
+        _exit(0);
+    } else if (strcmp(role, "killed") == 0) {
+        (void)fputs("about to die", stderr);
+        (void)kill(getpid(), SIGABRT);
+    } else if (strcmp(role, "garbage") == 0) {
+        send_line(qmp, "\033[H this is no JSON");
+        (void)pause();
+    } else if (strcmp(role, "closes-qmp") == 0) {
+        (void)close(qmp);
+        (void)pause();
+    } else if (strcmp(role, "ignores-quit") == 0) {
+        (void)pause();
+    } else if (strcmp(role, "full-disk") == 0) {
+        serve(qmp, "{\"status\": \"io-error\"}", 2);
+    } else if (strcmp(role, "internal-error") == 0) {
+        serve(qmp, "{\"status\": \"internal-error\"}", 1);
+    }
+    serve(qmp, "{\"status\": \"running\"}", 0);
+}
+
+/* A line of one of the machine's channels. */
+static char *channel_line(int fd) {
+    GString *line = g_string_new(NULL);
+
+    for (;;) {
+        struct pollfd item = {.fd = fd, .events = POLLIN};
+        char c;
+
+        g_assert_cmpint(poll(&item, 1, (int)GUARD_MS), ==, 1);
+        g_assert_cmpint(read(fd, &c, 1), ==, 1);
+        if (c == '\n') {
+            return g_string_free(line, FALSE);
+        }
+        if (c != '\r') {
+            g_string_append_c(line, c);
+        }
+    }
+}
+
+static void expect_line(int fd, const char *expected) {
+    g_autofree char *line = NULL;
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(fcntl(fd, F_GETFD) & FD_CLOEXEC, !=, 0);
+    g_assert_cmpint(fcntl(fd, F_GETFL) & O_NONBLOCK, !=, 0);
+    line = channel_line(fd);
+    g_assert_cmpstr(line, ==, expected);
+    (void)close(fd);
+}
+
+static void expect_exit(Fixture *fixture, const char *role, DinvMachineExitKind kind) {
+    start(fixture, role);
+    wait_until(fixture->exits == 1);
+    g_assert_cmpint(fixture->kind, ==, kind);
+}
+
+/* ---- how it ends ---- */
+
+/* One descriptor more, and its effect; not in QEMU's place under ASan
+ * (launcher/machine/qemu/preload.c). */
+#ifdef __SANITIZE_ADDRESS__
+#define PRELOADED "fds=7 blocked=0 ignored=0 queued=2"
+#else
+#define PRELOADED "fds=8 blocked=0 ignored=0 queued=8"
+#endif
+
+static void test_set_up_of_child(Fixture *fixture) {
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction before;
+    struct rlimit files;
+    struct rlimit few;
+    sigset_t block;
+    sigset_t old;
+
+    /* The launcher's own signal settings must not be inherited, nor its soft limit. */
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    few = (struct rlimit){.rlim_cur = 64, .rlim_max = files.rlim_max};
+    (void)setrlimit(RLIMIT_NOFILE, &few);
+    (void)sigemptyset(&block);
+    (void)sigaddset(&block, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &block, &old);
+    (void)sigaction(SIGHUP, &ignore, &before);
+    start(fixture, "serve");
+    expect_line(dinv_machine_take_console_fd(fixture->machine),
+                "leader=1 core=0 all-files=1 death=9 " PRELOADED);
+    expect_line(dinv_machine_take_control_fd(fixture->machine), "control");
+    expect_line(dinv_machine_take_relay_fd(fixture->machine), "relay");
+    g_assert_cmpint(dinv_machine_take_relay_fd(fixture->machine), ==, -1);
+    (void)sigaction(SIGHUP, &before, NULL);
+    (void)sigprocmask(SIG_SETMASK, &old, NULL);
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static void test_poweroff(Fixture *fixture) {
+    expect_exit(fixture, "poweroff", DINV_MACHINE_EXIT_POWEROFF);
+    g_assert_cmpstr(fixture->message, ==, "");
+}
+
+static void test_reset(Fixture *fixture) {
+    expect_exit(fixture, "reset", DINV_MACHINE_EXIT_RESET);
+}
+
+static void test_free_in_exited(Fixture *fixture) {
+    fixture->free_in_exited = TRUE;
+    expect_exit(fixture, "poweroff", DINV_MACHINE_EXIT_POWEROFF);
+    g_assert_null(fixture->machine);
+}
+
+static void test_failure_after_poweroff(Fixture *fixture) {
+    expect_exit(fixture, "fails-after-poweroff", DINV_MACHINE_EXIT_DIED);
+    g_assert_cmpint(WEXITSTATUS(fixture->wait_status), ==, 1);
+}
+
+static void test_silent_exit(Fixture *fixture) {
+    expect_exit(fixture, "silent-exit", DINV_MACHINE_EXIT_DIED);
+}
+
+static void test_host_signal(Fixture *fixture) {
+    expect_exit(fixture, "host-signal", DINV_MACHINE_EXIT_DIED);
+    g_assert_cmpstr(fixture->message, ==, "QEMU was told to stop (host-signal)");
+}
+
+static void test_bad_option(Fixture *fixture) {
+    expect_exit(fixture, "bad-option", DINV_MACHINE_EXIT_DIED);
+    g_assert_cmpint(WEXITSTATUS(fixture->wait_status), ==, 1);
+    g_assert_cmpstr(fixture->message, ==, "qemu: -device nonsense: not a valid device\n [31mred");
+}
+
+static void test_chatty(Fixture *fixture) {
+    expect_exit(fixture, "chatty", DINV_MACHINE_EXIT_DIED);
+    g_assert_cmpuint(strlen(fixture->message), <=, 4096);
+    g_assert_cmpuint(strlen(fixture->message), >, 3900);
+    g_assert_true(g_str_has_prefix(fixture->message, "warning: line number "));
+    g_assert_true(g_str_has_suffix(fixture->message, "\nwarning: line number 1999"));
+}
+
+static void test_killed_by_signal(Fixture *fixture) {
+    expect_exit(fixture, "killed", DINV_MACHINE_EXIT_DIED);
+    g_assert_true(WIFSIGNALED(fixture->wait_status));
+    g_assert_cmpint(WTERMSIG(fixture->wait_status), ==, SIGABRT);
+    g_assert_cmpstr(fixture->message, ==, "about to die");
+}
+
+static void test_killed_from_outside(Fixture *fixture) {
+    start(fixture, "serve");
+    g_assert_cmpint(kill(dinv_machine_get_pid(fixture->machine), SIGKILL), ==, 0);
+    wait_until(fixture->exits == 1);
+    g_assert_cmpint(fixture->kind, ==, DINV_MACHINE_EXIT_DIED);
+}
+
+static void test_missing_program(Fixture *fixture) {
+    g_autoptr(GError) error = NULL;
+
+    fixture->config.qemu = (char *)"/nowhere/qemu";
+    g_assert_false(dinv_machine_start(fixture->machine, &error));
+    g_assert_nonnull(error);
+    g_assert_nonnull(strstr(error->message, "cannot start QEMU (DINV_QEMU=/nowhere/qemu): "));
+    g_assert_cmpint(dinv_machine_get_pid(fixture->machine), ==, 0);
+    g_assert_cmpint(dinv_machine_take_control_fd(fixture->machine), ==, -1);
+    dinv_machine_quit(fixture->machine); /* of no effect */
+    fixture->config.qemu = program;
+    expect_exit(fixture, "poweroff", DINV_MACHINE_EXIT_POWEROFF);
+}
+
+static void test_quit(Fixture *fixture) {
+    start(fixture, "serve");
+    dinv_machine_quit(fixture->machine);
+    dinv_machine_quit(fixture->machine);
+    wait_until(fixture->exits == 1);
+    g_assert_cmpint(fixture->kind, ==, DINV_MACHINE_EXIT_QUIT);
+    g_assert_true(WIFEXITED(fixture->wait_status));
+}
+
+static void test_quit_ignored(Fixture *fixture) {
+    start(fixture, "ignores-quit");
+    dinv_machine_quit(fixture->machine);
+    wait_until(fixture->exits == 1);
+    g_assert_cmpint(fixture->kind, ==, DINV_MACHINE_EXIT_QUIT);
+    g_assert_true(WIFSIGNALED(fixture->wait_status));
+    g_assert_cmpint(WTERMSIG(fixture->wait_status), ==, SIGKILL);
+}
+
+static void test_kill(Fixture *fixture) {
+    start(fixture, "serve");
+    dinv_machine_kill(fixture->machine);
+    wait_until(fixture->exits == 1);
+    g_assert_cmpint(fixture->kind, ==, DINV_MACHINE_EXIT_QUIT);
+    g_assert_true(WIFSIGNALED(fixture->wait_status));
+}
+
+static void test_garbage(Fixture *fixture) {
+    expect_exit(fixture, "garbage", DINV_MACHINE_EXIT_DIED);
+    g_assert_cmpint(WTERMSIG(fixture->wait_status), ==, SIGKILL);
+    g_assert_true(g_str_has_prefix(fixture->message, "QMP: expected a JSON object"));
+}
+
+static void test_closes_qmp(Fixture *fixture) {
+    expect_exit(fixture, "closes-qmp", DINV_MACHINE_EXIT_DIED);
+    g_assert_cmpint(WTERMSIG(fixture->wait_status), ==, SIGKILL);
+}
+
+/* Two tries of `cont` after the first stop: the first of them is answered by another stop, which
+ * must not be told. */
+static void test_full_disk(Fixture *fixture) {
+    g_autofree char *expected = NULL;
+
+    start(fixture, "full-disk");
+    wait_until(strstr(fixture->pauses->str, "on:") != NULL);
+    expected =
+        g_strdup_printf("paused:no space left for %s; the guest goes on when there is some;on:;",
+                        fixture->plan.data_image);
+    g_assert_cmpstr(fixture->pauses->str, ==, expected);
+    g_assert_cmpuint(fixture->exits, ==, 0);
+}
+
+static void test_internal_error(Fixture *fixture) {
+    expect_exit(fixture, "internal-error", DINV_MACHINE_EXIT_DIED);
+    g_assert_cmpstr(fixture->message, ==, "KVM could not go on with the guest (internal error)");
+    g_assert_cmpstr(fixture->pauses->str, ==, "");
+}
+
+static void test_forwards(Fixture *fixture) {
+    start(fixture, "serve");
+    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "127.0.0.1");
+    g_assert_no_error(fixture->forward_error);
+    forward(fixture, FALSE, DINV_PROTOCOL_TCP, 8080, "127.0.0.1");
+    g_assert_no_error(fixture->forward_error);
+    forward(fixture, FALSE, DINV_PROTOCOL_UDP, 53, "");
+    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+    g_assert_cmpstr(
+        fixture->forward_error->message, ==,
+        "cannot stop forwarding 0.0.0.0:53/udp: host forwarding rule for udp:0.0.0.0:53 "
+        "not found");
+    /* Nothing that is not an address may get into the monitor's command line. */
+    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "127.0.0.1:1-:2\nquit");
+    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "::1");
+    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 0, "");
+    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+}
+
+/* Nobody is to find a port forwarded that was said to have failed. */
+static void test_forward_without_answer(Fixture *fixture) {
+    start(fixture, "serve");
+    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 4444, "");
+    g_assert_error(fixture->forward_error, DINV_QMP_ERROR, DINV_QMP_ERROR_TIMEOUT);
+    wait_until(fixture->exits == 1);
+}
+
+static void test_forward_without_machine(Fixture *fixture) {
+    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "");
+    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_NOT_CONNECTED);
+}
+
+/* The callback comes even when the machine is freed before the answer. */
+static void test_forward_and_free(Fixture *fixture) {
+    DinvPortForward one = {.protocol = DINV_PROTOCOL_TCP, .host_port = 8080, .guest_port = 80};
+
+    start(fixture, "ignores-quit");
+    dinv_machine_add_forward(fixture->machine, &one, "", on_forward, fixture);
+    dinv_machine_free(g_steal_pointer(&fixture->machine));
+    wait_until(fixture->forwards == 1);
+    g_assert_nonnull(fixture->forward_error);
+    g_assert_cmpuint(fixture->exits, ==, 0);
+}
+
+static void wait_for_end(int pidfd) {
+    struct pollfd item = {.fd = pidfd, .events = POLLIN};
+
+    g_assert_cmpint(poll(&item, 1, (int)GUARD_MS), ==, 1);
+    (void)close(pidfd);
+}
+
+static void test_free_kills(Fixture *fixture) {
+    int pidfd;
+
+    start(fixture, "ignores-quit");
+    pidfd = pidfd_open(dinv_machine_get_pid(fixture->machine), 0);
+    g_assert_cmpint(pidfd, >=, 0);
+    dinv_machine_free(g_steal_pointer(&fixture->machine));
+    wait_for_end(pidfd);
+    g_assert_cmpuint(fixture->exits, ==, 0);
+}
+
+/* A launcher that is killed leaves no QEMU: this program again, as the launcher (play_launcher()).
+ */
+static void test_launcher_killed(Fixture *fixture G_GNUC_UNUSED) {
+    const char *const argv[] = {program, "play-launcher", NULL};
+    g_autoptr(GError) error = NULL;
+    g_autofree char *line = NULL;
+    GPid launcher = 0;
+    int output = -1;
+    int pidfd;
+
+    g_setenv("FAKE_QEMU", "ignores-quit", TRUE);
+    g_assert_true(g_spawn_async_with_pipes(NULL, (char **)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD,
+                                           NULL, NULL, &launcher, NULL, &output, NULL, &error));
+    line = channel_line(output);
+    pidfd = pidfd_open(atoi(line), 0);
+    g_assert_cmpint(pidfd, >=, 0);
+    g_assert_cmpint(kill(launcher, SIGKILL), ==, 0);
+    g_assert_cmpint(waitpid(launcher, NULL, 0), ==, launcher);
+    wait_for_end(pidfd);
+    (void)close(output);
+}
+
+static void play_launcher(void) {
+    Fixture fixture = {0};
+
+    set_up(&fixture, NULL);
+    start(&fixture, NULL);
+    (void)g_rmdir(fixture.directory); /* nobody will after the kill */
+    (void)printf("%d\n", dinv_machine_get_pid(fixture.machine));
+    (void)fflush(stdout);
+    for (;;) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+}
+
+static const Case cases[] = {
+    {"/launcher/machine-qemu/set-up-of-child", test_set_up_of_child},
+    {"/launcher/machine-qemu/poweroff", test_poweroff},
+    {"/launcher/machine-qemu/reset", test_reset},
+    {"/launcher/machine-qemu/free-in-exited", test_free_in_exited},
+    {"/launcher/machine-qemu/failure-after-poweroff", test_failure_after_poweroff},
+    {"/launcher/machine-qemu/silent-exit", test_silent_exit},
+    {"/launcher/machine-qemu/host-signal", test_host_signal},
+    {"/launcher/machine-qemu/bad-option", test_bad_option},
+    {"/launcher/machine-qemu/chatty", test_chatty},
+    {"/launcher/machine-qemu/killed-by-signal", test_killed_by_signal},
+    {"/launcher/machine-qemu/killed-from-outside", test_killed_from_outside},
+    {"/launcher/machine-qemu/missing-program", test_missing_program},
+    {"/launcher/machine-qemu/quit", test_quit},
+    {"/launcher/machine-qemu/quit-ignored", test_quit_ignored},
+    {"/launcher/machine-qemu/kill", test_kill},
+    {"/launcher/machine-qemu/garbage", test_garbage},
+    {"/launcher/machine-qemu/closes-qmp", test_closes_qmp},
+    {"/launcher/machine-qemu/full-disk", test_full_disk},
+    {"/launcher/machine-qemu/internal-error", test_internal_error},
+    {"/launcher/machine-qemu/forwards", test_forwards},
+    {"/launcher/machine-qemu/forward-without-answer", test_forward_without_answer},
+    {"/launcher/machine-qemu/forward-without-machine", test_forward_without_machine},
+    {"/launcher/machine-qemu/forward-and-free", test_forward_and_free},
+    {"/launcher/machine-qemu/free-kills", test_free_kills},
+    {"/launcher/machine-qemu/launcher-killed", test_launcher_killed},
+};
+
+int main(int argc, char **argv) {
+    int status;
+
+    program = g_file_read_link("/proc/self/exe", NULL);
+    if (argc > 2 && strcmp(argv[1], "-name") == 0) {
+        play_qemu(argv);
+    }
+    if (argc == 2 && strcmp(argv[1], "play-launcher") == 0) {
+        play_launcher();
+    }
+    status = run_cases(argc, argv, cases, G_N_ELEMENTS(cases));
+    g_free(program);
+    return status;
+}

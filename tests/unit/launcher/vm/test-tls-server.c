@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The port with TLS as clients meet it: listener, server and certificates of a directory. Above all
+ * that those who are not let in cost nothing that lasts, however many they are.
+ */
+#include "launcher/tls/server.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "launcher/base/log.h"
+#include "launcher/vm/endpoints.h"
+#include "tests/unit/lib/scratch.h"
+#include "tests/unit/lib/tcp-port.h"
+#include "tests/unit/lib/tls-fixture.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ATTEMPTS 2000u
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ATTEMPTS 2000u
+#endif
+#endif
+#ifndef ATTEMPTS
+#define ATTEMPTS 10000u
+#endif
+
+typedef struct {
+    Scratch scratch;
+    DinvConfig config;
+    DinvVmEndpoints *endpoints;
+    DinvTlsIdentity ca;     /* the server's */
+    DinvTlsIdentity client; /* one that it lets in */
+    guint clients;
+    gboolean keeps; /* the next client's connection */
+    int kept;
+    int log; /* what went to stderr */
+    int real_log;
+} Fixture;
+
+static void on_client(int fd, gpointer user) {
+    Fixture *fixture = user;
+    fixture->clients++;
+    g_assert_cmpint(write(fd, "hello", 5), ==, 5);
+    if (fixture->keeps) {
+        fixture->kept = fd;
+    } else {
+        close(fd);
+    }
+}
+
+static DinvTlsIdentity read_identity(const Fixture *fixture, const char *role) {
+    g_autofree char *key = g_build_filename(fixture->config.tls_directory, role, "key.pem", NULL);
+    g_autofree char *certificate =
+        g_build_filename(fixture->config.tls_directory, role, "cert.pem", NULL);
+    DinvTlsIdentity identity = {0};
+    g_assert_true(dinv_tls_identity_read(&identity, key, certificate, NULL));
+    g_assert_nonnull(identity.certificates);
+    return identity;
+}
+
+static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autoptr(GError) error = NULL;
+    scratch_make(&fixture->scratch);
+    fixture->config = (DinvConfig){
+        .socket_path = scratch_path(&fixture->scratch, "docker.sock"),
+        .socket_mode = 0600,
+        .socket_uid = (uid_t)-1,
+        .socket_gid = (gid_t)-1,
+        .tls_directory = scratch_path(&fixture->scratch, "certs"),
+        .tls = {.port = tcp_port_find_free()},
+    };
+    fixture->log = memfd_create("log", MFD_CLOEXEC);
+    fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    g_assert_cmpint(dup2(fixture->log, STDERR_FILENO), ==, STDERR_FILENO);
+    dinv_log_start(DINV_LOG_WARNING);
+    fixture->endpoints = dinv_vm_endpoints_new(&fixture->config, &error);
+    g_assert_no_error(error);
+    dinv_vm_endpoints_serve(fixture->endpoints, on_client, fixture);
+    fixture->ca = read_identity(fixture, "ca");
+    fixture->client = read_identity(fixture, "client");
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    dinv_vm_endpoints_free(fixture->endpoints);
+    dinv_tls_identity_clear(&fixture->ca);
+    dinv_tls_identity_clear(&fixture->client);
+    g_assert_cmpint(dup2(fixture->real_log, STDERR_FILENO), ==, STDERR_FILENO);
+    close(fixture->real_log);
+    close(fixture->log);
+    g_free(fixture->config.socket_path);
+    g_free(fixture->config.tls_directory);
+    scratch_remove(&fixture->scratch);
+}
+
+static char *get_log(const Fixture *fixture) {
+    off_t size = lseek(fixture->log, 0, SEEK_END);
+    char *text = g_malloc0((gsize)size + 1);
+    g_assert_cmpint(pread(fixture->log, text, (gsize)size, 0), ==, size);
+    return text;
+}
+
+static int connect_to(const Fixture *fixture) {
+    int fd = tcp_port_connect("127.0.0.1", fixture->config.tls.port);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_true(g_unix_set_fd_nonblocking(fd, TRUE, NULL));
+    dinv_tcp_set_options(fd); /* no delay: it would be the most of the time */
+    return fd;
+}
+
+static void expect_served(Fixture *fixture) {
+    gnutls_certificate_credentials_t credentials = tls_credentials(&fixture->ca, &fixture->client);
+    TlsClient *client = tls_client_new(connect_to(fixture), credentials, NULL);
+    char answer[8] = "";
+    gnutls_session_set_verify_cert(client->session, "docker", 0);
+    g_assert_cmpint(tls_client_handshake(client), ==, 0);
+    g_assert_cmpint(tls_client_receive(client, answer, sizeof answer), ==, 5);
+    g_assert_cmpstr(answer, ==, "hello");
+    tls_client_finish(client);
+    tls_client_free(client);
+    gnutls_certificate_free_credentials(credentials);
+}
+
+static void test_served(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *text = dinv_vm_endpoints_to_string(fixture->endpoints);
+    g_autofree char *expected = g_strdup_printf("%s, tcp://*:%u (TLS)", fixture->config.socket_path,
+                                                (guint)fixture->config.tls.port);
+    struct json_object *described = dinv_vm_endpoints_describe(fixture->endpoints);
+    g_autofree char *item = g_strdup_printf("{\"address\":\"tcp://*:%u\",\"tls\":true}",
+                                            (guint)fixture->config.tls.port);
+    g_assert_cmpstr(text, ==, expected);
+    g_assert_cmpstr(
+        json_object_to_json_string_ext(json_object_array_get_idx(described, 1),
+                                       JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE),
+        ==, item);
+    json_object_put(described);
+    expect_served(fixture);
+    expect_served(fixture);
+    g_assert_cmpuint(fixture->clients, ==, 2);
+}
+
+/* When the engine stops, nobody comes in any more, and who is in hears the rest. */
+static void test_stop(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    gnutls_certificate_credentials_t credentials = tls_credentials(&fixture->ca, &fixture->client);
+    TlsClient *client = tls_client_new(connect_to(fixture), credentials, NULL);
+    int pending = connect_to(fixture);
+    char text[8] = "";
+    fixture->keeps = TRUE;
+    g_assert_cmpint(tls_client_handshake(client), ==, 0);
+    g_assert_cmpint(tls_client_receive(client, text, 5), ==, 5);
+    dinv_vm_endpoints_stop_listening(fixture->endpoints);
+    g_assert_cmpint(tcp_port_connect("127.0.0.1", fixture->config.tls.port), ==, -1);
+    g_assert_false(g_file_test(fixture->config.socket_path, G_FILE_TEST_EXISTS));
+    g_assert_cmpint(recv(pending, text, 1, 0), <=, 0);
+    g_assert_cmpint(tls_client_send(client, "more", 4), ==, 4);
+    tls_wait_fd(fixture->kept, G_IO_IN);
+    g_assert_cmpint(recv(fixture->kept, text, 4, 0), ==, 4);
+    g_assert_cmpint(write(fixture->kept, "last", 4), ==, 4);
+    close(fixture->kept);
+    g_clear_pointer(&fixture->endpoints, dinv_vm_endpoints_free);
+    g_assert_cmpint(tls_client_receive(client, text, sizeof text), ==, 4);
+    g_assert_cmpint(memcmp(text, "last", 4), ==, 0);
+    close(pending);
+    tls_client_free(client);
+    gnutls_certificate_free_credentials(credentials);
+}
+
+/* --- The uninvited --- */
+
+static guint count_descriptors(void) {
+    DIR *directory = opendir("/proc/self/fd");
+    guint count = 0;
+    while (readdir(directory) != NULL) {
+        count++;
+    }
+    closedir(directory);
+    return count;
+}
+
+static gsize get_rss(void) {
+    g_autofree char *text = NULL;
+    gsize size = 0;
+    gsize resident = 0;
+    g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
+    g_assert_cmpint(sscanf(text, "%zu %zu", &size, &resident), ==, 2);
+    return resident * 4096;
+}
+
+typedef enum {
+    SCAN,    /* connects and goes */
+    GARBAGE, /* sends what is no TLS */
+    HTTP,
+    NOTHING,  /* shows no certificate */
+    STRANGER, /* shows one of another CA */
+    EXPIRED,  /* shows one that has expired */
+    SILENT,   /* stays, and says nothing */
+    HALF,     /* stays in the middle of a handshake */
+    KINDS,
+} Kind;
+
+#define SILENT_MAX 300u
+
+typedef struct {
+    Fixture *fixture;
+    gnutls_certificate_credentials_t credentials[KINDS]; /* NULL for those without TLS */
+    DinvTlsIdentity other_ca;
+    DinvTlsIdentity stranger;
+    DinvTlsIdentity expired;
+    int silent[SILENT_MAX]; /* a ring */
+    guint silent_count;
+} Crowd;
+
+static void crowd_make(Crowd *crowd, Fixture *fixture) {
+    *crowd = (Crowd){.fixture = fixture};
+    g_autofree char *ca_name = dinv_tls_certificate_get_common_name(fixture->ca.certificates[0]);
+    crowd->other_ca = tls_identity(DINV_TLS_CA, ca_name, NULL, -TLS_DAY, TLS_DAY);
+    crowd->stranger = tls_identity(DINV_TLS_CLIENT, "x", &crowd->other_ca, -TLS_DAY, TLS_DAY);
+    crowd->expired = tls_identity(DINV_TLS_CLIENT, "x", &fixture->ca, -2 * TLS_DAY, -TLS_DAY);
+    crowd->credentials[NOTHING] = tls_credentials(&fixture->ca, NULL);
+    crowd->credentials[STRANGER] = tls_credentials(&fixture->ca, &crowd->stranger);
+    crowd->credentials[EXPIRED] = tls_credentials(&fixture->ca, &crowd->expired);
+}
+
+static void crowd_clear(Crowd *crowd) {
+    for (guint i = 0; i < MIN(crowd->silent_count, SILENT_MAX); i++) {
+        close(crowd->silent[i]);
+    }
+    for (guint i = 0; i < KINDS; i++) {
+        if (crowd->credentials[i] != NULL) {
+            gnutls_certificate_free_credentials(crowd->credentials[i]);
+        }
+    }
+    dinv_tls_identity_clear(&crowd->expired);
+    dinv_tls_identity_clear(&crowd->stranger);
+    dinv_tls_identity_clear(&crowd->other_ca);
+}
+
+static void stay(Crowd *crowd, int fd) {
+    int *place = &crowd->silent[crowd->silent_count % SILENT_MAX];
+    if (crowd->silent_count >= SILENT_MAX) {
+        close(*place);
+    }
+    *place = fd;
+    crowd->silent_count++;
+}
+
+static void refused_handshake(const Crowd *crowd, Kind kind, int fd) {
+    TlsClient *client = tls_client_new(fd, crowd->credentials[kind], NULL);
+    char byte;
+    int code = tls_client_handshake(client);
+    if (code == 0) {
+        code = (int)tls_client_receive(client, &byte, 1);
+    }
+    g_assert_cmpint(code, ==, GNUTLS_E_FATAL_ALERT_RECEIVED);
+    tls_client_free(client);
+}
+
+static void try_once(Crowd *crowd, Kind kind) {
+    static const char http[] = "GET / HTTP/1.0\r\n\r\n";
+    static const char hello[] = "\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03";
+    int fd = connect_to(crowd->fixture);
+    char text[64];
+    switch (kind) {
+    case SCAN:
+        close(fd);
+        break;
+    case GARBAGE:
+        (void)send(fd, "\0\1\2\3garbage", 11, MSG_NOSIGNAL);
+        close(fd);
+        break;
+    case HTTP:
+        (void)send(fd, http, sizeof http - 1, MSG_NOSIGNAL);
+        tls_wait_fd(fd, G_IO_IN);
+        g_assert_cmpint(recv(fd, text, sizeof text, 0), >, 0);
+        close(fd);
+        break;
+    case HALF:
+        (void)send(fd, hello, sizeof hello - 1, MSG_NOSIGNAL);
+        stay(crowd, fd);
+        break;
+    case SILENT:
+        stay(crowd, fd);
+        break;
+    case NOTHING:
+    case STRANGER:
+    case EXPIRED:
+        refused_handshake(crowd, kind, fd);
+        break;
+    case KINDS:
+    default:
+        g_assert_not_reached();
+    }
+    while (g_main_context_iteration(NULL, FALSE)) {
+    }
+}
+
+/* 10,000 of all kinds, which leave neither memory nor descriptors behind, fill no log, and keep
+ * nobody out. */
+static void test_crowd(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    const guint allowed = DINV_TLS_PENDING_MAX + SILENT_MAX + 16;
+    guint before = count_descriptors();
+    gsize rss = 0;
+    Crowd crowd;
+    crowd_make(&crowd, fixture);
+    for (guint i = 0; i < ATTEMPTS; i++) {
+        try_once(&crowd, (Kind)(i % KINDS));
+        if (i == ATTEMPTS / 10) { /* as many pending as there can be */
+            rss = get_rss();
+        }
+        if (i % 500 == 0) {
+            g_assert_cmpuint(count_descriptors(), <=, before + allowed);
+            expect_served(fixture);
+        }
+    }
+    g_test_message("resident: %zu KiB after a tenth, %zu KiB at the end", rss / 1024,
+                   get_rss() / 1024);
+#if ATTEMPTS == 10000u /* AddressSanitizer keeps freed memory on purpose */
+    g_assert_cmpuint(get_rss(), <, rss + (4u << 20));
+#endif
+    crowd_clear(&crowd);
+    expect_served(fixture);
+    g_assert_cmpuint(fixture->clients, ==, ATTEMPTS / 500 + 1);
+    g_autofree char *log = get_log(fixture);
+    g_auto(GStrv) lines = g_strsplit(log, "\n", -1);
+    g_test_message("%s", log);
+    g_assert_cmpuint(g_strv_length(lines), >, 3);
+    /* A window of time is a minute: five lines and a summary each. */
+    g_assert_cmpuint(g_strv_length(lines), <, 40);
+    g_assert_nonnull(strstr(log, "refused a client with TLS: "));
+    g_assert_nonnull(strstr(log, "TLS: 127.0.0.1 showed no certificate"));
+}
+
+/* All of those that say nothing go when their time is over or when there are too many; the kernel's
+ * own queue never gets full by them. */
+static void test_oldest_goes(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    int first = connect_to(fixture);
+    int others[DINV_TLS_PENDING_MAX];
+    char byte;
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+        others[i] = connect_to(fixture);
+    }
+    tls_wait_fd(first, G_IO_IN);
+    g_assert_cmpint(recv(first, &byte, 1, 0), <=, 0);
+    g_assert_cmpint(recv(others[G_N_ELEMENTS(others) - 1], &byte, 1, 0), ==, -1);
+    g_assert_cmpint(errno, ==, EAGAIN);
+    expect_served(fixture);
+    close(first);
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+        close(others[i]);
+    }
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, function)                                                                        \
+    g_test_add("/launcher/tls-server/" name, Fixture, NULL, set_up, function, tear_down)
+    ADD("served", test_served);
+    ADD("stop", test_stop);
+    ADD("oldest-goes", test_oldest_goes);
+    ADD("crowd", test_crowd);
+    return g_test_run();
+}
