@@ -19,3 +19,11 @@ struct json_object *dinv_json_text_parse(const char *text, gsize length, int dep
     json_tokener_free(tokener);
     return value;
 }
+
+void dinv_json_add_string(struct json_object *object, const char *key, const char *value) {
+    json_object_object_add(object, key, value != NULL ? json_object_new_string(value) : NULL);
+}
+
+void dinv_json_add_number(struct json_object *object, const char *key, guint64 value) {
+    json_object_object_add(object, key, json_object_new_int64((gint64)value));
+}

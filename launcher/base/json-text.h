@@ -10,3 +10,8 @@
  * NULL if it is anything else (or null). Strings may hold any byte. Transfer full. */
 struct json_object *dinv_json_text_parse(const char *text, gsize length,
                                          int depth) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Adds a string, or null for NULL, under `key`. */
+void dinv_json_add_string(struct json_object *object, const char *key, const char *value);
+/* Adds a number, at most G_MAXINT64. */
+void dinv_json_add_number(struct json_object *object, const char *key, guint64 value);

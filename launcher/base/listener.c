@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "launcher/base/log.h"
+#include "launcher/base/unix-socket.h"
 
 #define BACKLOG 512
 /* After EMFILE and its kind: accept again when some connections may have gone. */
@@ -29,9 +30,7 @@ struct DinvListener {
 };
 
 static gboolean set_address(struct sockaddr_un *address, const char *path, GError **error) {
-    memset(address, 0, sizeof *address);
-    address->sun_family = AF_UNIX;
-    if (g_strlcpy(address->sun_path, path, sizeof address->sun_path) >= sizeof address->sun_path) {
+    if (dinv_unix_socket_set_address(address, path) < 0) {
         g_set_error(
             error, G_IO_ERROR, G_IO_ERROR_FILENAME_TOO_LONG,
             "the socket path \"%s\" is too long: %zu bytes, at most %zu; choose a shorter one",
@@ -49,7 +48,7 @@ static gboolean set_errno_error(GError **error, const char *what, const char *pa
 }
 
 /* Whether `path` may be replaced: it is not there, or a socket that nobody listens on. */
-static gboolean check_free(const char *path, const struct sockaddr_un *address, GError **error) {
+static gboolean check_free(const char *path, GError **error) {
     struct stat status;
     if (lstat(path, &status) < 0) {
         return errno == ENOENT ? TRUE : set_errno_error(error, "look at", path);
@@ -59,26 +58,29 @@ static gboolean check_free(const char *path, const struct sockaddr_un *address, 
                     "\"%s\" exists and is not a socket; move it away or choose another path", path);
         return FALSE;
     }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return set_errno_error(error, "make a socket for", path);
+    int alive = dinv_unix_socket_is_alive(path);
+    if (alive < 0) {
+        g_set_error(
+            error, G_IO_ERROR, (gint)g_io_error_from_errno(-alive),
+            "cannot find out whether a program uses the socket \"%s\": %s; remove it if none "
+            "does, or choose another path",
+            path, g_strerror(-alive));
+        return FALSE;
     }
-    int result = connect(fd, (const struct sockaddr *)address, sizeof *address);
-    int code = result < 0 ? errno : 0;
-    (void)close(fd);
-    if (code == ECONNREFUSED) {
-        return TRUE;
+    if (alive > 0) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE,
+                    "\"%s\" is the socket of a running program; stop it or choose another path",
+                    path);
+        return FALSE;
     }
-    g_set_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE,
-                "\"%s\" is the socket of a running program; stop it or choose another path", path);
-    return FALSE;
+    return TRUE;
 }
 
 /* Removes what a process left that was killed here and had our pid (in a container that is always
  * the same). */
 static gboolean clear_way(const char *temporary, GError **error) {
     struct sockaddr_un address;
-    if (!set_address(&address, temporary, error) || !check_free(temporary, &address, error)) {
+    if (!set_address(&address, temporary, error) || !check_free(temporary, error)) {
         return FALSE;
     }
     return unlink(temporary) == 0 || errno == ENOENT || set_errno_error(error, "remove", temporary);
@@ -110,7 +112,7 @@ static gboolean bind_and_own(int fd, const char *path, mode_t mode, uid_t uid, g
 DinvListener *dinv_listener_new(const char *path, mode_t mode, uid_t uid, gid_t gid,
                                 GError **error) {
     struct sockaddr_un address;
-    if (!set_address(&address, path, error) || !check_free(path, &address, error)) {
+    if (!set_address(&address, path, error) || !check_free(path, error)) {
         return NULL;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -16,11 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FAILED_STATUS 125
+#include "launcher/base/wait-status.h"
 
-static int exit_status(int wait_status) {
-    return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
-}
+#define FAILED_STATUS 125
 
 /* Reaps all that ended; ends this process with the child's status if it was among them. */
 static void reap(pid_t child) {
@@ -28,7 +26,7 @@ static void reap(pid_t child) {
     pid_t pid = 0;
     while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
         if (pid == child) {
-            _exit(exit_status(wait_status));
+            _exit(dinv_wait_status_to_exit_status(wait_status));
         }
     }
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "launcher/base/log.h"
+#include "launcher/base/wait-status.h"
 #include "launcher/cli/cli.h"
 
 struct DinvCliJob {
@@ -21,8 +22,7 @@ static void on_child(GPid pid, gint wait_status, gpointer user) {
     (void)pid;
     job->pid = 0;
     job->watch = 0;
-    job->ended(WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status),
-               job->user);
+    job->ended(dinv_wait_status_to_exit_status(wait_status), job->user);
 }
 
 /* Between fork and exec. We block the signals that we read from a descriptor, and ignore SIGPIPE;

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "launcher/base/unix-socket.h"
 #include "launcher/cli/cli.h"
 #include "launcher/vm/admin.h"
 
@@ -171,17 +172,11 @@ int dinv_cli_status(const DinvConfig *config, int argc, char **argv) {
 }
 
 int dinv_cli_connect_engine(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct timeval limit = {.tv_sec = ENGINE_TIMEOUT_S};
-    if (g_strlcpy(address.sun_path, path, sizeof address.sun_path) >= sizeof address.sun_path) {
-        return -1;
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ||
-                    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
-                    connect(fd, (struct sockaddr *)&address, sizeof address) < 0)) {
+    const struct timeval limit = {.tv_sec = ENGINE_TIMEOUT_S};
+    int fd = dinv_unix_socket_connect(path, ENGINE_TIMEOUT_S);
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0) {
         (void)close(fd);
-        fd = -1;
+        return -1;
     }
     return fd;
 }

@@ -4,21 +4,14 @@
 #include <gio/gio.h>
 #include <string.h>
 
+#include "launcher/base/text.h"
+
 /* Longer ones are a mistake, and the message to the guest has its limits. */
 #define VALUE_MAX_BYTES (4u << 10)
 
 static const char *const proxy_names[] = {"HTTP_PROXY",  "http_proxy", "HTTPS_PROXY",
                                           "https_proxy", "ALL_PROXY",  "all_proxy"};
 static const char *const exception_names[] = {"NO_PROXY", "no_proxy"};
-
-static gboolean is_printable(const char *text) {
-    for (const char *p = text; *p != '\0'; p++) {
-        if (g_ascii_iscntrl(*p)) {
-            return FALSE;
-        }
-    }
-    return g_utf8_validate(text, -1, NULL);
-}
 
 /* A password may be in it, so the message does not show the value. */
 static gboolean find_one(char *const *environment, const char *name, GStrvBuilder *found,
@@ -27,7 +20,7 @@ static gboolean find_one(char *const *environment, const char *name, GStrvBuilde
     if (value == NULL || value[0] == '\0') {
         return TRUE;
     }
-    if (!is_printable(value) || strlen(value) > VALUE_MAX_BYTES) {
+    if (!dinv_text_is_printable(value, "") || strlen(value) > VALUE_MAX_BYTES) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
                     "%s: the value is not UTF-8, has control characters in it, or is longer than "
                     "%u KiB",

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "launcher/base/json-text.h"
 #include "launcher/base/log.h"
 
 #define FORWARDS_MAX      4096u /* of all, so that the guest's wishes have an end */
@@ -39,10 +40,6 @@ typedef struct {
     DinvNetworkPublisherDone done;
     gpointer user;
 } Operation;
-
-static const char *protocol_name(DinvProtocol protocol) {
-    return protocol == DINV_PROTOCOL_UDP ? "udp" : "tcp";
-}
 
 static void forward_free(gpointer data) {
     Forward *forward = data;
@@ -198,7 +195,7 @@ static void on_added(GObject *source, GAsyncResult *result, gpointer user) {
 
 static char *refusal(const DinvNetworkPublisher *publisher, const Wish *wish,
                      const Forward *found) {
-    const char *protocol = protocol_name(wish->forward.protocol);
+    const char *protocol = dinv_protocol_name(wish->forward.protocol);
     const Forward *rival = find_udp_rival(publisher, wish);
     if (found != NULL) {
         return g_strdup_printf("listen %s %s:%u: bind: address already in use (it is forwarded to "
@@ -225,7 +222,7 @@ void dinv_network_publisher_publish(DinvNetworkPublisher *publisher, struct json
     g_autofree char *problem = parse_wish(request, &wish);
     if (problem == NULL && publisher->config->publish == DINV_PUBLISH_OFF) {
         dinv_log(DINV_LOG_DEBUG, "not published: %s:%u/%s (DINV_PUBLISH=off)", wish.address,
-                 wish.forward.host_port, protocol_name(wish.forward.protocol));
+                 wish.forward.host_port, dinv_protocol_name(wish.forward.protocol));
         done(NULL, user);
         return;
     }
@@ -288,18 +285,14 @@ void dinv_network_publisher_unpublish(DinvNetworkPublisher *publisher, struct js
 
 /* --- What there is --- */
 
-static void add_string(struct json_object *object, const char *key, const char *value) {
-    json_object_object_add(object, key, json_object_new_string(value));
-}
-
 struct json_object *dinv_network_publisher_describe(const DinvNetworkPublisher *publisher) {
     struct json_object *ports = json_object_new_array();
     for (guint i = 0; i < publisher->forwards->len; i++) {
         const Forward *forward = g_ptr_array_index(publisher->forwards, i);
         struct json_object *item = json_object_new_object();
         struct json_object *containers = json_object_new_array();
-        add_string(item, "protocol", protocol_name(forward->forward.protocol));
-        add_string(item, "address", forward->address);
+        dinv_json_add_string(item, "protocol", dinv_protocol_name(forward->forward.protocol));
+        dinv_json_add_string(item, "address", forward->address);
         json_object_object_add(item, "host_port", json_object_new_int(forward->forward.host_port));
         json_object_object_add(item, "guest_port",
                                json_object_new_int(forward->forward.guest_port));

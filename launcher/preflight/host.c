@@ -10,51 +10,20 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "launcher/base/directories.h"
+#include "launcher/base/unix-socket.h"
 #include "launcher/preflight/checks.h"
-
-/* Whether something answers at the unix socket `path`: 1, 0 if it is stale, or -errno. */
-static int is_socket_live(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int result;
-
-    if (fd < 0) {
-        return -errno;
-    }
-    g_strlcpy(address.sun_path, path, sizeof address.sun_path); /* its length was checked */
-    result = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 ? 1 : -errno;
-    close(fd);
-    if (result == -ECONNREFUSED) {
-        return 0;
-    }
-    if (result == -EAGAIN) { /* its backlog is full */
-        return 1;
-    }
-    return result;
-}
-
-/* The nearest directory above `path` that exists; it must be writable for the path to be made. */
-static char *nearest_directory(const char *path) {
-    char *directory = g_path_get_dirname(path);
-
-    while (strcmp(directory, "/") != 0 && access(directory, F_OK) < 0 && errno == ENOENT) {
-        char *parent = g_path_get_dirname(directory);
-
-        g_free(directory);
-        directory = parent;
-    }
-    return directory;
-}
 
 void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result) {
     const char *name = "socket";
     const char *path = config->socket_path;
-    g_autofree char *directory = nearest_directory(path);
+    g_autofree char *parent = g_path_get_dirname(path);
+    g_autofree char *directory = dinv_directory_nearest(parent);
     struct stat status;
     int live;
 
     if (lstat(path, &status) == 0) {
-        live = S_ISSOCK(status.st_mode) ? is_socket_live(path) : -ENOTSOCK;
+        live = S_ISSOCK(status.st_mode) ? dinv_unix_socket_is_alive(path) : -ENOTSOCK;
         if (live != 0) {
             dinv_preflight_add(
                 result, name, DINV_CHECK_FAILED,
@@ -88,35 +57,14 @@ void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result
     dinv_preflight_add(result, name, DINV_CHECK_OK, g_strdup(path), NULL);
 }
 
-/* 0 if the port can be bound, else errno. A TCP port whose old connections linger is free for a new
- * listener that reuses the address, as QEMU's does; UDP ports could be shared that way, so not
- * there. */
-static int try_port(const DinvPortForward *forward) {
-    gboolean tcp = forward->protocol == DINV_PROTOCOL_TCP;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(forward->host_port)};
-    int on = 1;
-    int result = 0;
-    int fd = socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
-
-    if (fd < 0) {
-        return errno;
-    }
-    if ((tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) ||
-        bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ||
-        (tcp && listen(fd, 1) < 0)) {
-        result = errno;
-    }
-    close(fd);
-    return result;
-}
-
 void dinv_preflight_check_ports(const DinvConfig *config, DinvPreflight *result) {
     gboolean good = TRUE;
 
     for (guint i = 0; i < config->ports->len; i++) {
         const DinvPortForward *forward = &g_array_index(config->ports, DinvPortForward, i);
         gboolean tcp = forward->protocol == DINV_PROTOCOL_TCP;
-        int error = try_port(forward);
+        int error =
+            dinv_port_try_bind(forward->protocol, (struct in_addr){INADDR_ANY}, forward->host_port);
 
         if (error == 0) {
             continue;

@@ -11,29 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "launcher/base/directories.h"
 #include "launcher/machine/virtiofsd.h"
 #include "launcher/mounts/auto.h"
 #include "launcher/preflight/checks.h"
 #include "launcher/settings/types.h"
 #include "wire/mounts.h"
-
-/* Without links, as far as it is there yet. */
-static char *resolve(const char *path) {
-    g_autofree char *there = g_strdup(path);
-    char real[PATH_MAX];
-
-    while (realpath(there, real) == NULL) {
-        char *parent = g_path_get_dirname(there);
-
-        if (strcmp(parent, there) == 0) {
-            g_free(parent);
-            return g_strdup(path);
-        }
-        g_free(there);
-        there = parent;
-    }
-    return g_build_filename(real, path + strlen(there), NULL);
-}
 
 typedef struct {
     const DinvConfig *config;
@@ -50,8 +33,8 @@ static void context_set_up(Context *context, const char *root) {
     g_autofree char *text = NULL;
     gsize length = 0;
 
-    context->state_dir = resolve(context->config->state_dir);
-    context->socket = resolve(context->config->socket_path);
+    context->state_dir = dinv_directory_resolve(context->config->state_dir);
+    context->socket = dinv_directory_resolve(context->config->socket_path);
     context->kernels = g_ptr_array_new();
     for (guint i = 0; i < G_N_ELEMENTS(always); i++) {
         g_ptr_array_add(context->kernels, (gpointer)always[i]);
@@ -110,7 +93,7 @@ static char *find_file_problem(const DinvMountSpec *mount, const struct stat *st
 
 /* What is the matter with a mount, or NULL. Sets is_file. */
 static char *find_problem(const Context *context, DinvMountSpec *mount) {
-    g_autofree char *source = resolve(mount->source);
+    g_autofree char *source = dinv_directory_resolve(mount->source);
     const char *forbidden = find_forbidden(context, source, mount->readonly);
     struct stat status;
 

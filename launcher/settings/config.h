@@ -10,6 +10,7 @@
 
 #include "launcher/base/ipv4-network.h"
 #include "launcher/base/log.h"
+#include "launcher/base/port.h"
 #include "launcher/base/tcp.h"
 #include "launcher/mounts/spec.h"
 
@@ -17,7 +18,6 @@ typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
 typedef enum { DINV_MACHINE_TYPE_MICROVM, DINV_MACHINE_TYPE_Q35 } DinvMachineType;
 typedef enum { DINV_MOUNT_9P, DINV_MOUNT_VIRTIOFS, DINV_MOUNT_AUTO } DinvMountDriver;
 typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
-typedef enum { DINV_PROTOCOL_TCP, DINV_PROTOCOL_UDP } DinvProtocol;
 
 /* One forwarded port: 0.0.0.0:host_port of the outer container to guest_port of the guest. */
 typedef struct {

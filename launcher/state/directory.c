@@ -14,6 +14,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "launcher/base/directories.h"
 #include "launcher/state/image.h"
 
 #define LOCK_NAME    "lock"
@@ -150,23 +151,9 @@ static gboolean look_at_images(const DinvConfig *config, DinvStateFindings *stat
     return TRUE;
 }
 
-/* The directory itself, or the nearest one above that exists. */
-static char *nearest_existing(const char *path) {
-    char *candidate = g_strdup(path);
-    struct stat status;
-
-    while (strcmp(candidate, "/") != 0 && stat(candidate, &status) < 0 && errno == ENOENT) {
-        char *parent = g_path_get_dirname(candidate);
-
-        g_free(candidate);
-        candidate = parent;
-    }
-    return candidate;
-}
-
 gboolean dinv_state_check(const DinvConfig *config, DinvStateFindings *state, GPtrArray *warnings,
                           GError **error) {
-    g_autofree char *nearest = nearest_existing(config->state_dir);
+    g_autofree char *nearest = dinv_directory_nearest(config->state_dir);
     DinvStateFindings result = {.exists = strcmp(nearest, config->state_dir) == 0};
     struct statvfs space;
 

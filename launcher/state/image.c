@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ext4/create.h"
+#include "launcher/base/directories.h"
 
 #define KEPT_MARK ".damaged-"
 /* Names for disks that are damaged within one second. */
@@ -122,15 +123,6 @@ static int rename_to_new(const char *from, const char *to) {
     return unlink(from);
 }
 
-static void sync_directory(const char *path) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd >= 0) {
-        (void)fsync(fd); /* unnamed again after a power cut, it is kept aside again */
-        close(fd);
-    }
-}
-
 char *dinv_state_image_keep_aside(const char *state_dir, const DinvStateImage *image,
                                   GError **error) {
     g_autofree char *path = g_build_filename(state_dir, image->name, NULL);
@@ -143,7 +135,7 @@ char *dinv_state_image_keep_aside(const char *state_dir, const DinvStateImage *i
                                     : g_strdup_printf("%s" KEPT_MARK "%s-%u", path, date, attempt);
 
         if (rename_to_new(path, kept) == 0) {
-            sync_directory(state_dir);
+            dinv_directory_sync(state_dir);
             return g_steal_pointer(&kept);
         }
         if (errno != EEXIST) {

@@ -11,6 +11,7 @@
 
 #include <gnutls/crypto.h>
 
+#include "launcher/base/directories.h"
 #include "launcher/base/input-file.h"
 
 G_DEFINE_QUARK(dinv - tls - error - quark, dinv_tls_error)
@@ -75,15 +76,6 @@ static gboolean write_all(int fd, const char *text, mode_t mode) {
     return fchmod(fd, mode) == 0 && fsync(fd) == 0;
 }
 
-/* So that the new name is there after a crash, too. */
-static void sync_directory(const char *path) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        (void)close(fd);
-    }
-}
-
 gboolean dinv_tls_write_text(const char *path, mode_t mode, const char *text, GError **error) {
     g_autofree char *directory = g_path_get_dirname(path);
     g_autofree char *name = g_path_get_basename(path);
@@ -103,7 +95,7 @@ gboolean dinv_tls_write_text(const char *path, mode_t mode, const char *text, GE
         (void)unlink(temporary);
         return FALSE;
     }
-    sync_directory(directory);
+    dinv_directory_sync(directory);
     return TRUE;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "launcher/base/directories.h"
 #include "launcher/tls/files.h"
 
 /* A certificate that ends sooner is renewed at a start. */
@@ -345,12 +346,7 @@ static void leave_what_can_wait(Store *store) {
 }
 
 static gboolean is_writable(const char *directory) {
-    g_autofree char *nearest = g_strdup(directory);
-    while (access(nearest, F_OK) < 0 && errno == ENOENT && strcmp(nearest, "/") != 0) {
-        char *parent = g_path_get_dirname(nearest);
-        g_free(nearest);
-        nearest = parent;
-    }
+    g_autofree char *nearest = dinv_directory_nearest(directory);
     return access(nearest, W_OK | X_OK) == 0;
 }
 

@@ -13,6 +13,7 @@
 #include "launcher/base/json-text.h"
 #include "launcher/base/listener.h"
 #include "launcher/base/log.h"
+#include "launcher/base/unix-socket.h"
 #include "wire/services.h"
 
 #define SOCKET_NAME       "launcher.sock"
@@ -292,23 +293,12 @@ gboolean dinv_admin_check(const char *state_dir, GError **error) {
     return TRUE;
 }
 
-/* -1 with errno set. Waits no longer than CALL_TIMEOUT_MS, also when the launcher's queue is full;
- * the limit is of the socket, and so of the sends that follow. */
+/* -1 with errno set. */
 static int connect_socket(const char *state_dir) {
-    const struct timeval limit = {.tv_sec = CALL_TIMEOUT_MS / 1000};
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     g_autofree char *path = g_build_filename(state_dir, SOCKET_NAME, NULL);
-    if (g_strlcpy(address.sun_path, path, sizeof address.sun_path) >= sizeof address.sun_path) {
+    int fd = dinv_unix_socket_connect(path, CALL_TIMEOUT_MS / 1000);
+    if (fd < 0 && errno == ENAMETOOLONG) {
         errno = ENOENT; /* nobody can listen there */
-        return -1;
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
-                    connect(fd, (struct sockaddr *)&address, sizeof address) < 0)) {
-        int code = errno;
-        (void)close(fd);
-        errno = code;
-        return -1;
     }
     return fd;
 }

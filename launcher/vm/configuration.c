@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "launcher/base/json-text.h"
 #include "launcher/dns/forwarder.h"
 #include "launcher/engine/options.h"
 #include "launcher/engine/proxies.h"
@@ -28,10 +29,6 @@
 #define MOUNT_OPTIONS          "msize=512000,cache=revalidate,access=client"
 #define MOUNT_FALLBACK_OPTIONS "msize=512000,cache=mmap,directio,access=client"
 
-static void add_string(struct json_object *object, const char *key, const char *value) {
-    json_object_object_add(object, key, json_object_new_string(value));
-}
-
 void dinv_vm_configuration_add_time(struct json_object *object) {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
@@ -45,7 +42,7 @@ static void add_entropy(struct json_object *object) {
     guint8 bytes[ENTROPY_BYTES];
     if (getrandom(bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes) {
         g_autofree char *text = g_base64_encode(bytes, sizeof bytes);
-        add_string(object, "entropy", text);
+        dinv_json_add_string(object, "entropy", text);
     }
 }
 
@@ -84,8 +81,8 @@ static struct json_object *make_hosts(const char *gateway) {
     struct json_object *hosts = json_object_new_array();
     for (guint i = 0; i < DINV_DNS_OWN_NAMES; i++) {
         struct json_object *host = json_object_new_object();
-        add_string(host, "name", dinv_dns_own_names[i]);
-        add_string(host, "address", gateway);
+        dinv_json_add_string(host, "name", dinv_dns_own_names[i]);
+        dinv_json_add_string(host, "address", gateway);
         json_object_array_add(hosts, host);
     }
     return hosts;
@@ -97,16 +94,16 @@ static struct json_object *make_network(const DinvEngineNetworkPlan *plan,
     g_autofree char *guest = dinv_ipv4_network_host_to_string(&plan->slirp, 15);
     g_autofree char *gateway = dinv_ipv4_network_host_to_string(&plan->slirp, 2);
     g_autofree char *resolver = dinv_ipv4_network_host_to_string(&plan->slirp, 3);
-    add_string(network, "address", guest);
+    dinv_json_add_string(network, "address", guest);
     json_object_object_add(network, "prefix", json_object_new_int((int)plan->slirp.prefix));
-    add_string(network, "gateway", gateway);
+    dinv_json_add_string(network, "gateway", gateway);
     json_object_object_add(network, "mtu", json_object_new_int(1500));
     struct json_object *dns = json_object_new_array();
     json_object_array_add(dns, json_object_new_string(resolver));
     json_object_object_add(network, "dns", dns);
     if (resolver_port != 0) {
         struct json_object *at = json_object_new_object();
-        add_string(at, "address", gateway);
+        dinv_json_add_string(at, "address", gateway);
         json_object_object_add(at, "port", json_object_new_int(resolver_port));
         json_object_object_add(network, "resolver", at);
     }
@@ -118,8 +115,8 @@ static struct json_object *make_network(const DinvEngineNetworkPlan *plan,
 static struct json_object *add_disk(struct json_object *disks, const char *serial,
                                     const char *target) {
     struct json_object *disk = json_object_new_object();
-    add_string(disk, "serial", serial);
-    add_string(disk, "target", target);
+    dinv_json_add_string(disk, "serial", serial);
+    dinv_json_add_string(disk, "target", target);
     json_object_array_add(disks, disk);
     return disk;
 }
@@ -150,16 +147,17 @@ static struct json_object *make_mounts(const GPtrArray *specs, gboolean virtiofs
         g_autofree char *target = dinv_path_to_text(spec->target);
         struct json_object *mount = json_object_new_object();
         gboolean is_virtiofs = virtiofs && !spec->is_file;
-        add_string(mount, "driver",
-                   is_virtiofs ? DINV_WIRE_MOUNT_DRIVER_VIRTIOFS : DINV_WIRE_MOUNT_DRIVER_9P);
-        add_string(mount, "tag", tag);
+        dinv_json_add_string(mount, "driver",
+                             is_virtiofs ? DINV_WIRE_MOUNT_DRIVER_VIRTIOFS
+                                         : DINV_WIRE_MOUNT_DRIVER_9P);
+        dinv_json_add_string(mount, "tag", tag);
         if (spec->is_file) {
-            add_string(mount, "file", index);
+            dinv_json_add_string(mount, "file", index);
         }
-        add_string(mount, "target", target);
+        dinv_json_add_string(mount, "target", target);
         if (!is_virtiofs) {
-            add_string(mount, "options", MOUNT_OPTIONS);
-            add_string(mount, "fallback_options", MOUNT_FALLBACK_OPTIONS);
+            dinv_json_add_string(mount, "options", MOUNT_OPTIONS);
+            dinv_json_add_string(mount, "fallback_options", MOUNT_FALLBACK_OPTIONS);
         }
         json_object_object_add(mount, "readonly", json_object_new_boolean(spec->readonly));
         json_object_array_add(mounts, mount);
@@ -238,12 +236,12 @@ static struct json_object *make_containerd(const DinvEngineConfig *engine) {
     const char *format = last_value(engine, "--log-format", "log-format");
     struct json_object *containerd = json_object_new_object();
     if (short_debug != NULL || (debug != NULL && strcmp(debug, "false") != 0)) {
-        add_string(containerd, "log_level", "debug");
+        dinv_json_add_string(containerd, "log_level", "debug");
     } else if (level != NULL || short_level != NULL) {
-        add_string(containerd, "log_level", level != NULL ? level : short_level);
+        dinv_json_add_string(containerd, "log_level", level != NULL ? level : short_level);
     }
     if (format != NULL) {
-        add_string(containerd, "log_format", format);
+        dinv_json_add_string(containerd, "log_format", format);
     }
     return containerd;
 }
@@ -253,8 +251,8 @@ static struct json_object *make_files(const DinvEngineConfig *engine) {
     for (guint i = 0; i < engine->files->len; i++) {
         const DinvEngineFile *file = g_ptr_array_index(engine->files, i);
         struct json_object *item = json_object_new_object();
-        add_string(item, "path", file->path);
-        add_string(item, "text", file->text);
+        dinv_json_add_string(item, "path", file->path);
+        dinv_json_add_string(item, "text", file->text);
         json_object_object_add(item, "mode", json_object_new_int((int)file->mode));
         json_object_array_add(files, item);
     }
@@ -267,7 +265,7 @@ static struct json_object *make_environment(const DinvEngineConfig *engine,
     g_auto(GStrv) variables = dinv_engine_proxies_for_engine(engine->proxies, plan);
     for (guint i = 0; variables[i] != NULL; i++) {
         g_auto(GStrv) pair = g_strsplit(variables[i], "=", 2);
-        add_string(environment, pair[0], pair[1]);
+        dinv_json_add_string(environment, pair[0], pair[1]);
     }
     return environment;
 }
@@ -279,7 +277,7 @@ dinv_vm_configuration_new(const DinvConfig *config, const DinvEngineConfig *engi
                           const DinvDnsResolverFiles *files, guint16 resolver_port) {
     struct json_object *body = json_object_new_object();
     json_object_object_add(body, "protocol", json_object_new_int(DINV_WIRE_CONTROL_VERSION));
-    add_string(body, "hostname", hostname);
+    dinv_json_add_string(body, "hostname", hostname);
     dinv_vm_configuration_add_time(body);
     add_entropy(body);
     json_object_object_add(body, "network", make_network(network, files, resolver_port));

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "launcher/base/json-text.h"
 #include "launcher/base/log.h"
 #include "launcher/settings/types.h"
 #include "launcher/vm/internal.h"
@@ -11,20 +12,12 @@
 
 #define STATS_TIMEOUT_MS 2000u
 
-static void add_string(struct json_object *object, const char *key, const char *value) {
-    json_object_object_add(object, key, value != NULL ? json_object_new_string(value) : NULL);
-}
-
-static void add_int(struct json_object *object, const char *key, guint64 value) {
-    json_object_object_add(object, key, json_object_new_int64((gint64)value));
-}
-
 static struct json_object *describe_phases(const DinvVm *vm) {
     struct json_object *phases = json_object_new_array();
     for (guint i = 0; i < vm->phases->len; i++) {
         const DinvVmPhase *phase = &g_array_index(vm->phases, DinvVmPhase, i);
         struct json_object *item = json_object_new_object();
-        add_string(item, "name", phase->name);
+        dinv_json_add_string(item, "name", phase->name);
         json_object_object_add(item, "seconds", json_object_new_double(phase->seconds));
         json_object_array_add(phases, item);
     }
@@ -38,10 +31,10 @@ static struct json_object *describe_image(const char *path, const char *target) 
         return NULL;
     }
     struct json_object *image = json_object_new_object();
-    add_string(image, "file", path);
-    add_string(image, "target", target);
-    add_int(image, "size", (guint64)status.st_size);
-    add_int(image, "allocated", (guint64)status.st_blocks * 512);
+    dinv_json_add_string(image, "file", path);
+    dinv_json_add_string(image, "target", target);
+    dinv_json_add_number(image, "size", (guint64)status.st_size);
+    dinv_json_add_number(image, "allocated", (guint64)status.st_blocks * 512);
     return image;
 }
 
@@ -52,8 +45,8 @@ static struct json_object *describe_mounts(const GPtrArray *specs) {
         g_autofree char *source = dinv_path_to_text(spec->source);
         g_autofree char *target = dinv_path_to_text(spec->target);
         struct json_object *item = json_object_new_object();
-        add_string(item, "source", source);
-        add_string(item, "target", target);
+        dinv_json_add_string(item, "source", source);
+        dinv_json_add_string(item, "target", target);
         json_object_object_add(item, "readonly", json_object_new_boolean(spec->readonly));
         json_object_array_add(mounts, item);
     }
@@ -71,10 +64,10 @@ static struct json_object *describe_network(const DinvEngineNetworkPlan *plan) {
             &g_array_index(plan->pools, DinvEngineAddressPool, i).network);
         json_object_array_add(pools, json_object_new_string(pool));
     }
-    add_string(network, "slirp", slirp);
-    add_string(network, "bridge", bridge);
+    dinv_json_add_string(network, "slirp", slirp);
+    dinv_json_add_string(network, "bridge", bridge);
     json_object_object_add(network, "pools", pools);
-    add_string(network, "text", text);
+    dinv_json_add_string(network, "text", text);
     return network;
 }
 
@@ -84,43 +77,44 @@ static struct json_object *describe_relay(const DinvVm *vm) {
         dinv_vm_relay_get_stats(vm->relay, &stats);
     }
     struct json_object *relay = json_object_new_object();
-    add_int(relay, "streams", stats.streams);
-    add_int(relay, "opened_total", stats.opened_total);
-    add_int(relay, "bytes_in", stats.bytes_in);
-    add_int(relay, "bytes_out", stats.bytes_out);
-    add_int(relay, "memory", stats.memory);
+    dinv_json_add_number(relay, "streams", stats.streams);
+    dinv_json_add_number(relay, "opened_total", stats.opened_total);
+    dinv_json_add_number(relay, "bytes_in", stats.bytes_in);
+    dinv_json_add_number(relay, "bytes_out", stats.bytes_out);
+    dinv_json_add_number(relay, "memory", stats.memory);
     return relay;
 }
 
 static struct json_object *describe(const DinvVm *vm) {
     const DinvConfig *config = vm->plan->config;
     struct json_object *status = json_object_new_object();
-    add_string(status, "state", dinv_vm_state_names[vm->state]);
-    add_string(status, "unready", vm->unready);
-    add_string(status, "version", DINV_VERSION);
-    add_int(status, "pid", (guint64)getpid());
-    add_int(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));
-    add_string(status, "accel", vm->plan->use_kvm ? "kvm" : "tcg");
-    add_int(status, "cpus", config->cpus);
-    add_int(status, "memory_bytes", config->memory_bytes);
-    add_int(status, "disk_bytes", config->disk_bytes);
-    add_string(status, "machine", config->machine == DINV_MACHINE_TYPE_Q35 ? "q35" : "microvm");
-    add_string(status, "paused", vm->paused);
+    dinv_json_add_string(status, "state", dinv_vm_state_names[vm->state]);
+    dinv_json_add_string(status, "unready", vm->unready);
+    dinv_json_add_string(status, "version", DINV_VERSION);
+    dinv_json_add_number(status, "pid", (guint64)getpid());
+    dinv_json_add_number(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));
+    dinv_json_add_string(status, "accel", vm->plan->use_kvm ? "kvm" : "tcg");
+    dinv_json_add_number(status, "cpus", config->cpus);
+    dinv_json_add_number(status, "memory_bytes", config->memory_bytes);
+    dinv_json_add_number(status, "disk_bytes", config->disk_bytes);
+    dinv_json_add_string(status, "machine",
+                         config->machine == DINV_MACHINE_TYPE_Q35 ? "q35" : "microvm");
+    dinv_json_add_string(status, "paused", vm->paused);
     json_object_object_add(status, "disk",
                            describe_image(vm->plan->data_image, DINV_WIRE_DATA_ROOT));
     json_object_object_add(status, "volume",
                            describe_image(vm->plan->volume_image, config->volume_path));
-    add_string(status, "socket", config->socket_path);
+    dinv_json_add_string(status, "socket", config->socket_path);
     json_object_object_add(status, "endpoints",
                            vm->endpoints != NULL ? dinv_vm_endpoints_describe(vm->endpoints)
                                                  : json_object_new_array());
-    add_string(status, "state_dir", config->state_dir);
+    dinv_json_add_string(status, "state_dir", config->state_dir);
     json_object_object_add(status, "uptime_s", json_object_new_double(dinv_log_elapsed()));
     json_object_object_add(status, "phases", describe_phases(vm));
-    add_int(status, "guest_hello_us", (guint64)vm->guest_hello_us);
-    add_string(status, "guest_version", vm->guest_version);
-    add_string(status, "guest_kernel", vm->guest_kernel);
-    add_string(status, "engine", vm->engine_version);
+    dinv_json_add_number(status, "guest_hello_us", (guint64)vm->guest_hello_us);
+    dinv_json_add_string(status, "guest_version", vm->guest_version);
+    dinv_json_add_string(status, "guest_kernel", vm->guest_kernel);
+    dinv_json_add_string(status, "engine", vm->engine_version);
     json_object_object_add(status, "network", describe_network(vm->network));
     json_object_object_add(status, "ports",
                            vm->publisher != NULL ? dinv_network_publisher_describe(vm->publisher)
@@ -150,7 +144,7 @@ static struct json_object *copy_figures(struct json_object *reply) {
             continue;
         }
         if (json_object_is_type(value, json_type_int)) {
-            add_int(figures, keys[i], (guint64)MAX(json_object_get_int64(value), 0));
+            dinv_json_add_number(figures, keys[i], (guint64)MAX(json_object_get_int64(value), 0));
         } else if (json_object_is_type(value, json_type_double) &&
                    isfinite(json_object_get_double(value))) {
             json_object_object_add(figures, keys[i],

@@ -251,8 +251,8 @@ static void add_network(GPtrArray *argv, const DinvMachinePlan *plan) {
         const DinvPortForward *forward = &g_array_index(ports, DinvPortForward, i);
 
         g_string_append_printf(netdev, ",hostfwd=%s:0.0.0.0:%u-:%u",
-                               forward->protocol == DINV_PROTOCOL_UDP ? "udp" : "tcp",
-                               forward->host_port, forward->guest_port);
+                               dinv_protocol_name(forward->protocol), forward->host_port,
+                               forward->guest_port);
     }
     add(argv, "-netdev", netdev->str);
     add_device(argv, plan, "virtio-net", SLOT_NET, ",netdev=" DINV_QEMU_NETDEV "%s",

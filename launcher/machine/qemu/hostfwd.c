@@ -20,10 +20,6 @@ typedef struct {
     char text[INET_ADDRSTRLEN]; /* the address */
 } Request;
 
-static const char *protocol_name(DinvProtocol protocol) {
-    return protocol == DINV_PROTOCOL_UDP ? "udp" : "tcp";
-}
-
 static Request *request_new(const DinvPortForward *forward, const char *address, GError **error) {
     Request request = {.forward = *forward};
 
@@ -44,33 +40,11 @@ static Request *request_new(const DinvPortForward *forward, const char *address,
     return g_memdup2(&request, sizeof(request));
 }
 
-/* The errno of binding the forward's outer address ourselves, 0 if that works. QEMU says only that
- * it could not. */
-static int try_bind(const Request *request) {
-    gboolean udp = request->forward.protocol == DINV_PROTOCOL_UDP;
-    struct sockaddr_in name = {.sin_family = AF_INET,
-                               .sin_port = htons(request->forward.host_port),
-                               .sin_addr = request->address};
-    int fd = socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-    int number = 0;
-
-    if (fd < 0) {
-        return errno;
-    }
-    /* As QEMU does for TCP: connections that linger do not count. */
-    if (!udp) {
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    }
-    if (bind(fd, (const struct sockaddr *)&name, sizeof(name)) < 0) {
-        number = errno;
-    }
-    (void)close(fd);
-    return number;
-}
-
 static GError *add_error(const Request *request, const char *said) {
-    int number = try_bind(request);
-    const char *protocol = protocol_name(request->forward.protocol);
+    /* QEMU says only that it could not. */
+    int number =
+        dinv_port_try_bind(request->forward.protocol, request->address, request->forward.host_port);
+    const char *protocol = dinv_protocol_name(request->forward.protocol);
 
     if (number != 0) {
         return g_error_new(G_IO_ERROR, (int)g_io_error_from_errno(number),
@@ -111,7 +85,7 @@ static void call_monitor(DinvQmpClient *client, const char *line, DinvQmpReply r
 
 static char *remove_line(const Request *request) {
     return g_strdup_printf("hostfwd_remove " DINV_QEMU_NETDEV " %s:%s:%u",
-                           protocol_name(request->forward.protocol), request->text,
+                           dinv_protocol_name(request->forward.protocol), request->text,
                            request->forward.host_port);
 }
 
@@ -147,7 +121,7 @@ static void on_removed(struct json_object *result, const GError *error, gpointer
             task, G_IO_ERROR,
             g_str_has_suffix(text, " not found") ? G_IO_ERROR_NOT_FOUND : G_IO_ERROR_FAILED,
             "cannot stop forwarding %s:%u/%s: %s", request->text, request->forward.host_port,
-            protocol_name(request->forward.protocol), text);
+            dinv_protocol_name(request->forward.protocol), text);
     }
 }
 
@@ -184,8 +158,8 @@ void dinv_qemu_hostfwd_add(DinvQmpClient *client, const DinvPortForward *forward
 
     if (request != NULL) {
         line = g_strdup_printf("hostfwd_add " DINV_QEMU_NETDEV " %s:%s:%u-:%u",
-                               protocol_name(forward->protocol), request->text, forward->host_port,
-                               forward->guest_port);
+                               dinv_protocol_name(forward->protocol), request->text,
+                               forward->host_port, forward->guest_port);
         run(client, line, on_added, task);
     }
 }

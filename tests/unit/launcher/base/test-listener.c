@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "launcher/base/listener.h"
 
+#include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -104,6 +105,22 @@ static void test_live_socket_is_kept(Fixture *fixture, gconstpointer data) {
     int client = connect_to(fixture->path);
     g_assert_cmpint(client, >=, 0);
     close(client);
+}
+
+/* Whether a program uses a socket of another type cannot be found out by connecting to it. */
+static void test_other_type_is_kept(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_strlcpy(address.sun_path, fixture->path, sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    g_autoptr(GError) error = NULL;
+    g_assert_null(listen_at(fixture->path, &error));
+    g_assert_nonnull(error);
+    g_assert_nonnull(strstr(error->message, g_strerror(EPROTOTYPE)));
+    g_assert_null(strstr(error->message, "running program"));
+    close(fd);
+    g_unlink(fixture->path);
 }
 
 static void test_file_is_kept(Fixture *fixture, gconstpointer data) {
@@ -211,6 +228,7 @@ int main(int argc, char **argv) {
     ADD("pause", test_pause);
     ADD("dead-socket-is-replaced", test_dead_socket_is_replaced);
     ADD("live-socket-is-kept", test_live_socket_is_kept);
+    ADD("other-type-is-kept", test_other_type_is_kept);
     ADD("file-is-kept", test_file_is_kept);
     ADD("path-too-long", test_path_too_long);
     ADD("foreign-socket-survives", test_foreign_socket_survives);
