@@ -22,7 +22,7 @@ typedef enum {
 const char *dinv_guest_log_level_name(DinvGuestLogLevel level);
 
 /* Writes one line to standard error (the console) and hands it to the sink. Never fails; the text
- * is cut at 1 KiB, control characters in it are replaced. */
+ * is cut at 1 KiB between two characters, control characters and what is not UTF-8 are replaced. */
 void dinv_guest_log(DinvGuestLogLevel level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "guest/base/log.h"
+#include "guest/base/utf8.h"
 #include "guest/channels/port.h"
 #include "wire/control.h"
 
@@ -76,6 +77,22 @@ static void flush(DinvChannelControl *control) {
     control->output_sent = 0;
 }
 
+/* Moves what the port has not taken to the front of the buffer, and the line behind it. */
+static bool queue_line(DinvChannelControl *control, const char *line, size_t len) {
+    Buffer *output = &control->output;
+    if (control->output_sent > 0) {
+        output->len -= control->output_sent;
+        memmove(output->bytes, output->bytes + control->output_sent, output->len);
+        control->output_sent = 0;
+    }
+    size_t before = output->len;
+    bool queued = buffer_append(output, line, len) && buffer_append(output, "\n", 1);
+    if (!queued) {
+        output->len = before;
+    }
+    return queued;
+}
+
 /* Takes `object` over. Whether it will be sent. */
 static bool send_object(DinvChannelControl *control, struct json_object *object) {
     size_t len = 0;
@@ -83,31 +100,26 @@ static bool send_object(DinvChannelControl *control, struct json_object *object)
         object == NULL ? NULL
                        : json_object_to_json_string_length(
                              object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-    Buffer *output = &control->output;
+    /* A path in a sentence may be any bytes. The launcher drops a line that is not UTF-8. */
+    char *line = text != NULL ? dinv_utf8_make_valid(text, len) : NULL;
+    json_object_put(object);
+    len = line != NULL ? strlen(line) : 0;
     bool queued = false;
-    if (text == NULL) {
+    if (line == NULL) {
         dinv_log_error("out of memory for a control message");
     } else if (!dinv_channel_port_is_connected(control->port)) {
         ; /* nobody to read it */
-    } else if (len + 1 > DINV_WIRE_CONTROL_QUEUE_MAX - (output->len - control->output_sent)) {
+    } else if (len + 1 >
+               DINV_WIRE_CONTROL_QUEUE_MAX - (control->output.len - control->output_sent)) {
         if (!control->overflowed) {
             control->overflowed = true;
             dinv_log_error("the launcher does not read the control channel, messages are lost");
         }
     } else {
-        if (control->output_sent > 0) {
-            output->len -= control->output_sent;
-            memmove(output->bytes, output->bytes + control->output_sent, output->len);
-            control->output_sent = 0;
-        }
-        size_t before = output->len;
-        queued = buffer_append(output, text, len) && buffer_append(output, "\n", 1);
-        if (!queued) {
-            output->len = before;
-        }
+        queued = queue_line(control, line, len);
         flush(control);
     }
-    json_object_put(object);
+    free(line);
     return queued;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "guest/base/log.h"
+#include "guest/base/utf8.h"
 
 typedef struct {
     DinvEngineLogListener callback;
@@ -176,22 +177,36 @@ uint64_t dinv_engine_log_find_tail(const DinvEngineLog *log, uint64_t lines) {
     return lines > 0 ? log->oldest : log->end;
 }
 
+/* How many bytes at the beginning continue a character that a cut has split. */
+static size_t count_continuations(const char *text, size_t len) {
+    size_t count = 0;
+    while (count < 3 && count < len && ((unsigned char)text[count] & 0xc0) == 0x80) {
+        count++;
+    }
+    return count;
+}
+
 char *dinv_engine_log_get_tail(const DinvEngineLog *log, uint64_t lines, size_t max) {
     uint64_t position = dinv_engine_log_find_tail(log, lines);
+    bool cut = position == log->oldest && log->oldest > 0; /* by the rotation */
     if (log->end - position > max) {
         position = log->end - max;
+        cut = true;
     }
     size_t size = (size_t)(log->end - position);
-    char *text = malloc(size + 1);
+    char *bytes = malloc(size + 1); /* never of 0 bytes */
+    if (bytes == NULL) {
+        return NULL;
+    }
     size_t len = 0;
     ssize_t got = 1;
-    while (text != NULL && len < size && got > 0) {
-        got = dinv_engine_log_read(log, &position, text + len, size - len);
+    while (len < size && got > 0) {
+        got = dinv_engine_log_read(log, &position, bytes + len, size - len);
         len += got > 0 ? (size_t)got : 0;
     }
-    if (text != NULL) {
-        text[len] = '\0';
-    }
+    size_t skip = cut ? count_continuations(bytes, len) : 0;
+    char *text = dinv_utf8_make_valid(bytes + skip, len - skip);
+    free(bytes);
     return text;
 }
 

@@ -472,6 +472,22 @@ static void test_control_reader_stalls(Channel *channel, gconstpointer data) {
     g_assert_cmpuint(channel->received->len, >, 3000000);
 }
 
+/* Whatever bytes a message has to tell, the line is UTF-8, or the launcher would drop it. */
+static void test_control_bytes_in_text(Channel *channel, gconstpointer data) {
+    (void)data;
+    struct json_object *fields = json_object_new_object();
+    json_object_object_add(fields, "text",
+                           json_object_new_string("/gr\xc3\xbc\xc3\x9f\xff\xe2\x82"));
+    dinv_channel_control_send_event(channel->control, "failed", fields);
+    dinv_channel_control_reply_error(channel->control, 1, "\xc0\x80\xe2\x82\xac");
+    channel->lines_wanted = 2;
+    harness_run_until(&channel->harness, channel_has_lines, channel);
+    g_assert_cmpstr(
+        channel->received->str, ==,
+        "{\"event\":\"failed\",\"text\":\"/gr\xc3\xbc\xc3\x9f\xef\xbf\xbd\xef\xbf\xbd\"}\n"
+        "{\"reply\":1,\"error\":\"\xef\xbf\xbd\xef\xbf\xbd\xe2\x82\xac\"}\n");
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/guest/message/good", test_message_good);
@@ -488,5 +504,7 @@ int main(int argc, char **argv) {
                channel_tear_down);
     g_test_add("/guest/control/reader-stalls", Channel, NULL, channel_set_up,
                test_control_reader_stalls, channel_tear_down);
+    g_test_add("/guest/control/bytes-in-text", Channel, NULL, channel_set_up,
+               test_control_bytes_in_text, channel_tear_down);
     return g_test_run();
 }

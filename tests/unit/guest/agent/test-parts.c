@@ -216,6 +216,25 @@ static void test_log_tail(Log *fixture, gconstpointer data) {
     check_tail(fixture, 1000, 3, "\nc\n");
 }
 
+/* What is not UTF-8 is replaced, the rest stays; a cut, here or by the rotation, splits nothing. */
+static void test_log_tail_is_utf8(Log *fixture, gconstpointer data) {
+    (void)data;
+    append(fixture, "gr\xc3\xbc\xc3\x9f \xf0\x9f\x90\xb3\xff\n");
+    check_tail(fixture, 1, 100, "gr\xc3\xbc\xc3\x9f \xf0\x9f\x90\xb3\xef\xbf\xbd\n");
+    check_tail(fixture, 1, 6, "\xf0\x9f\x90\xb3\xef\xbf\xbd\n");
+    for (size_t max = 3; max < 6; max++) {
+        check_tail(fixture, 1, max, "\xef\xbf\xbd\n");
+    }
+    for (int i = 0; i < 100; i++) {
+        append(fixture, "\xe2\x82\xac");
+        char *tail = dinv_engine_log_get_tail(fixture->log, 1, 5000);
+        g_assert_true(g_utf8_validate(tail, -1, NULL));
+        g_assert_null(
+            strstr(strchr(tail, '\n') != NULL ? strchr(tail, '\n') : tail, "\xef\xbf\xbd"));
+        free(tail);
+    }
+}
+
 /* Against all that was ever written: the last 100 to 200 bytes of it are kept. */
 static void test_log_rotation(Log *fixture, gconstpointer data) {
     (void)data;
@@ -479,6 +498,8 @@ int main(int argc, char **argv) {
     g_test_add("/guest/loop/children", Loop, NULL, loop_set_up, test_loop_children, loop_tear_down);
     g_test_add_func("/guest/port/find", test_port_find);
     g_test_add("/guest/engine-log/tail", Log, NULL, log_set_up, test_log_tail, log_tear_down);
+    g_test_add("/guest/engine-log/tail-is-utf8", Log, NULL, log_set_up, test_log_tail_is_utf8,
+               log_tear_down);
     g_test_add("/guest/engine-log/rotation", Log, NULL, log_set_up, test_log_rotation,
                log_tear_down);
     g_test_add("/guest/engine-log/cannot-write", Log, NULL, log_set_up, test_log_cannot_write,
