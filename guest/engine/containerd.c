@@ -68,17 +68,6 @@ static void ended(void *user, pid_t pid, const char *text) {
     containerd->callbacks.failed(containerd->user, text);
 }
 
-const char *dinv_engine_containerd_find_level(const char *name) {
-    static const char *const levels[] = {"trace", "debug", "info", "warn",
-                                         "error", "fatal", "panic"};
-    for (size_t index = 0; index < sizeof levels / sizeof levels[0]; index++) {
-        if (strcmp(levels[index], name) == 0) {
-            return levels[index];
-        }
-    }
-    return NULL;
-}
-
 DinvEngineContainerd *dinv_engine_containerd_new(DinvLoop *loop, DinvEngineLog *log,
                                                  const DinvEngineContainerdPlan *plan,
                                                  const DinvEngineContainerdCallbacks *callbacks,
@@ -109,7 +98,7 @@ void dinv_engine_containerd_free(DinvEngineContainerd *containerd) {
 }
 
 static int write_config(const DinvEngineContainerd *containerd,
-                        const DinvEngineContainerdLogging *logging) {
+                        const DinvContainerdConfiguration *logging) {
     char text[2048];
     int len =
         snprintf(text, sizeof text, config_format, containerd->plan.socket_path,
@@ -120,7 +109,7 @@ static int write_config(const DinvEngineContainerd *containerd,
 }
 
 int dinv_engine_containerd_start(DinvEngineContainerd *containerd, char *const *environment,
-                                 const DinvEngineContainerdLogging *logging) {
+                                 const DinvContainerdConfiguration *logging) {
     static char *const no_arguments[] = {NULL};
     int result = write_config(containerd, logging);
     result = result == 0 ? dinv_engine_daemon_start(containerd->daemon, containerd->plan.command,

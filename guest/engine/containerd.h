@@ -10,6 +10,7 @@
 #pragma once
 
 #include "guest/base/loop.h"
+#include "guest/configuration/configuration.h"
 #include "guest/engine/log.h"
 
 typedef struct DinvEngineContainerd DinvEngineContainerd;
@@ -29,14 +30,6 @@ typedef struct {
     const char *cgroup; /* NULL: none of its own */
 } DinvEngineContainerdPlan;
 
-typedef struct {
-    const char *level; /* static text; NULL: its default */
-    bool json;
-} DinvEngineContainerdLogging;
-
-/* The level of this name as static text, NULL if containerd knows none. */
-const char *dinv_engine_containerd_find_level(const char *name);
-
 /* `log` is borrowed, `callbacks` copied. NULL if out of memory. */
 DinvEngineContainerd *dinv_engine_containerd_new(DinvLoop *loop, DinvEngineLog *log,
                                                  const DinvEngineContainerdPlan *plan,
@@ -48,7 +41,7 @@ void dinv_engine_containerd_free(DinvEngineContainerd *containerd);
 /* Starts it with environment variables as dinv_engine_daemon_start() takes them. 0 or -errno (then
  * nothing runs and no callback comes). */
 int dinv_engine_containerd_start(DinvEngineContainerd *containerd, char *const *environment,
-                                 const DinvEngineContainerdLogging *logging);
+                                 const DinvContainerdConfiguration *logging);
 
 /* Whether it runs and has taken a connection since it was started. */
 bool dinv_engine_containerd_answers(const DinvEngineContainerd *containerd);

@@ -274,6 +274,23 @@ static void test_configure_bad(void) {
     }
 }
 
+/* The text goes into a file of containerd's: only a level that it knows is taken. */
+static void test_containerd_levels(void) {
+    static const struct {
+        const char *given;
+        const char *taken;
+    } cases[] = {{"warn", "warn"}, {"", NULL}, {"warn\\\"\\n", NULL}};
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *text = g_strdup_printf(
+            "{\"protocol\": 1, \"containerd\": {\"log_level\": \"%s\"}}", cases[i].given);
+        DinvConfiguration *configuration = NULL;
+        char reason[256] = "";
+        g_assert_cmpint(parse(text, &configuration, reason), ==, 0);
+        g_assert_cmpstr(configuration->containerd_logging.level, ==, cases[i].taken);
+        dinv_configuration_free(configuration);
+    }
+}
+
 static void test_configure_protocol(void) {
     DinvConfiguration *configuration = NULL;
     char reason[256];
@@ -497,6 +514,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/guest/configuration/least", test_configure_least);
     g_test_add_func("/guest/configuration/bad", test_configure_bad);
     g_test_add_func("/guest/configuration/protocol", test_configure_protocol);
+    g_test_add_func("/guest/configuration/containerd-levels", test_containerd_levels);
     g_test_add_func("/guest/configuration/resolver", test_resolver);
     g_test_add("/guest/control/split-lines", Channel, NULL, channel_set_up,
                test_control_split_lines, channel_tear_down);

@@ -58,9 +58,9 @@ typedef struct {
     bool starts_again; /* when it has failed */
 } Fixture;
 
-static const DinvEngineContainerdLogging plain = {.level = NULL};
+static const DinvContainerdConfiguration plain = {.level = NULL};
 
-static int start(Fixture *fixture, const DinvEngineContainerdLogging *logging) {
+static int start(Fixture *fixture, const DinvContainerdConfiguration *logging) {
     static char variable[] = "FOO=bar";
     char *environment[] = {variable, NULL};
     return dinv_engine_containerd_start(fixture->containerd, environment, logging);
@@ -181,7 +181,7 @@ static void test_no_such_program(Fixture *fixture, gconstpointer data) {
 
 static void test_configuration(Fixture *fixture, gconstpointer data) {
     (void)data;
-    const DinvEngineContainerdLogging logging = {dinv_engine_containerd_find_level("debug"), true};
+    const DinvContainerdConfiguration logging = {"debug", true};
     g_autofree char *text = NULL;
     struct stat status;
     g_assert_cmpint(start(fixture, &logging), ==, 0);
@@ -197,12 +197,6 @@ static void test_configuration(Fixture *fixture, gconstpointer data) {
     harness_run_until(&fixture->harness, has_failed, fixture);
     g_assert_true(g_file_get_contents(fixture->config_path, &text, NULL, NULL));
     g_assert_nonnull(strstr(text, "\n  level = \"\"\n  format = \"text\"\n"));
-}
-
-static void test_levels(void) {
-    g_assert_cmpstr(dinv_engine_containerd_find_level("warn"), ==, "warn");
-    g_assert_null(dinv_engine_containerd_find_level(""));
-    g_assert_null(dinv_engine_containerd_find_level("warn\"\n"));
 }
 
 int main(int argc, char **argv) {
@@ -225,6 +219,5 @@ int main(int argc, char **argv) {
     for (gsize i = 0; i < G_N_ELEMENTS(tests); i++) {
         g_test_add(tests[i].path, Fixture, tests[i].mode, set_up, tests[i].run, tear_down);
     }
-    g_test_add_func("/guest/containerd/levels", test_levels);
     return g_test_run();
 }
