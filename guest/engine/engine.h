@@ -15,8 +15,6 @@ typedef struct {
     /* It did not come up in time (and still runs), or died unasked. `text` is for a person. Once
      * for each start. One that died may be started again from within this. */
     void (*failed)(void *user, const char *text);
-    /* It is gone after dinv_engine_signal(), or after `failed` and not started again. */
-    void (*stopped)(void *user);
 } DinvEngineCallbacks;
 
 /* What is what when it runs; the strings are borrowed for the engine's life. */
