@@ -63,7 +63,7 @@ static void buffer_clear(Buffer *buffer) {
     *buffer = (Buffer){0};
 }
 
-static void flush(DinvChannelControl *control) {
+static void flush_control(DinvChannelControl *control) {
     Buffer *output = &control->output;
     while (control->output_sent < output->len) {
         ssize_t taken = dinv_channel_port_write(control->port, output->bytes + control->output_sent,
@@ -117,7 +117,7 @@ static bool send_object(DinvChannelControl *control, struct json_object *object)
         }
     } else {
         queued = queue_line(control, line, len);
-        flush(control);
+        flush_control(control);
     }
     free(line);
     return queued;
@@ -180,12 +180,12 @@ int dinv_channel_control_request(DinvChannelControl *control, const char *verb,
     return 0;
 }
 
-static void complete(PendingRequest *request, const char *error) {
+static void answer_request(PendingRequest *request, const char *error) {
     request->answer(request->user, error);
     free(request);
 }
 
-static void handle_reply(DinvChannelControl *control, const DinvMessage *message) {
+static void handle_launcher_reply(DinvChannelControl *control, const DinvMessage *message) {
     for (PendingRequest **link = &control->requests; *link != NULL; link = &(*link)->next) {
         PendingRequest *request = *link;
         if (request->id != message->reply) {
@@ -201,7 +201,7 @@ static void handle_reply(DinvChannelControl *control, const DinvMessage *message
             error = NULL;
         }
         *link = request->next;
-        complete(request, error);
+        answer_request(request, error);
         return;
     }
 }
@@ -210,16 +210,16 @@ static void fail_requests(DinvChannelControl *control) {
     while (control->requests != NULL) {
         PendingRequest *request = control->requests;
         control->requests = request->next;
-        complete(request, "the launcher has gone");
+        answer_request(request, "the launcher has gone");
     }
 }
 
-static void handle_line(DinvChannelControl *control, const char *line, size_t len) {
+static void handle_control_line(DinvChannelControl *control, const char *line, size_t len) {
     DinvMessage message;
     const char *reason = "";
     if (dinv_message_parse(line, len, &message, &reason) == 0) {
         if (message.reply > 0) {
-            handle_reply(control, &message);
+            handle_launcher_reply(control, &message);
         } else {
             control->callbacks.request(control->user, &message);
         }
@@ -233,7 +233,7 @@ static void handle_line(DinvChannelControl *control, const char *line, size_t le
 }
 
 /* Adds to the line being collected; a line that grows too long is dropped up to its end. */
-static void collect(DinvChannelControl *control, const uint8_t *bytes, size_t len) {
+static void collect_line(DinvChannelControl *control, const uint8_t *bytes, size_t len) {
     if (control->skipping) {
         return;
     }
@@ -246,12 +246,12 @@ static void collect(DinvChannelControl *control, const uint8_t *bytes, size_t le
     }
 }
 
-static void port_received(void *user, const uint8_t *bytes, size_t len) {
+static void control_port_received(void *user, const uint8_t *bytes, size_t len) {
     DinvChannelControl *control = user;
     while (len > 0) {
         const uint8_t *newline = memchr(bytes, '\n', len);
         size_t part = newline != NULL ? (size_t)(newline - bytes) : len;
-        collect(control, bytes, part);
+        collect_line(control, bytes, part);
         if (newline == NULL) {
             return;
         }
@@ -259,7 +259,7 @@ static void port_received(void *user, const uint8_t *bytes, size_t len) {
             /* Out of the channel's hands first: the handler may see the channel reset. */
             Buffer line = control->input;
             control->input = (Buffer){0};
-            handle_line(control, line.bytes, line.len);
+            handle_control_line(control, line.bytes, line.len);
             buffer_clear(&line);
         }
         control->skipping = false;
@@ -268,12 +268,12 @@ static void port_received(void *user, const uint8_t *bytes, size_t len) {
     }
 }
 
-static void port_connected(void *user) {
+static void control_port_connected(void *user) {
     DinvChannelControl *control = user;
     control->callbacks.connected(control->user);
 }
 
-static void port_disconnected(void *user) {
+static void control_port_disconnected(void *user) {
     DinvChannelControl *control = user;
     buffer_clear(&control->input);
     buffer_clear(&control->output);
@@ -283,8 +283,8 @@ static void port_disconnected(void *user) {
     fail_requests(control);
 }
 
-static void port_writable(void *user) {
-    flush(user);
+static void control_port_writable(void *user) {
+    flush_control(user);
 }
 
 DinvChannelControl *dinv_channel_control_new(DinvLoop *loop, int fd,
@@ -295,10 +295,10 @@ DinvChannelControl *dinv_channel_control_new(DinvLoop *loop, int fd,
         return NULL;
     }
     static const DinvChannelPortCallbacks port_callbacks = {
-        .connected = port_connected,
-        .disconnected = port_disconnected,
-        .received = port_received,
-        .writable = port_writable,
+        .connected = control_port_connected,
+        .disconnected = control_port_disconnected,
+        .received = control_port_received,
+        .writable = control_port_writable,
     };
     control->port = dinv_channel_port_new(loop, fd, &port_callbacks, control);
     if (control->port == NULL) {

@@ -46,7 +46,7 @@ static const char config_format[] =
     "  \"io.containerd.timeout.shim.shutdown\" = \"30s\"\n"
     "  \"io.containerd.timeout.task.state\" = \"30s\"\n";
 
-static void try_to_connect(void *user) {
+static void try_containerd(void *user) {
     DinvEngineContainerd *containerd = user;
     int fd = dinv_unix_socket_connect(containerd->plan.socket_path);
     if (fd < 0 && fd != -EAGAIN) {
@@ -60,7 +60,7 @@ static void try_to_connect(void *user) {
     containerd->callbacks.answers(containerd->user);
 }
 
-static void ended(void *user, pid_t pid, const char *text) {
+static void containerd_ended(void *user, pid_t pid, const char *text) {
     (void)pid;
     DinvEngineContainerd *containerd = user;
     containerd->answers = false;
@@ -80,8 +80,8 @@ DinvEngineContainerd *dinv_engine_containerd_new(DinvLoop *loop, DinvEngineLog *
     containerd->callbacks = *callbacks;
     containerd->user = user;
     containerd->daemon =
-        dinv_engine_daemon_new(loop, log, "containerd", plan->cgroup, ended, containerd);
-    containerd->connect = dinv_timer_new(loop, try_to_connect, containerd);
+        dinv_engine_daemon_new(loop, log, "containerd", plan->cgroup, containerd_ended, containerd);
+    containerd->connect = dinv_timer_new(loop, try_containerd, containerd);
     if (containerd->daemon == NULL || containerd->connect == NULL) {
         dinv_engine_containerd_free(containerd);
         return NULL;

@@ -31,7 +31,7 @@ struct DinvEngineLayerSync {
     Waiting *waiting;
 };
 
-static int mark(int fd, const char *path) {
+static int mark_layerdb(int fd, const char *path) {
     if (mount(path, path, NULL, MS_BIND, NULL) < 0) {
         return -errno;
     }
@@ -44,7 +44,7 @@ static int mark(int fd, const char *path) {
 }
 
 /* There is one for each storage driver that was ever used. */
-static int mark_all(int fd, const char *data_root) {
+static int mark_layerdbs(int fd, const char *data_root) {
     char pattern[256];
     glob_t found = {0};
     if (snprintf(pattern, sizeof pattern, "%s/image/*/layerdb", data_root) >= (int)sizeof pattern) {
@@ -55,7 +55,7 @@ static int mark_all(int fd, const char *data_root) {
         return result == GLOB_NOMATCH ? -ENOENT : -EIO;
     }
     for (size_t index = 0; result == 0 && index < found.gl_pathc; index++) {
-        result = mark(fd, found.gl_pathv[index]);
+        result = mark_layerdb(fd, found.gl_pathv[index]);
     }
     globfree(&found);
     return result;
@@ -66,7 +66,7 @@ int dinv_engine_layer_sync_open(const char *data_root) {
     if (fd < 0) {
         return -errno;
     }
-    int result = mark_all(fd, data_root);
+    int result = mark_layerdbs(fd, data_root);
     if (result < 0) {
         close(fd);
         return result;
@@ -89,7 +89,7 @@ static bool completes_record(int fd) {
 }
 
 /* Closes the file, too. */
-static void answer(const DinvEngineLayerSync *layers, int fd, bool allowed) {
+static void answer_open(const DinvEngineLayerSync *layers, int fd, bool allowed) {
     const struct fanotify_response response = {.fd = fd,
                                                .response = allowed ? FAN_ALLOW : FAN_DENY};
     if (write(layers->events_fd, &response, sizeof response) != (ssize_t)sizeof response) {
@@ -99,12 +99,12 @@ static void answer(const DinvEngineLayerSync *layers, int fd, bool allowed) {
 }
 
 /* `status` as from wait(2). */
-static void answer_synced(const DinvEngineLayerSync *layers, int fd, int status) {
+static void answer_synced_open(const DinvEngineLayerSync *layers, int fd, int status) {
     if (status != 0) {
         dinv_log_error("a layer is not recorded, because its files cannot be written: %s",
                        WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "the sync was killed");
     }
-    answer(layers, fd, status == 0);
+    answer_open(layers, fd, status == 0);
 }
 
 static void sync_ended(void *user, pid_t pid, int wait_status) {
@@ -116,7 +116,7 @@ static void sync_ended(void *user, pid_t pid, int wait_status) {
         link = &(*link)->next;
     }
     *link = waiting->next;
-    answer_synced(layers, waiting->fd, wait_status);
+    answer_synced_open(layers, waiting->fd, wait_status);
     free(waiting);
 }
 
@@ -144,10 +144,10 @@ static void sync_then_answer(DinvEngineLayerSync *layers, int fd) {
     }
     /* Without the memory for that: here, however long it takes. */
     free(waiting);
-    answer_synced(layers, fd, layers->sync(fd) < 0 ? W_EXITCODE(errno, 0) : 0);
+    answer_synced_open(layers, fd, layers->sync(fd) < 0 ? W_EXITCODE(errno, 0) : 0);
 }
 
-static void read_events(void *user, int fd, short revents) {
+static void read_open_events(void *user, int fd, short revents) {
     DinvEngineLayerSync *layers = user;
     _Alignas(struct fanotify_event_metadata) char bytes[4096];
     ssize_t len = read(fd, bytes, sizeof bytes);
@@ -163,7 +163,7 @@ static void read_events(void *user, int fd, short revents) {
         if (completes_record(event->fd)) {
             sync_then_answer(layers, event->fd);
         } else {
-            answer(layers, event->fd, true);
+            answer_open(layers, event->fd, true);
         }
     }
 }
@@ -171,7 +171,7 @@ static void read_events(void *user, int fd, short revents) {
 DinvEngineLayerSync *dinv_engine_layer_sync_new(DinvLoop *loop, int events_fd,
                                                 int (*sync)(int fd)) {
     DinvEngineLayerSync *layers = calloc(1, sizeof *layers);
-    if (layers == NULL || dinv_loop_watch(loop, events_fd, POLLIN, read_events, layers) < 0) {
+    if (layers == NULL || dinv_loop_watch(loop, events_fd, POLLIN, read_open_events, layers) < 0) {
         free(layers);
         close(events_fd);
         return NULL;

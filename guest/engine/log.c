@@ -76,7 +76,7 @@ void dinv_engine_log_free(DinvEngineLog *log) {
     free(log);
 }
 
-static int rotate(DinvEngineLog *log) {
+static int rotate_engine_log(DinvEngineLog *log) {
     if (rename(log->path, log->older_path) < 0) {
         return -errno;
     }
@@ -94,11 +94,11 @@ static int rotate(DinvEngineLog *log) {
     return 0;
 }
 
-static int append(DinvEngineLog *log, const char *bytes, size_t len) {
+static int append_bytes(DinvEngineLog *log, const char *bytes, size_t len) {
     while (len > 0) {
         uint64_t used = log->end - log->start;
         if (used >= log->file_size) {
-            int result = rotate(log);
+            int result = rotate_engine_log(log);
             if (result < 0) {
                 return result;
             }
@@ -118,7 +118,7 @@ static int append(DinvEngineLog *log, const char *bytes, size_t len) {
 }
 
 void dinv_engine_log_append(DinvEngineLog *log, const void *bytes, size_t len) {
-    int result = append(log, bytes, len);
+    int result = append_bytes(log, bytes, len);
     if (result < 0 && !log->complained) {
         log->complained = true;
         dinv_log_warning("dockerd's log %s: %s, ignoring", log->path, strerror(-result));
