@@ -11,7 +11,6 @@
 #define DINV_WIRE_VERB_SETTIME   "settime"
 #define DINV_WIRE_VERB_RESOLVER  "resolver"
 #define DINV_WIRE_VERB_STATS     "stats"
-#define DINV_WIRE_VERB_TRIM      "trim"
 
 /* Requests of the guest. */
 #define DINV_WIRE_VERB_PUBLISH   "publish"

@@ -99,7 +99,7 @@ static void answer_open(const DinvEngineLayerSync *layers, int fd, bool allowed)
 }
 
 /* `status` as from wait(2). */
-static void answer_synced_open(const DinvEngineLayerSync *layers, int fd, int status) {
+static void answer_synced(const DinvEngineLayerSync *layers, int fd, int status) {
     if (status != 0) {
         dinv_log_error("a layer is not recorded, because its files cannot be written: %s",
                        WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "the sync was killed");
@@ -116,7 +116,7 @@ static void sync_ended(void *user, pid_t pid, int wait_status) {
         link = &(*link)->next;
     }
     *link = waiting->next;
-    answer_synced_open(layers, waiting->fd, wait_status);
+    answer_synced(layers, waiting->fd, wait_status);
     free(waiting);
 }
 
@@ -144,7 +144,7 @@ static void sync_then_answer(DinvEngineLayerSync *layers, int fd) {
     }
     /* Without the memory for that: here, however long it takes. */
     free(waiting);
-    answer_synced_open(layers, fd, layers->sync(fd) < 0 ? W_EXITCODE(errno, 0) : 0);
+    answer_synced(layers, fd, layers->sync(fd) < 0 ? W_EXITCODE(errno, 0) : 0);
 }
 
 static void read_open_events(void *user, int fd, short revents) {
