@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* /etc/passwd and /etc/group read line by line, by libc's parsers. */
 #include "guest/base/account.h"
 
 #include <errno.h>

@@ -17,8 +17,8 @@
  * that the cut has split, if there is one. */
 size_t dinv_utf8_cut(const char *text, size_t len);
 
-/* Copies `len` bytes as valid UTF-8 and a NUL into `to`, as many whole characters as `cap` bytes have
- * room for. The length of the copy. `cap` is at least 1, and `to` and `text` do not overlap. */
+/* Copies `len` bytes as valid UTF-8 and a NUL into `to`, as many whole characters as `cap` bytes
+ * have room for. The length of the copy. `cap` is at least 1; `to` and `text` do not overlap. */
 size_t dinv_utf8_copy(char *to, size_t cap, const char *text, size_t len);
 
 /* A copy of `len` bytes as valid UTF-8 with a NUL, the caller's to free. NULL if out of memory. */

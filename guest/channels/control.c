@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation. Bytes of the port are collected up to a newline and handed on as a line; a
+ * line that is too long is skipped up to its end. Messages are queued whole in a buffer of bounded
+ * size, so that a launcher that does not read costs messages, never memory, and never half a line.
+ * What comes is the launcher's and is checked all the same: it may be of another version.
+ */
 #include "guest/channels/control.h"
 
 #include <errno.h>
@@ -290,16 +296,16 @@ static void control_port_writable(void *user) {
 DinvChannelControl *dinv_channel_control_new(DinvLoop *loop, int fd,
                                              const DinvChannelControlCallbacks *callbacks,
                                              void *user) {
-    DinvChannelControl *control = calloc(1, sizeof *control);
-    if (control == NULL) {
-        return NULL;
-    }
     static const DinvChannelPortCallbacks port_callbacks = {
         .connected = control_port_connected,
         .disconnected = control_port_disconnected,
         .received = control_port_received,
         .writable = control_port_writable,
     };
+    DinvChannelControl *control = calloc(1, sizeof *control);
+    if (control == NULL) {
+        return NULL;
+    }
     control->port = dinv_channel_port_new(loop, fd, &port_callbacks, control);
     if (control->port == NULL) {
         free(control);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finding a port by its name, and the peer who comes and goes: see port.h for both. */
 #include "guest/channels/port.h"
 
 #include <dirent.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* Its configuration file, and the question whether it answers: a connection, tried again. */
 #include "guest/engine/containerd.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "guest/base/files.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * containerd: its life: configuration, start, first answer, end.
+ * containerd: its life from the configuration file to its end.
  *
  * dockerd would start one itself, but gives it 15 seconds, which are not enough where the machine
  * is emulated within an emulated one. So it is started here, and dockerd is told of it by
@@ -22,7 +22,7 @@ typedef struct {
     void (*failed)(void *user, const char *text);
 } DinvEngineContainerdCallbacks;
 
-/* What is what when it runs; the strings are borrowed for its life. */
+/* The program and the places that it uses; the strings are borrowed for its life. */
 typedef struct {
     char *const *command;    /* program and arguments, NULL-terminated */
     const char *config_path; /* what the arguments name; is written anew at each start */

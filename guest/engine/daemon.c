@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One child, the pipe of its output, and what of the environment is a default. */
 #include "guest/engine/daemon.h"
 
 #include <errno.h>
@@ -100,7 +101,7 @@ static size_t count(char *const *list) {
     return number;
 }
 
-/* A new list of the same strings. */
+/* A new list of both lists' strings, which it only borrows. */
 static char **concatenate(char *const *first, char *const *second) {
     size_t first_count = count(first);
     size_t second_count = count(second);

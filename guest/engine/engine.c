@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* dockerd as a daemon, its first answer by a ping, and the deadline for that. */
 #include "guest/engine/engine.h"
 
 #include <errno.h>

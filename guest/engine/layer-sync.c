@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* fanotify events in, answers out; each sync in a process that may take its time. */
 #include "guest/engine/layer-sync.h"
 
 #include <errno.h>
@@ -46,10 +47,10 @@ static int mark_layerdb(int fd, const char *path) {
 /* There is one for each storage driver that was ever used. */
 static int mark_layerdbs(int fd, const char *data_root) {
     char pattern[256];
-    glob_t found = {0};
     if (snprintf(pattern, sizeof pattern, "%s/image/*/layerdb", data_root) >= (int)sizeof pattern) {
         return -ENAMETOOLONG;
     }
+    glob_t found = {0};
     int result = glob(pattern, 0, NULL, &found);
     if (result != 0) {
         return result == GLOB_NOMATCH ? -ENOENT : -EIO;
@@ -88,7 +89,7 @@ static bool completes_record(int fd) {
     return name != NULL && strcmp(name, "/cache-id") == 0 && strstr(path, "/layerdb/tmp/") != NULL;
 }
 
-/* Closes the file, too. */
+/* Lets the open go on, or fail, and closes our descriptor of the file. */
 static void answer_open(const DinvEngineLayerSync *layers, int fd, bool allowed) {
     const struct fanotify_response response = {.fd = fd,
                                                .response = allowed ? FAN_ALLOW : FAN_DENY};
@@ -108,10 +109,10 @@ static void answer_synced(const DinvEngineLayerSync *layers, int fd, int status)
 }
 
 static void sync_ended(void *user, pid_t pid, int wait_status) {
+    (void)pid;
     Waiting *waiting = user;
     DinvEngineLayerSync *layers = waiting->layers;
     Waiting **link = &layers->waiting;
-    (void)pid;
     while (*link != waiting) {
         link = &(*link)->next;
     }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Two files as a ring. Positions count on for ever: a rotation cannot mislead a reader. */
 #include "guest/engine/log.h"
 
 #include <errno.h>
@@ -127,10 +128,6 @@ void dinv_engine_log_append(DinvEngineLog *log, const void *bytes, size_t len) {
     for (size_t index = log->listener_count; index-- > 0;) {
         log->listeners[index].callback(log->listeners[index].user);
     }
-}
-
-uint64_t dinv_engine_log_end(const DinvEngineLog *log) {
-    return log->end;
 }
 
 ssize_t dinv_engine_log_read(const DinvEngineLog *log, uint64_t *position, void *bytes,

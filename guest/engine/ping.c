@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A connection for each try, and a parser of the reply that takes it in any split. */
 #include "guest/engine/ping.h"
 
 #include <errno.h>

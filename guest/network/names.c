@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The text for iptables-restore, and one run of it at a time: the last rules asked for win. */
 #include "guest/network/names.h"
 
 #include <arpa/inet.h>
@@ -27,13 +28,13 @@ struct DinvNetworkNames {
  * kernel, which must be set only once. NULL if out of memory; the caller's to free. */
 static char *make_name_rules(const DinvNetworkConfiguration *network, bool with_jumps) {
     static const char *const protocols[] = {"udp", "tcp"};
-    char resolver[INET_ADDRSTRLEN] = "";
     char *text = NULL;
     size_t len = 0;
     FILE *to = open_memstream(&text, &len);
     if (to == NULL) {
         return NULL;
     }
+    char resolver[INET_ADDRSTRLEN] = "";
     (void)inet_ntop(AF_INET, &network->resolver, resolver, sizeof resolver);
     /* With --noflush this makes the chain, or empties it. */
     (void)fputs("*nat\n:" CHAIN " - [0:0]\n", to);
@@ -81,13 +82,13 @@ static int make_input(const char *text) {
 static int start_restore(DinvNetworkNames *names);
 
 static void restore_ended(void *user, pid_t pid, int wait_status) {
-    DinvNetworkNames *names = user;
-    char how[96];
     (void)pid;
+    DinvNetworkNames *names = user;
     names->pid = 0;
     if (wait_status == 0) {
         names->has_jumps = names->has_jumps || names->sets_jumps;
     } else {
+        char how[96];
         dinv_log_warning("names are not asked of the launcher: %s %s, ignoring", names->program,
                          dinv_process_describe(wait_status, how, sizeof how));
     }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Interfaces by ioctl, which needs no program of the image; the files of /etc by replacement. */
 #include "guest/network/network.h"
 
 #include <dirent.h>
@@ -32,7 +33,7 @@ static bool is_ethernet(const char *name) {
     return dinv_file_read(path, type, sizeof type) > 0 && atoi(type) == ARPHRD_ETHER;
 }
 
-/* The first by name. */
+/* Of several ethernet devices the one whose name sorts first. 0 or -errno. */
 static int find_ethernet(char name[static IFNAMSIZ]) {
     DIR *directory = opendir(NET_CLASS);
     if (directory == NULL) {

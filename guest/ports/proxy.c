@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A process of its own beside the agent, started and ended by dockerd. It has one thing to do, so
+ * it blocks, each wait with a deadline or until a signal; proxy.h has the theory of operation.
+ */
 #include "guest/ports/proxy.h"
 
 #include <arpa/inet.h>
@@ -25,9 +29,7 @@ enum {
     VERDICT_FD = 3,
     LISTEN_FD = 4,
     LOCAL_PROXIES_MAX = 2,
-    /* dockerd waits 16 s for the verdict, and then forgets about us: by then nothing is to be left.
-     */
-    START_MS = 14000,
+    START_MS = 14000, /* dockerd waits 16 s for the verdict, then forgets us: nothing may be left */
     RELEASE_MS = 10000, /* until dockerd's user is let go, who waits for our end */
     LINE_SIZE = DINV_PUBLISH_LINE_SIZE,
 };
@@ -172,9 +174,8 @@ _Noreturn static void exec_local(const PortProxy *proxy, const char *address, bo
                                  int verdict_fd) {
     const DinvPortsProxyArguments *arguments = &proxy->arguments;
     char host_port[8];
-    char container_port[8];
-    sigset_t none;
     (void)snprintf(host_port, sizeof host_port, "%u", arguments->host_port);
+    char container_port[8];
     (void)snprintf(container_port, sizeof container_port, "%u", arguments->container_port);
     const char *argv[] = {"docker-proxy",
                           "-proto",
@@ -190,6 +191,7 @@ _Noreturn static void exec_local(const PortProxy *proxy, const char *address, bo
                           use_listen_fd ? "-use-listen-fd" : NULL,
                           NULL};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)dup2(verdict_fd, VERDICT_FD);
@@ -237,12 +239,12 @@ static bool start_local(PortProxy *proxy, const char *address, bool use_listen_f
 
 /* The guest's own address on the way out; empty if it has none. */
 static void get_guest_address(const char *interface, char text[INET_ADDRSTRLEN]) {
-    struct ifreq request = {0};
-    struct sockaddr_in address;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     text[0] = '\0';
+    struct ifreq request = {0};
     (void)snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
     if (fd >= 0 && ioctl(fd, SIOCGIFADDR, &request) == 0) {
+        struct sockaddr_in address;
         memcpy(&address, &request.ifr_addr, sizeof address);
         (void)inet_ntop(AF_INET, &address.sin_addr, text, INET_ADDRSTRLEN);
     }

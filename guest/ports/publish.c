@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A state machine for each port proxy that is connected: see ProxyState and proxy_released(). */
 #include "guest/ports/publish.h"
 
 #include <errno.h>
@@ -120,7 +121,7 @@ static void proxy_line_came(Proxy *proxy, size_t len) {
     }
 }
 
-/* It ended or asked for the release. */
+/* The proxy has ended, or asks for the release of its port. */
 static void proxy_released(Proxy *proxy) {
     proxy->released = true;
     if (proxy->state == PROXY_READING) {

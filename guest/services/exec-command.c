@@ -96,8 +96,8 @@ static int become_user(DinvServiceExecRequest *request, DinvAccount *account, in
 }
 
 /* 0, or -errno of what the request asked for. */
-static int start_command(DinvServiceExecCommand *command, DinvServiceExecRequest *request,
-                         const CommandFds *theirs) {
+static int start_exec_process(DinvServiceExecCommand *command, DinvServiceExecRequest *request,
+                              const CommandFds *theirs) {
     DinvAccount account;
     DinvProcessOptions options = {
         .argv = request->argv,
@@ -119,7 +119,7 @@ int dinv_service_exec_command_start(DinvServiceExecCommand *command,
         .terminal = request->terminal, .stdin_fd = -1, .output_fds = {-1, -1}};
     CommandFds theirs = {-1, -1, -1};
     int result = open_fds(command, request, &theirs);
-    *start_error = result == 0 ? start_command(command, request, &theirs) : 0;
+    *start_error = result == 0 ? start_exec_process(command, request, &theirs) : 0;
     close_theirs(&theirs);
     return result;
 }

@@ -21,8 +21,9 @@ typedef struct {
 } DinvServiceExecCommand;
 
 /* Starts the command, waiting until its program was executed. -errno if there can be no terminal or
- * pipes for it. 0 with *start_error 0 if it runs, or -errno if its user, directory or program cannot
- * be. `request` gets the user's HOME. The caller closes the descriptors in `command`, in every case. */
+ * pipes for it. Otherwise 0, and *start_error is 0 if it runs, or -errno if its user, directory or
+ * program cannot be. `request` gets the user's HOME. The descriptors in `command` are the caller's
+ * to close in every case. */
 int dinv_service_exec_command_start(DinvServiceExecCommand *command,
                                     DinvServiceExecRequest *request, int *start_error);
 

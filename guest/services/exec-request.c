@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The request comes from outside, on behalf of a user: every field is checked, none is trusted. */
 #include "guest/services/exec-request.h"
 
 #include <errno.h>
