@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "launcher/settings/run-arguments.h"
 
+#include "launcher/settings/names.h"
 #include "launcher/settings/settings.h"
 
 /* Words in, "own | dockerd | command" out; "-" where dinv_settings_load() is to find the command.

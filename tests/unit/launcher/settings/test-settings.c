@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "launcher/cli/help.h"
+#include "launcher/settings/names.h"
 #include "launcher/settings/settings.h"
 #include "wire/mounts.h"
 
