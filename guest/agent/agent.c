@@ -342,7 +342,6 @@ static int prepare(DinvAgent *agent) {
 void dinv_agent_run(uint64_t start_us) {
     static DinvAgent agent;
     agent.start_us = start_us;
-    agent.trim_fd = -1;
     dinv_guest_log_set_sink(log_to_launcher, &agent);
     int result = prepare(&agent);
     if (result == 0) {

@@ -49,8 +49,6 @@ typedef struct {
     bool shares_abandoned; /* whoever touches a share waits forever */
     int mount_error;       /* of dinv_mounts_prepare() */
     const char *mount_error_what;
-    int64_t trim_id; /* of the trim request that runs; 0: none */
-    int trim_fd;
 } DinvAgent;
 
 /* Sends {"event": "phase", …}. */

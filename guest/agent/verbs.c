@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "guest/agent/internal.h"
 #include "guest/base/log.h"
@@ -106,65 +104,6 @@ static void handle_stats(DinvAgent *agent, const DinvMessage *message) {
     dinv_channel_control_reply(agent->control, message->id, results);
 }
 
-typedef struct {
-    int error;
-    uint64_t bytes;
-} TrimResult;
-
-static void trim_ended(void *user, pid_t pid, int wait_status) {
-    (void)pid;
-    (void)wait_status;
-    DinvAgent *agent = user;
-    TrimResult result = {.error = -EIO};
-    ssize_t len = read(agent->trim_fd, &result, sizeof result);
-    close(agent->trim_fd);
-    agent->trim_fd = -1;
-    if (len == (ssize_t)sizeof result && result.error == 0) {
-        struct json_object *results = json_object_new_object();
-        json_object_object_add(results, "bytes", json_object_new_int64((int64_t)result.bytes));
-        dinv_channel_control_reply(agent->control, agent->trim_id, results);
-    } else {
-        dinv_channel_control_reply_error(agent->control, agent->trim_id, strerror(-result.error));
-    }
-    agent->trim_id = 0;
-}
-
-/* FITRIM walks the whole disk: in a child, as nothing may block here. */
-static int start_trim(DinvAgent *agent, const char *target) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
-        return -errno;
-    }
-    pid_t pid = fork();
-    if (pid == 0) {
-        TrimResult result = {0};
-        result.error = dinv_disk_trim(target, &result.bytes);
-        _exit(write(ends[1], &result, sizeof result) == (ssize_t)sizeof result ? 0 : 1);
-    }
-    int result = pid < 0 ? -errno : dinv_loop_watch_child(agent->loop, pid, trim_ended, agent);
-    close(ends[1]);
-    if (result < 0) {
-        close(ends[0]);
-        return result;
-    }
-    agent->trim_fd = ends[0];
-    return 0;
-}
-
-static void handle_trim(DinvAgent *agent, const DinvMessage *message) {
-    const char *target = disk_target(agent, DATA_DISK);
-    int result = target == NULL        ? -ENODEV
-                 : agent->trim_id != 0 ? -EALREADY
-                                       : start_trim(agent, target);
-    if (result < 0) {
-        char text[128];
-        (void)snprintf(text, sizeof text, "cannot trim the data disk: %s", strerror(-result));
-        dinv_channel_control_reply_error(agent->control, message->id, text);
-    } else {
-        agent->trim_id = message->id;
-    }
-}
-
 void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message) {
     static const struct {
         const char *verb;
@@ -175,7 +114,6 @@ void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message) {
         {"settime", handle_settime},
         {"resolver", handle_resolver},
         {"stats", handle_stats},
-        {"trim", handle_trim},
     };
     for (size_t index = 0; index < sizeof verbs / sizeof verbs[0]; index++) {
         if (strcmp(verbs[index].verb, message->verb) == 0) {

@@ -171,17 +171,3 @@ int dinv_disk_usage(const char *target, DinvDiskUsage *usage) {
     };
     return 0;
 }
-
-int dinv_disk_trim(const char *target, uint64_t *bytes) {
-    int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    struct fstrim_range range = {.len = UINT64_MAX};
-    int result = ioctl(fd, FITRIM, &range) < 0 ? -errno : 0;
-    close(fd);
-    if (result == 0) {
-        *bytes = range.len;
-    }
-    return result;
-}

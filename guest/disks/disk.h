@@ -33,6 +33,3 @@ typedef struct {
 
 /* 0 or -errno, when *usage is as it was. */
 int dinv_disk_usage(const char *target, DinvDiskUsage *usage);
-
-/* Gives unused blocks back to the launcher's file. 0 with the bytes, or -errno. */
-int dinv_disk_trim(const char *target, uint64_t *bytes);
