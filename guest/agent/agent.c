@@ -123,6 +123,11 @@ static void signal_engine(void *user, int number) {
     dinv_engine_signal(agent->engine, number);
 }
 
+static bool checks_disk(void *user) {
+    const DinvAgent *agent = user;
+    return agent->configure != NULL;
+}
+
 /* All cgroups that dockerd made, whatever --cgroup-parent it was given. */
 static void kill_containers(void *user) {
     (void)user;
@@ -182,6 +187,7 @@ static int make_shutdown(DinvAgent *agent) {
     static const DinvAgentShutdownOperations operations = {
         .engine_is_running = engine_is_running,
         .signal_engine = signal_engine,
+        .checks_disk = checks_disk,
         .kill_containers = kill_containers,
         .signal_everything = signal_everything,
         .has_processes = has_processes,
@@ -204,6 +210,7 @@ static void power_button_pressed(void *user) {
 
 static void control_connected(void *user) {
     DinvAgent *agent = user;
+    dinv_agent_configure_forget_asker(agent);
     send_hello(agent);
     if (agent->life.state == DINV_AGENT_LIFE_BOOT) {
         (void)dinv_agent_life_set(&agent->life, DINV_AGENT_LIFE_WAITING);

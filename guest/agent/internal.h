@@ -19,6 +19,8 @@
 #define DINV_CGROUP_ROOT   "/sys/fs/cgroup"
 #define DINV_ENGINE_CGROUP "engine" /* below the root: dockerd, containerd, shims */
 
+typedef struct DinvAgentConfigure DinvAgentConfigure;
+
 typedef struct {
     DinvLoop *loop;
     DinvAgentLife life;
@@ -38,6 +40,7 @@ typedef struct {
     DinvEngineLayerSync *layer_sync; /* NULL: not yet, or it cannot be */
     DinvAgentShutdown *shutdown;
     DinvConfiguration *configuration; /* NULL until the first good `configure` */
+    DinvAgentConfigure *configure;    /* the request that waits for a disk's check; NULL: none */
     bool engine_started;
     bool engine_waits;          /* it is to be started when containerd answers */
     bool engine_restarts;       /* it has ended, and has not answered since */
@@ -69,3 +72,7 @@ int dinv_agent_start_engine(DinvAgent *agent, const DinvConfiguration *configura
 /* A request of the launcher. */
 void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message);
 void dinv_agent_configure(DinvAgent *agent, const DinvMessage *message);
+/* The configuration that is being carried out, while a disk is checked; NULL: none is. */
+DinvConfiguration *dinv_agent_configure_get_pending(const DinvAgent *agent);
+/* Another launcher is there, which did not ask for what is being carried out. */
+void dinv_agent_configure_forget_asker(DinvAgent *agent);

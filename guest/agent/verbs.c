@@ -56,14 +56,17 @@ static const char *disk_target(const DinvAgent *agent, size_t disk) {
                : NULL;
 }
 
+/* While a configuration is being carried out, its names have been written already. */
 static void handle_resolver(DinvAgent *agent, const DinvMessage *message) {
+    DinvConfiguration *configuration = dinv_agent_configure_get_pending(agent);
+    configuration = configuration != NULL ? configuration : agent->configuration;
     char reason[256] = "the machine has not been configured";
-    int result = agent->configuration == NULL
-                     ? -ENOTCONN
-                     : dinv_configuration_set_resolver(agent->configuration, message->body, reason,
-                                                       sizeof reason);
+    int result =
+        configuration == NULL
+            ? -ENOTCONN
+            : dinv_configuration_set_resolver(configuration, message->body, reason, sizeof reason);
     if (result == 0) {
-        result = dinv_network_write_resolv_conf("/etc", &agent->configuration->network);
+        result = dinv_network_write_resolv_conf("/etc", &configuration->network);
         (void)snprintf(reason, sizeof reason, "cannot write /etc/resolv.conf: %s",
                        strerror(-result));
     }
@@ -117,13 +120,7 @@ void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message) {
     };
     for (size_t index = 0; index < sizeof verbs / sizeof verbs[0]; index++) {
         if (strcmp(verbs[index].verb, message->verb) == 0) {
-            if (dinv_agent_shutdown_has_begun(agent->shutdown) &&
-                verbs[index].handle == dinv_agent_configure) {
-                dinv_channel_control_reply_error(agent->control, message->id,
-                                                 "the machine is shutting down");
-            } else {
-                verbs[index].handle(agent, message);
-            }
+            verbs[index].handle(agent, message);
             return;
         }
     }
