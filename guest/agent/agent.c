@@ -23,6 +23,7 @@
 #include "guest/base/process.h"
 #include "guest/channels/port.h"
 #include "guest/mounts/mounts.h"
+#include "guest/mounts/unmount.h"
 #include "wire/channels.h"
 #include "wire/control.h"
 

@@ -16,7 +16,6 @@
 #include "guest/base/files.h"
 #include "guest/base/log.h"
 #include "guest/disks/disk.h"
-#include "guest/mounts/mounts.h"
 #include "guest/mounts/shares.h"
 #include "guest/network/network.h"
 #include "guest/system/system.h"
