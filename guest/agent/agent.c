@@ -332,8 +332,10 @@ static int prepare(DinvAgent *agent) {
     result = result == 0 ? make_shutdown(agent) : result;
     const DinvMountsInodesOptions inodes = {0};
     agent->inodes = dinv_mounts_inodes_new(agent->loop, &inodes);
+    const DinvMountsSharesOptions shares = {0};
+    agent->shares = dinv_mounts_shares_new(&shares);
     agent->find_ports = dinv_timer_new(agent->loop, find_ports, agent);
-    if (result < 0 || agent->find_ports == NULL || agent->inodes == NULL) {
+    if (result < 0 || agent->find_ports == NULL || agent->inodes == NULL || agent->shares == NULL) {
         return result < 0 ? result : -ENOMEM;
     }
     agent->mount_error = dinv_mounts_prepare(&agent->mount_error_what);

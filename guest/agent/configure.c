@@ -16,7 +16,6 @@
 #include "guest/base/files.h"
 #include "guest/base/log.h"
 #include "guest/disks/disk.h"
-#include "guest/mounts/shares.h"
 #include "guest/network/network.h"
 #include "guest/system/system.h"
 
@@ -128,18 +127,18 @@ static int mount_disks(DinvAgentConfigure *configure) {
     return 0;
 }
 
-static int mount_shares(const DinvConfiguration *configuration, Failure *failure) {
-    for (size_t index = 0; index < configuration->mount_count; index++) {
-        const DinvMountConfiguration *share = &configuration->mounts[index];
-        int result = dinv_mount_share(share);
-        if (result < 0) {
-            failure->what = "mount";
-            (void)snprintf(failure->text, sizeof failure->text, "cannot mount %s %s on %s: %s",
-                           share->driver, share->tag, share->target, strerror(-result));
-            return result;
-        }
+static int mount_shares(DinvAgent *agent, const DinvConfiguration *configuration,
+                        Failure *failure) {
+    size_t failed = 0;
+    int result = dinv_mounts_shares_mount(agent->shares, configuration->mounts,
+                                          configuration->mount_count, &failed);
+    if (result < 0) {
+        const DinvMountConfiguration *share = &configuration->mounts[failed];
+        failure->what = "mount";
+        (void)snprintf(failure->text, sizeof failure->text, "cannot mount %s %s on %s: %s",
+                       share->driver, share->tag, share->target, strerror(-result));
     }
-    return 0;
+    return result;
 }
 
 /* The directories of a file are made too; one that is there already is replaced as a whole. */
@@ -220,7 +219,7 @@ static int complete_configure(DinvAgentConfigure *configure) {
     const DinvConfiguration *configuration = configure->configuration;
     Failure *failure = &configure->failure;
     int result = write_files(configuration, failure);
-    result = result == 0 ? mount_shares(configuration, failure) : result;
+    result = result == 0 ? mount_shares(agent, configuration, failure) : result;
     if (result < 0) {
         return result;
     }

@@ -10,6 +10,7 @@
 #include "guest/engine/engine.h"
 #include "guest/engine/layer-sync.h"
 #include "guest/mounts/inodes.h"
+#include "guest/mounts/shares.h"
 #include "guest/network/names.h"
 #include "guest/ports/publish.h"
 #include "guest/services/relay.h"
@@ -33,6 +34,7 @@ typedef struct {
     DinvPortsPublish *publish;
     DinvNetworkNames *names;
     DinvMountsInodes *inodes;
+    DinvMountsShares *shares;
     DinvSystemPowerButton *button; /* NULL: no such key */
     DinvEngineLog *engine_log;     /* NULL: could not be made */
     DinvEngineContainerd *containerd;

@@ -104,6 +104,9 @@ static void handle_stats(DinvAgent *agent, const DinvMessage *message) {
     }
     json_object_object_add(results, "relay_memory", json_object_new_int64((int64_t)relay.memory));
     json_object_object_add(results, "relay_streams", json_object_new_int64(relay.streams));
+    json_object_object_add(
+        results, "mounts_fallback",
+        json_object_new_int64((int64_t)dinv_mounts_shares_count_fallbacks(agent->shares)));
     dinv_channel_control_reply(agent->control, message->id, results);
 }
 
