@@ -12,12 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/agent/events.h"
 #include "guest/agent/internal.h"
 #include "guest/base/files.h"
 #include "guest/base/log.h"
 #include "guest/disks/disk.h"
 #include "guest/network/network.h"
 #include "guest/system/system.h"
+#include "wire/verbs.h"
 
 #define SHUTTING_DOWN "the machine is shutting down"
 
@@ -71,19 +73,19 @@ static int set_identity(const DinvConfiguration *configuration, Failure *failure
 static void checking_disk(void *user, const DinvDiskConfiguration *disk) {
     DinvAgentConfigure *configure = user;
     dinv_log_info("checking disk %s", disk->serial);
-    dinv_agent_send_phase(configure->agent, "checking-disk");
+    dinv_agent_event_phase(configure->agent->channels, DINV_WIRE_PHASE_CHECKING_DISK);
 }
 
 static bool disk_checked(void *user, const DinvDiskConfiguration *disk) {
     DinvAgentConfigure *configure = user;
     (void)disk;
-    dinv_agent_send_phase(configure->agent, "disk-checked");
+    dinv_agent_event_phase(configure->agent->channels, DINV_WIRE_PHASE_DISK_CHECKED);
     return !dinv_agent_shutdown_has_begun(configure->agent->shutdown);
 }
 
 static void disk_damaged(void *user, const DinvDiskConfiguration *disk, const char *said) {
     DinvAgentConfigure *configure = user;
-    dinv_agent_send_damaged(configure->agent, disk->serial);
+    dinv_agent_event_damaged(configure->agent->channels, disk->serial);
     (void)snprintf(configure->failure.text, sizeof configure->failure.text,
                    "disk %s is damaged, and e2fsck cannot repair it without losing something: %s",
                    disk->serial, said);
@@ -185,11 +187,11 @@ static void redirect_names(DinvAgent *agent, const DinvConfiguration *configurat
 
 static int start_engine(DinvAgent *agent, const DinvConfiguration *configuration,
                         Failure *failure) {
-    if (agent->engine_started) {
+    if (dinv_agent_engine_was_started(agent->engine)) {
         return 0;
     }
     const char *program = NULL;
-    int result = dinv_agent_start_engine(agent, configuration, &program);
+    int result = dinv_agent_engine_start(agent->engine, configuration, &program);
     if (result < 0) {
         failure->what = "dockerd";
         (void)snprintf(failure->text, sizeof failure->text, "cannot start %s: %s", program,
@@ -197,9 +199,8 @@ static int start_engine(DinvAgent *agent, const DinvConfiguration *configuration
                                          : strerror(-result));
         return result;
     }
-    agent->engine_started = true;
     (void)dinv_agent_life_set(&agent->life, DINV_AGENT_LIFE_STARTING);
-    dinv_agent_send_phase(agent, "dockerd-started");
+    dinv_agent_event_phase(agent->channels, DINV_WIRE_PHASE_DOCKERD_STARTED);
     return 0;
 }
 
@@ -208,7 +209,7 @@ static int begin_configure(DinvAgentConfigure *configure) {
     int result = set_identity(configure->configuration, &configure->failure);
     if (result == 0) {
         dinv_system_set_sysctls();
-        dinv_agent_send_phase(configure->agent, "configured");
+        dinv_agent_event_phase(configure->agent->channels, DINV_WIRE_PHASE_CONFIGURED);
     }
     return result;
 }
@@ -224,13 +225,13 @@ static int complete_configure(DinvAgentConfigure *configure) {
         return result;
     }
     dinv_mounts_inodes_set_max(agent->inodes, configuration->inodes_max);
-    dinv_agent_send_phase(agent, "data-mounted");
+    dinv_agent_event_phase(agent->channels, DINV_WIRE_PHASE_DATA_MOUNTED);
     result = set_network(configuration, failure);
     if (result < 0) {
         return result;
     }
     redirect_names(agent, configuration);
-    dinv_agent_send_phase(agent, "network-up");
+    dinv_agent_event_phase(agent->channels, DINV_WIRE_PHASE_NETWORK_UP);
     return start_engine(agent, configuration, failure);
 }
 
@@ -254,7 +255,7 @@ static void warn_about_late_changes(const DinvConfiguration *before,
 /* Answers with an error; ends the machine if it has never been configured. */
 static void reject_configure(DinvAgent *agent, int64_t id, const Failure *failure) {
     if (id > 0) {
-        dinv_channel_control_reply_error(agent->control, id, failure->text);
+        dinv_agent_channels_reply_error(agent->channels, id, failure->text);
     }
     if (agent->configuration == NULL) {
         dinv_agent_fail(agent, failure->what, failure->text, false);
@@ -266,14 +267,16 @@ static void reject_configure(DinvAgent *agent, int64_t id, const Failure *failur
 static void accept_configure(DinvAgent *agent, int64_t id, DinvConfiguration *configuration) {
     if (agent->configuration != NULL) {
         warn_about_late_changes(agent->configuration, configuration);
+        dinv_agent_engine_set_configuration(agent->engine, configuration);
         dinv_configuration_free(agent->configuration);
     }
     agent->configuration = configuration;
     if (id > 0) {
-        dinv_channel_control_reply(agent->control, id, NULL);
+        dinv_agent_channels_reply(agent->channels, id, NULL);
     }
     if (agent->life.state == DINV_AGENT_LIFE_READY) {
-        dinv_agent_send_ready(agent); /* to a launcher that came later */
+        /* To a launcher that came later. */
+        dinv_agent_event_ready(agent->channels, dinv_agent_engine_get_version(agent->engine));
     }
 }
 
@@ -320,8 +323,8 @@ static void disk_mounted(void *user, int result) {
 /* Only the latest of those that wait is of use. */
 static void defer_configure(DinvAgentConfigure *configure, const DinvMessage *message) {
     if (configure->next.body != NULL) {
-        dinv_channel_control_reply_error(configure->agent->control, configure->next.id,
-                                         "another configure came before this one was begun");
+        dinv_agent_channels_reply_error(configure->agent->channels, configure->next.id,
+                                        "another configure came before this one was begun");
         json_object_put(configure->next.body);
     }
     configure->next = (DinvMessage){.id = message->id, .body = json_object_get(message->body)};
@@ -357,7 +360,7 @@ static int parse_configure(const DinvAgent *agent, const DinvMessage *message,
 
 void dinv_agent_configure(DinvAgent *agent, const DinvMessage *message) {
     if (dinv_agent_shutdown_has_begun(agent->shutdown)) {
-        dinv_channel_control_reply_error(agent->control, message->id, SHUTTING_DOWN);
+        dinv_agent_channels_reply_error(agent->channels, message->id, SHUTTING_DOWN);
         return;
     }
     if (agent->configure != NULL) {

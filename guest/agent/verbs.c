@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The requests of the launcher, but for what `configure` does (configure.c). */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,17 +9,18 @@
 #include "guest/disks/disk.h"
 #include "guest/network/network.h"
 #include "guest/system/system.h"
+#include "wire/verbs.h"
 
 static void handle_shutdown(DinvAgent *agent, const DinvMessage *message) {
     struct json_object *value;
     if (!json_object_object_get_ex(message->body, "deadline_ms", &value) ||
         !json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0 ||
         json_object_get_int64(value) > 86400000) {
-        dinv_channel_control_reply_error(agent->control, message->id,
-                                         "deadline_ms: milliseconds up to a day are expected");
+        dinv_agent_channels_reply_error(agent->channels, message->id,
+                                        "deadline_ms: milliseconds up to a day are expected");
         return;
     }
-    dinv_channel_control_reply(agent->control, message->id, NULL);
+    dinv_agent_channels_reply(agent->channels, message->id, NULL);
     struct json_object *abandon = NULL;
     if (json_object_object_get_ex(message->body, "abandon_shares", &abandon) &&
         json_object_get_boolean(abandon)) {
@@ -33,16 +35,16 @@ static void handle_settime(DinvAgent *agent, const DinvMessage *message) {
     struct timespec time;
     (void)json_object_object_get_ex(message->body, "time", &value);
     if (!dinv_configuration_parse_time(value, &time)) {
-        dinv_channel_control_reply_error(
-            agent->control, message->id,
+        dinv_agent_channels_reply_error(
+            agent->channels, message->id,
             "time: {\"sec\": seconds since 1970, \"nsec\": …} is expected");
         return;
     }
     int result = dinv_system_correct_time(&time);
     if (result < 0) {
-        dinv_channel_control_reply_error(agent->control, message->id, strerror(-result));
+        dinv_agent_channels_reply_error(agent->channels, message->id, strerror(-result));
     } else {
-        dinv_channel_control_reply(agent->control, message->id, NULL);
+        dinv_agent_channels_reply(agent->channels, message->id, NULL);
     }
 }
 
@@ -71,13 +73,13 @@ static void handle_resolver(DinvAgent *agent, const DinvMessage *message) {
                        strerror(-result));
     }
     if (result < 0) {
-        dinv_channel_control_reply_error(agent->control, message->id, reason);
+        dinv_agent_channels_reply_error(agent->channels, message->id, reason);
     } else {
-        dinv_channel_control_reply(agent->control, message->id, NULL);
+        dinv_agent_channels_reply(agent->channels, message->id, NULL);
     }
 }
 
-static void add_disk(struct json_object *results, const char *name, const char *target) {
+static void add_disk_usage(struct json_object *results, const char *name, const char *target) {
     DinvDiskUsage usage = {0};
     char key[32];
     if (target != NULL) {
@@ -94,20 +96,18 @@ static void add_disk(struct json_object *results, const char *name, const char *
 static void handle_stats(DinvAgent *agent, const DinvMessage *message) {
     struct json_object *results = json_object_new_object();
     dinv_system_add_stats(results);
-    add_disk(results, "disk", disk_target(agent, DATA_DISK));
+    add_disk_usage(results, "disk", disk_target(agent, DATA_DISK));
     if (disk_target(agent, VOLUME_DISK) != NULL) {
-        add_disk(results, "volume", disk_target(agent, VOLUME_DISK));
+        add_disk_usage(results, "volume", disk_target(agent, VOLUME_DISK));
     }
-    DinvRelayStats relay = {0};
-    if (agent->relay != NULL) {
-        dinv_service_relay_get_stats(agent->relay, &relay);
-    }
+    DinvRelayStats relay;
+    dinv_agent_channels_get_relay_stats(agent->channels, &relay);
     json_object_object_add(results, "relay_memory", json_object_new_int64((int64_t)relay.memory));
     json_object_object_add(results, "relay_streams", json_object_new_int64(relay.streams));
     json_object_object_add(
         results, "mounts_fallback",
         json_object_new_int64((int64_t)dinv_mounts_shares_count_fallbacks(agent->shares)));
-    dinv_channel_control_reply(agent->control, message->id, results);
+    dinv_agent_channels_reply(agent->channels, message->id, results);
 }
 
 void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message) {
@@ -115,11 +115,11 @@ void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message) {
         const char *verb;
         void (*handle)(DinvAgent *agent, const DinvMessage *message);
     } verbs[] = {
-        {"configure", dinv_agent_configure},
-        {"shutdown", handle_shutdown},
-        {"settime", handle_settime},
-        {"resolver", handle_resolver},
-        {"stats", handle_stats},
+        {DINV_WIRE_VERB_CONFIGURE, dinv_agent_configure},
+        {DINV_WIRE_VERB_SHUTDOWN, handle_shutdown},
+        {DINV_WIRE_VERB_SETTIME, handle_settime},
+        {DINV_WIRE_VERB_RESOLVER, handle_resolver},
+        {DINV_WIRE_VERB_STATS, handle_stats},
     };
     for (size_t index = 0; index < sizeof verbs / sizeof verbs[0]; index++) {
         if (strcmp(verbs[index].verb, message->verb) == 0) {
@@ -127,5 +127,5 @@ void dinv_agent_handle_request(DinvAgent *agent, const DinvMessage *message) {
             return;
         }
     }
-    dinv_channel_control_reply_error(agent->control, message->id, "unknown verb");
+    dinv_agent_channels_reply_error(agent->channels, message->id, "unknown verb");
 }

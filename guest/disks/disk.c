@@ -83,7 +83,7 @@ static void grow(const char *device, const char *target) {
     }
 }
 
-static bool is_mounted(const char *device, const char *target) {
+static bool disk_is_mounted(const char *device, const char *target) {
     DinvMountTable table;
     if (dinv_mountinfo_load(&table) < 0) {
         return false;
@@ -177,7 +177,7 @@ static int mounting_start_check(Mounting *mounting, bool thorough) {
 
 static int mounting_begin(Mounting *mounting) {
     int result = find_device(mounting->disk->serial, mounting->device, sizeof mounting->device);
-    if (result < 0 || is_mounted(mounting->device, mounting->disk->target)) {
+    if (result < 0 || disk_is_mounted(mounting->device, mounting->disk->target)) {
         return result;
     }
     result = dinv_make_directories(mounting->disk->target);

@@ -51,7 +51,7 @@ static const KernelMount kernel_mounts[] = {
      NULL, false},
 };
 
-static int make_directory(const char *path) {
+static int make_mount_point(const char *path) {
     return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
@@ -61,7 +61,7 @@ static void move_early_mounts(void) {
     for (size_t index = 0; index < sizeof names / sizeof names[0]; index++) {
         char target[64];
         (void)snprintf(target, sizeof target, OVERLAY_ROOT "%s", names[index]);
-        (void)make_directory(target);
+        (void)make_mount_point(target);
         /* EINVAL where it is no mount point: nothing to take along then. */
         (void)mount(names[index], target, NULL, MS_MOVE, NULL);
     }
@@ -71,9 +71,9 @@ static int overlay_root(void) {
     if (mount("dinv-overlay", OVERLAY_BASE, "tmpfs", MS_NODEV, "mode=0755") < 0) {
         return -errno;
     }
-    int result = make_directory(OVERLAY_BASE "/upper");
-    result = result == 0 ? make_directory(OVERLAY_BASE "/work") : result;
-    result = result == 0 ? make_directory(OVERLAY_ROOT) : result;
+    int result = make_mount_point(OVERLAY_BASE "/upper");
+    result = result == 0 ? make_mount_point(OVERLAY_BASE "/work") : result;
+    result = result == 0 ? make_mount_point(OVERLAY_ROOT) : result;
     if (result < 0) {
         return result;
     }
@@ -92,7 +92,7 @@ static int overlay_root(void) {
 static void mount_kernel_file_systems(int *result, const char **what) {
     for (size_t index = 0; index < sizeof kernel_mounts / sizeof kernel_mounts[0]; index++) {
         const KernelMount *entry = &kernel_mounts[index];
-        (void)make_directory(entry->target);
+        (void)make_mount_point(entry->target);
         /* EBUSY: it is mounted there already. */
         if (mount(entry->source, entry->target, entry->type, entry->flags, entry->options) == 0 ||
             errno == EBUSY) {

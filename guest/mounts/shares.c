@@ -37,7 +37,7 @@ struct DinvMountsShares {
     size_t fallback_mounts;
 };
 
-static bool is_mounted(const DinvMountConfiguration *share, const char *target) {
+static bool share_is_mounted(const DinvMountConfiguration *share, const char *target) {
     DinvMountTable table;
     if (dinv_mountinfo_load(&table) < 0) {
         return false;
@@ -85,7 +85,7 @@ static int mount_with(const DinvMountsShares *shares, const DinvMountConfigurati
 
 static int mount_directory(DinvMountsShares *shares, const DinvMountConfiguration *share,
                            const char *target) {
-    if (is_mounted(share, target)) {
+    if (share_is_mounted(share, target)) {
         return 0;
     }
     int result = dinv_make_directories(target);
@@ -136,7 +136,7 @@ static int mount_file(DinvMountsShares *shares, const DinvMountConfiguration *sh
         return -ENAMETOOLONG;
     }
     int result = mount_directory(shares, share, place);
-    if (result < 0 || is_mounted(share, share->target)) {
+    if (result < 0 || share_is_mounted(share, share->target)) {
         return result;
     }
     result = make_file(share->target);
@@ -150,7 +150,7 @@ static int mount_file(DinvMountsShares *shares, const DinvMountConfiguration *sh
 }
 
 /* Adds the mount's target to a list that is for people, if there is room. */
-static void add_name(char *names, size_t size, const char *name) {
+static void add_target_name(char *names, size_t size, const char *name) {
     size_t len = strlen(names);
     const char *separator = len > 0 ? ", " : "";
     if (strlen(separator) + strlen(name) + sizeof ", …" <= size - len) {
@@ -168,7 +168,7 @@ static void tell_of_fallbacks(const DinvMountsShares *shares, const DinvMountCon
     for (size_t index = 0; index < count; index++) {
         if (has_fallback(shares, mounts[index].tag)) {
             example = &mounts[index];
-            add_name(names, sizeof names, example->target);
+            add_target_name(names, sizeof names, example->target);
         }
     }
     if (example != NULL && example->fallback_options != NULL) {
