@@ -22,7 +22,7 @@ struct DinvAgentChannels {
     uint64_t find_deadline_ms;
     const char *docker_socket;
     DinvEngineLog *log;
-    DinvChannelControl *control; /* NULL until the port was found, like the next */
+    DinvChannelControl *control; /* both NULL until their port was found */
     DinvServiceRelay *relay;
 };
 

@@ -28,8 +28,8 @@ struct DinvAgentShutdown {
     DinvTimer *timer;
     bool begun;
     uint64_t start_ms;
-    uint64_t deadline_ms; /* absolute, like the next */
-    uint64_t give_up_ms;  /* of the present step, where one is needed */
+    uint64_t deadline_ms; /* of CLOCK_MONOTONIC */
+    uint64_t give_up_ms;  /* of CLOCK_MONOTONIC: the end of the present step, if it has one */
 };
 
 static void shutdown_step(void *user);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "guest/agent/internal.h"
-#include "guest/base/log.h"
 #include "guest/disks/disk.h"
 #include "guest/network/network.h"
 #include "guest/system/system.h"

@@ -31,8 +31,8 @@ typedef struct {
     const DinvAccount *account; /* to become; NULL: ours */
 } DinvProcessOptions;
 
-/* Starts it in a session of its own, all signals at their defaults and unblocked. Waits until the
- * program was executed (a moment). 0 with *pid, or -errno: what chdir or exec said, too. */
+/* Starts it in a session of its own, all signals at their defaults and unblocked. Blocks for a
+ * moment, until the program was executed. 0 with *pid, or -errno, also of chdir or exec. */
 int dinv_process_start(const DinvProcessOptions *options, pid_t *pid);
 
 enum { DINV_WORKER_FDS_MAX = 8 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The check of a disk before it is mounted, with the real e2fsck on images of ours, and with scripts
- * in its place that hang. */
+/* The check of a disk before it is mounted: with the real e2fsck on images of ours, and with
+ * scripts in its place that hang. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
