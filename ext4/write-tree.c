@@ -47,7 +47,8 @@ static void item_clear(gpointer data) {
     g_clear_pointer(&item->names, g_ptr_array_unref);
 }
 
-static void collect(Writer *writer, const DinvExt4TreeNode *node, const char *name, guint parent) {
+static void collect_nodes(Writer *writer, const DinvExt4TreeNode *node, const char *name,
+                          guint parent) {
     if (g_hash_table_contains(writer->inodes, node)) {
         return; /* another name of it */
     }
@@ -62,7 +63,7 @@ static void collect(Writer *writer, const DinvExt4TreeNode *node, const char *na
     g_array_append_val(writer->items, item);
     for (guint i = 0; names != NULL && i < names->len; i++) {
         const char *child = g_ptr_array_index(names, i);
-        collect(writer, g_hash_table_lookup(node->children, child), child, index);
+        collect_nodes(writer, g_hash_table_lookup(node->children, child), child, index);
     }
 }
 
@@ -188,8 +189,8 @@ static errcode_t place_directory(blk64_t block, guint64 first, guint64 count, gp
     return code;
 }
 
-static errcode_t allocate(Writer *writer, const Item *item, struct ext2_inode_large *inode,
-                          const GArray *runs, DinvExt4PlaceFunction place, gpointer user) {
+static errcode_t allocate_blocks(Writer *writer, const Item *item, struct ext2_inode_large *inode,
+                                 const GArray *runs, DinvExt4PlaceFunction place, gpointer user) {
     return dinv_ext4_extents_allocate(&writer->allocator, item->inode, inode, runs, place, user);
 }
 
@@ -216,7 +217,7 @@ static errcode_t write_directory(Writer *writer, const Item *item, struct ext2_i
     g_array_append_val(runs, run);
     MemoryPlace place = {.writer = writer, .blocks = blocks, .inode = item->inode};
     dinv_ext4_inode_set_size(inode, count * DINV_EXT4_BLOCK);
-    return allocate(writer, item, inode, runs, place_directory, &place);
+    return allocate_blocks(writer, item, inode, runs, place_directory, &place);
 }
 
 static errcode_t write_symlink(Writer *writer, const Item *item, struct ext2_inode_large *inode) {
@@ -233,14 +234,15 @@ static errcode_t write_symlink(Writer *writer, const Item *item, struct ext2_ino
     g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(DinvExt4ContentRun));
     g_array_append_val(runs, run);
     MemoryPlace place = {.writer = writer, .blocks = block, .inode = item->inode};
-    return allocate(writer, item, inode, runs, place_target, &place);
+    return allocate_blocks(writer, item, inode, runs, place_target, &place);
 }
 
 static errcode_t write_content(Writer *writer, const Item *item, struct ext2_inode_large *inode,
                                GError **error) {
     ContentPlace place = {.writer = writer, .content = item->node->content};
     dinv_ext4_inode_set_size(inode, place.content->size);
-    errcode_t code = allocate(writer, item, inode, place.content->runs, place_content, &place);
+    errcode_t code =
+        allocate_blocks(writer, item, inode, place.content->runs, place_content, &place);
     if (place.error != NULL) {
         g_propagate_error(error, place.error);
     }
@@ -378,7 +380,7 @@ gboolean dinv_ext4_write_tree(int fd, const DinvExt4Options *options, const Dinv
                      .items = items,
                      .inodes = inodes,
                      .buffer = buffer};
-    collect(&writer, dinv_ext4_tree_get_root(tree), "", 0);
+    collect_nodes(&writer, dinv_ext4_tree_get_root(tree), "", 0);
     if (complete.size_bytes == 0) {
         complete.inodes = complete.inodes != 0 ? complete.inodes : items->len + 16;
         if (!find_size(&writer, fd, &complete, error)) {

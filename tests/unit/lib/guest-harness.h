@@ -20,6 +20,7 @@
 #include "guest/base/loop.h"
 #include "guest/channels/port.h"
 #include "relay/mux.h"
+#include "tests/unit/lib/relay-pull.h"
 
 #define HARNESS_DEADLINE_S 60
 
@@ -102,8 +103,7 @@ static inline void launcher_flush(void *user) {
             }
             launcher->start += (size_t)written;
         }
-        ssize_t pulled =
-            dinv_relay_mux_pull(launcher->mux, launcher->bytes, sizeof launcher->bytes);
+        ssize_t pulled = relay_pull(launcher->mux, launcher->bytes, sizeof launcher->bytes);
         g_assert_cmpint(pulled, >=, 0);
         launcher->start = 0;
         launcher->len = (size_t)pulled;

@@ -372,7 +372,7 @@ static void test_tiny_limits(void) {
 static GArray *pull_order(DinvRelayMux *mux, gsize cap, gsize *total) {
     g_autofree uint8_t *buffer = g_malloc(cap);
     GArray *order = g_array_new(FALSE, FALSE, sizeof(DinvRelayHeader));
-    ssize_t len = dinv_relay_mux_pull(mux, buffer, cap);
+    ssize_t len = relay_pull(mux, buffer, cap);
     g_assert_cmpint(len, >=, 0);
     *total = (gsize)len;
     for (gsize at = 0; at < (gsize)len;) {
@@ -575,8 +575,8 @@ static void test_crossing_closes(void) {
     uint8_t to_launcher[4096];
     g_assert_cmpint(dinv_relay_stream_write(stream, "to the guest", 12), ==, 12);
     g_assert_cmpint(dinv_relay_stream_write(theirs, "to the launcher", 15), ==, 15);
-    ssize_t guest_len = dinv_relay_mux_pull(pair.launcher.mux, to_guest, sizeof(to_guest));
-    ssize_t launcher_len = dinv_relay_mux_pull(pair.guest.mux, to_launcher, sizeof(to_launcher));
+    ssize_t guest_len = relay_pull(pair.launcher.mux, to_guest, sizeof(to_guest));
+    ssize_t launcher_len = relay_pull(pair.guest.mux, to_launcher, sizeof(to_launcher));
     dinv_relay_stream_close(stream, 0);
     dinv_relay_stream_close(theirs, 0);
     /* The data now comes for streams that are closed: tolerated, before and after the RESET left.
@@ -667,7 +667,7 @@ static void test_lent_bytes(gconstpointer data) {
     }
     g_assert_cmpint(dinv_relay_stream_write(stream, "0123456789", 10), ==, 10);
     uint8_t wire[256];
-    ssize_t len = dinv_relay_mux_pull(side.mux, wire, sizeof wire);
+    ssize_t len = relay_pull(side.mux, wire, sizeof wire);
     reader.fed = wire;
     reader.fed_len = (gsize)len;
     g_assert_cmpint(dinv_relay_mux_feed(mux, wire, (size_t)len), ==, 0);
