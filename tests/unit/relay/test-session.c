@@ -280,10 +280,10 @@ static const struct {
     {"reset with errno 0", 12, FRAME(DINV_RELAY_FRAME_RESET, 4, 1, 0, 0, 0, 0), 0},
 };
 
-static void play_frame(gsize index, gboolean bytewise) {
-    RelaySide side;
+/* A launcher whose guest has said hello, opened streams 1 and 3, and reset the latter. */
+static void begin_session(RelaySide *side) {
     static const DinvRelayLimits limits = {.window = 1000};
-    relay_side_init(&side, DINV_RELAY_LAUNCHER, 0x1111, &limits);
+    relay_side_init(side, DINV_RELAY_LAUNCHER, 0x1111, &limits);
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     put_hello(bytes, &(DinvRelayHello){.version = 1,
                                        .role = DINV_RELAY_GUEST,
@@ -291,42 +291,34 @@ static void play_frame(gsize index, gboolean bytewise) {
                                        .epoch = 5,
                                        .answering = true,
                                        .answers = 0x1111});
-    static const uint8_t opens[] = {DINV_RELAY_FRAME_OPEN,
-                                    0,
-                                    0,
-                                    2,
-                                    0,
-                                    0,
-                                    0,
-                                    1,
-                                    1,
-                                    's',
-                                    DINV_RELAY_FRAME_OPEN,
-                                    0,
-                                    0,
-                                    2,
-                                    0,
-                                    0,
-                                    0,
-                                    3,
-                                    1,
-                                    's',
-                                    DINV_RELAY_FRAME_RESET,
-                                    0,
-                                    0,
-                                    4,
-                                    0,
-                                    0,
-                                    0,
-                                    3,
-                                    0,
-                                    0,
-                                    0,
-                                    1};
-    g_byte_array_append(bytes, opens, sizeof(opens));
-    g_assert_cmpint(dinv_relay_mux_feed(side.mux, bytes->data, bytes->len), ==, 0);
-    dinv_relay_stream_close(relay_side_stream(&side, 1), 0);
-    g_string_truncate(side.log, 0);
+    static const uint8_t open_1[] = FRAME(DINV_RELAY_FRAME_OPEN, 2, 1, 1, 's');
+    static const uint8_t open_3[] = FRAME(DINV_RELAY_FRAME_OPEN, 2, 3, 1, 's');
+    static const uint8_t reset_3[] = FRAME(DINV_RELAY_FRAME_RESET, 4, 3, 0, 0, 0, 1);
+    g_byte_array_append(bytes, open_1, sizeof(open_1));
+    g_byte_array_append(bytes, open_3, sizeof(open_3));
+    g_byte_array_append(bytes, reset_3, sizeof(reset_3));
+    g_assert_cmpint(dinv_relay_mux_feed(side->mux, bytes->data, bytes->len), ==, 0);
+    dinv_relay_stream_close(relay_side_stream(side, 1), 0);
+    g_string_truncate(side->log, 0);
+}
+
+/* A mux whose peer broke the protocol takes and gives nothing until it is restarted. */
+static void check_dead(RelaySide *side) {
+    uint8_t buffer[64];
+    relay_assert_log(side, "reset:71 ");
+    g_assert_cmpint(dinv_relay_mux_feed(side->mux, buffer, 1), ==, -EPROTO);
+    g_assert_cmpint(relay_pull(side->mux, buffer, sizeof(buffer)), ==, -EPROTO);
+    g_assert_false(dinv_relay_mux_has_output(side->mux));
+    int error = 0;
+    g_assert_null(dinv_relay_open(side->mux, "s", NULL, 0, NULL, &error));
+    g_assert_cmpint(error, ==, -EPROTO);
+    dinv_relay_mux_restart(side->mux, 0x1112);
+    g_assert_true(dinv_relay_mux_has_output(side->mux));
+}
+
+static void play_frame(gsize index, gboolean bytewise) {
+    RelaySide side;
+    begin_session(&side);
     int result = 0;
     gsize step = bytewise ? 1 : frames[index].len;
     for (gsize at = 0; at < frames[index].len && result == 0; at += step) {
@@ -335,16 +327,7 @@ static void play_frame(gsize index, gboolean bytewise) {
     g_test_message("%s", frames[index].name);
     g_assert_cmpint(result, ==, frames[index].result);
     if (result < 0) {
-        uint8_t buffer[64];
-        relay_assert_log(&side, "reset:71 ");
-        g_assert_cmpint(dinv_relay_mux_feed(side.mux, buffer, 1), ==, -EPROTO);
-        g_assert_cmpint(relay_pull(side.mux, buffer, sizeof(buffer)), ==, -EPROTO);
-        g_assert_false(dinv_relay_mux_has_output(side.mux));
-        int error = 0;
-        g_assert_null(dinv_relay_open(side.mux, "s", NULL, 0, NULL, &error));
-        g_assert_cmpint(error, ==, -EPROTO);
-        dinv_relay_mux_restart(side.mux, 0x1112);
-        g_assert_true(dinv_relay_mux_has_output(side.mux));
+        check_dead(&side);
     }
     for (guint i = 0; i < side.incoming->len; i++) {
         if (i != 1) {
