@@ -19,6 +19,16 @@ static gsize fill(DinvRelayStream *stream) {
     return total;
 }
 
+/* Closes both ends of the streams that the launcher opened first, and the pair. */
+static void close_all(RelayPair *pair, DinvRelayStream *const *streams, guint count) {
+    for (guint i = 0; i < count; i++) {
+        dinv_relay_stream_close(streams[i], 0);
+        dinv_relay_stream_close(relay_side_stream(&pair->guest, i), 0);
+    }
+    relay_pair_settle(pair, 65536);
+    relay_pair_clear(pair);
+}
+
 static void test_credit(void) {
     static const DinvRelayLimits limits = {.window = 1000, .send_buffer = 600, .max_payload = 50};
     RelayPair pair;
@@ -269,12 +279,7 @@ static void test_turns(void) {
         g_assert_cmpuint(header->stream, ==, 2 + 2 * (i % 4));
         g_assert_cmpuint(header->length, ==, 8192);
     }
-    for (guint i = 0; i < 4; i++) {
-        dinv_relay_stream_close(streams[i], 0);
-        dinv_relay_stream_close(relay_side_stream(&pair.guest, i), 0);
-    }
-    relay_pair_settle(&pair, 65536);
-    relay_pair_clear(&pair);
+    close_all(&pair, streams, 4);
 }
 
 #define CROWD      256u
@@ -332,12 +337,7 @@ static void test_one_never_read(void) {
     g_test_message("at most %zu KiB at one end", most / 1024);
     /* Send buffers of all, the window of the one, and what one pull may bring to the others. */
     g_assert_cmpuint(most, <, CROWD * (65536 + 65536) + (4u << 20));
-    for (guint i = 0; i < CROWD; i++) {
-        dinv_relay_stream_close(streams[i], 0);
-        dinv_relay_stream_close(relay_side_stream(&pair.guest, i), 0);
-    }
-    relay_pair_settle(&pair, 65536);
-    relay_pair_clear(&pair);
+    close_all(&pair, streams, CROWD);
 }
 
 /* Streams that wait cost next to nothing. */
@@ -354,12 +354,7 @@ static void test_idle_memory(void) {
     gsize each = (relay_memory(&pair.guest) - before) / CROWD;
     g_test_message("%zu bytes for a stream", each);
     g_assert_cmpuint(each, <, 1024);
-    for (guint i = 0; i < CROWD; i++) {
-        dinv_relay_stream_close(streams[i], 0);
-        dinv_relay_stream_close(relay_side_stream(&pair.guest, i), 0);
-    }
-    relay_pair_settle(&pair, 65536);
-    relay_pair_clear(&pair);
+    close_all(&pair, streams, CROWD);
 }
 
 /* In steady state nothing is allocated. */
@@ -389,12 +384,7 @@ static void test_no_allocations(void) {
         g_assert_cmpuint(after[i].allocations, ==, before[i].allocations);
         g_assert_cmpuint(after[i].memory, ==, before[i].memory);
     }
-    for (guint i = 0; i < G_N_ELEMENTS(streams); i++) {
-        dinv_relay_stream_close(streams[i], 0);
-        dinv_relay_stream_close(relay_side_stream(&pair.guest, i), 0);
-    }
-    relay_pair_settle(&pair, 65536);
-    relay_pair_clear(&pair);
+    close_all(&pair, streams, G_N_ELEMENTS(streams));
 }
 
 int main(int argc, char **argv) {
