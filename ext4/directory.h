@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * directory: the blocks of a directory, as a plain list of entries with the checksum's tail (kernel:
- * Documentation/filesystems/ext4/directory.rst). Not for other rooms.
+ * directory: the blocks of a directory, as a plain list of entries with the checksum's tail
+ * (kernel: Documentation/filesystems/ext4/directory.rst). Not for other rooms.
  */
 #pragma once
 

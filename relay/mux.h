@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The room relay: many byte streams over one, between the launcher and the guest. Here live the
- * frame codec (frame.h), the streams with credit and half-close (mux.h, state.h), and the framing of
- * the exec service (exec.h); the wire is specified in docs/relay-protocol.md. Both sides compile
+ * frame codec (frame.h), the streams with credit and half-close (mux.h, state.h), and the framing
+ * of the exec service (exec.h); the wire is specified in docs/relay-protocol.md. Both sides compile
  * these files: GLib, I/O and what a service does may not enter. Errors are negative errno values.
  *
  * mux.h: a multiplexer without I/O. The owner feeds it the bytes that came from the peer and takes

@@ -20,7 +20,7 @@
 
 #define ON(event_) [DINV_RELAY_EVENT_##event_]
 
-/* What many rows share. A lost session drops everything: its frames mean nothing to the next one. */
+/* What many rows share. A lost session drops everything, as its frames mean nothing to the next. */
 #define CLOSE_WITH_RESET GO(LEAVING, DROP | DINV_RELAY_ACTION_SEND_RESET, NOTHING)
 #define BREAK            GO(BROKEN, DROP, RESET)
 #define NOT_ANSWERABLE   ON(ACCEPT) = IGNORE, ON(REFUSE) = IGNORE

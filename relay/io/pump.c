@@ -4,9 +4,10 @@
  *
  *   in:  fd -> stream. Over when read() says end of file or an error (then the stream is finished),
  *        or when the peer no longer reads (then the descriptor is shut down for reading).
- *   out: stream -> fd. Over when the end of the stream was passed on (shutdown for writing), or when
- *        the descriptor takes no more: then what the stream still brings is thrown away, because a
- *        sender that waits for credit would never come to read the answer that it is being sent.
+ *   out: stream -> fd. Over when the end of the stream was passed on (shutdown for writing), or
+ *        when the descriptor takes no more: then what the stream still brings is thrown away,
+ *        because a sender that waits for credit would never come to read the answer that it is
+ *        being sent.
  *
  * The pump is done when both are over and everything read has left through the mux: a close before
  * would reset the stream at the peer, and a reset overtakes what has not left. The exception needs
@@ -214,8 +215,8 @@ DinvRelayPump *dinv_relay_pump_new(DinvRelayStream *stream, int fd,
         end_in(pump);
     }
     pump_move_out(pump);
-    /* Not pump_settle(): `done` may not be called before the owner has the pump. If there is nothing to
-     * wait for, the descriptor is still writable, and being told so ends the pump. */
+    /* Not pump_settle(): `done` may not be called before the owner has the pump. If there is nothing
+     * to wait for, the descriptor is still writable, and being told so ends the pump. */
     short events = wanted_events(pump);
     if (is_done(pump)) {
         events = POLLOUT;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the checks of posix.c share. Each answers 0, the errno of the call that failed, or WRONG, and
- * is alone in a directory that is empty and its working directory.
+ * What the checks of posix.c share. Each answers 0, the errno of the call that failed, or WRONG,
+ * and has an empty directory of its own as working directory.
  */
 #pragma once
 

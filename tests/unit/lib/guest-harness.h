@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tests of the rooms of guest/ share: a loop with children collected as process 1 does it, and
- * a launcher at the other end of a relay.
+ * What the tests of the rooms of guest/ share: a loop with children collected as process 1 does it,
+ * and a launcher at the other end of a relay.
  */
 #pragma once
 
