@@ -215,8 +215,8 @@ DinvRelayPump *dinv_relay_pump_new(DinvRelayStream *stream, int fd,
         end_in(pump);
     }
     pump_move_out(pump);
-    /* Not pump_settle(): `done` may not be called before the owner has the pump. If there is nothing
-     * to wait for, the descriptor is still writable, and being told so ends the pump. */
+    /* Not pump_settle(): `done` may not be called before the owner has the pump. If there is
+     * nothing to wait for, the descriptor is still writable, and being told so ends the pump. */
     short events = wanted_events(pump);
     if (is_done(pump)) {
         events = POLLOUT;
