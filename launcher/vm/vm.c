@@ -109,20 +109,9 @@ static void fail(DinvVm *vm) {
     }
 }
 
-void dinv_vm_stop(DinvVm *vm, guint timeout_ms) {
-    if (vm->state == DINV_VM_STOPPED || vm->state == DINV_VM_STARTING || vm->quitting) {
-        return;
-    }
-    gboolean again = vm->stop_asked;
-    vm->stop_asked = TRUE;
-    if (again) {
-        dinv_log(DINV_LOG_WARNING, "asked to stop again: ending the guest at once");
-        quit_machine(vm);
-        return;
-    }
-    if (vm->state == DINV_VM_STOPPING) {
-        return;
-    }
+/* Asks the guest to stop its containers, write its disks and power off. One that cannot be asked yet
+ * has nothing to put in order, and is ended at once. */
+static void stop_in_order(DinvVm *vm, guint timeout_ms) {
     dinv_log(DINV_LOG_INFO, "stopping");
     if (vm->state < DINV_VM_CONFIGURING) {
         begin_stopping(vm, 0);
@@ -137,6 +126,22 @@ void dinv_vm_stop(DinvVm *vm, guint timeout_ms) {
     }
     dinv_vm_control_request(vm->control, "shutdown", fields, timeout_ms, NULL, NULL);
     begin_stopping(vm, MAX(timeout_ms, 1));
+}
+
+void dinv_vm_stop(DinvVm *vm, guint timeout_ms) {
+    if (vm->state == DINV_VM_STOPPED || vm->state == DINV_VM_STARTING || vm->quitting) {
+        return;
+    }
+    if (vm->stop_asked) {
+        dinv_log(DINV_LOG_WARNING, "asked to stop again: ending the guest at once");
+        quit_machine(vm);
+        return;
+    }
+    vm->stop_asked = TRUE;
+    if (vm->state == DINV_VM_STOPPING) {
+        return;
+    }
+    stop_in_order(vm, timeout_ms);
 }
 
 static gboolean on_boot_deadline(gpointer user) {
@@ -428,7 +433,8 @@ static void on_guest_request(gint64 id, const char *verb, struct json_object *me
     }
 }
 
-/* The guest can still stop its containers and write its disks. */
+/* The guest can still stop its containers and write its disks. This is no stop of the owner's: his
+ * first one leaves it alone. */
 static void on_machine_lost(DinvMachine *machine, const char *text, gpointer user) {
     DinvVm *vm = user;
     g_autofree char *printable = dinv_log_printable_line(text);
@@ -439,7 +445,7 @@ static void on_machine_lost(DinvMachine *machine, const char *text, gpointer use
     dinv_log(DINV_LOG_ERROR, "%s; the mount is lost, stopping the guest", printable);
     vm->failed = TRUE;
     vm->share_lost = TRUE;
-    dinv_vm_stop(vm, vm->plan->config->shutdown_timeout_ms);
+    stop_in_order(vm, vm->plan->config->shutdown_timeout_ms);
 }
 
 static void on_control_closed(gpointer user) {

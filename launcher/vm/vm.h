@@ -51,7 +51,8 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Stops in order: dockerd and its containers, file systems, power. A second call, or the deadline,
  * ends the machine at once; so does the first before the guest can be asked. A guest that is ending
- * by itself already, after a failure, goes on with that. `stopped` follows. */
+ * already, after a failure of its own or because a mount was lost, goes on with that: the first call
+ * changes nothing then. `stopped` follows. */
 void dinv_vm_stop(DinvVm *vm, guint timeout_ms);
 
 DinvVmState dinv_vm_get_state(const DinvVm *vm);
