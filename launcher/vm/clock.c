@@ -12,6 +12,7 @@
 #include "launcher/base/log.h"
 #include "launcher/vm/configuration.h"
 #include "launcher/vm/internal.h"
+#include "wire/verbs.h"
 
 #define TIMEOUT_MS       60000u
 #define INTERVAL_SECONDS 30
@@ -64,7 +65,7 @@ void dinv_vm_tell_time(DinvVm *vm) {
     struct json_object *fields = json_object_new_object();
     dinv_vm_configuration_add_time(fields);
     vm->clock_asked = TRUE;
-    dinv_vm_control_request(vm->control, "settime", fields, TIMEOUT_MS, on_told, vm);
+    dinv_vm_control_request(vm->control, DINV_WIRE_VERB_SETTIME, fields, TIMEOUT_MS, on_told, vm);
 }
 
 void dinv_vm_start_clock(DinvVm *vm) {

@@ -10,11 +10,9 @@
 #include "launcher/base/json-text.h"
 #include "launcher/base/log.h"
 #include "wire/control.h"
+#include "wire/verbs.h"
 
-#define READ_CHUNK                  16384u
-#define DINV_WIRE_CONTROL_DEPTH_MAX 16
-/* What may wait for a guest that does not read. */
-#define DINV_WIRE_CONTROL_QUEUE_MAX (4u << 20)
+#define READ_CHUNK 16384u
 /* What a channel that has ended may still hold: more than any socket buffer. */
 #define DRAIN_MAX_BYTES (4u << 20)
 
@@ -120,22 +118,22 @@ static DinvLogLevel parse_level(const char *name) {
 static void handle_event(DinvVmControl *control, const char *event, struct json_object *message) {
     const DinvVmControlCallbacks *callbacks = &control->callbacks;
     gint64 uptime_us = get_int(message, "uptime_us");
-    if (strcmp(event, "hello") == 0) {
+    if (strcmp(event, DINV_WIRE_EVENT_HELLO) == 0) {
         callbacks->hello(get_int(message, "protocol"), get_string(message, "version", "?"),
                          get_string(message, "kernel", "?"), uptime_us, control->user);
-    } else if (strcmp(event, "phase") == 0) {
+    } else if (strcmp(event, DINV_WIRE_EVENT_PHASE) == 0) {
         callbacks->phase(get_string(message, "name", "?"), uptime_us, control->user);
-    } else if (strcmp(event, "ready") == 0) {
+    } else if (strcmp(event, DINV_WIRE_EVENT_READY) == 0) {
         callbacks->ready(get_string(message, "engine", "?"), uptime_us, control->user);
-    } else if (strcmp(event, "log") == 0) {
+    } else if (strcmp(event, DINV_WIRE_EVENT_LOG) == 0) {
         callbacks->log(parse_level(get_string(message, "level", "info")),
                        get_string(message, "text", ""), control->user);
-    } else if (strcmp(event, "failed") == 0) {
+    } else if (strcmp(event, DINV_WIRE_EVENT_FAILED) == 0) {
         callbacks->failed(get_string(message, "what", "?"), get_string(message, "text", "?"),
                           get_string(message, "log", NULL), control->user);
-    } else if (strcmp(event, "damaged") == 0) {
+    } else if (strcmp(event, DINV_WIRE_EVENT_DAMAGED) == 0) {
         callbacks->damaged(get_string(message, "disk", "?"), control->user);
-    } else if (strcmp(event, "exit") == 0) {
+    } else if (strcmp(event, DINV_WIRE_EVENT_EXIT) == 0) {
         callbacks->exiting(get_bool(message, "clean"), control->user);
     } else {
         g_debug("control: unknown event, ignoring");

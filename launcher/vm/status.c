@@ -9,6 +9,7 @@
 #include "launcher/settings/types.h"
 #include "launcher/vm/internal.h"
 #include "wire/paths.h"
+#include "wire/verbs.h"
 
 #define STATS_TIMEOUT_MS 2000u
 
@@ -170,7 +171,8 @@ void dinv_vm_get_status(DinvVm *vm, void (*callback)(struct json_object *status,
     call->callback = callback;
     call->user = user;
     if (vm->state == DINV_VM_READY) {
-        dinv_vm_control_request(vm->control, "stats", NULL, STATS_TIMEOUT_MS, on_stats, call);
+        dinv_vm_control_request(vm->control, DINV_WIRE_VERB_STATS, NULL, STATS_TIMEOUT_MS, on_stats,
+                                call);
     } else {
         on_stats(NULL, NULL, call);
     }
