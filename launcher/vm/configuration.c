@@ -8,10 +8,9 @@
 #include "launcher/base/json-text.h"
 #include "launcher/dns/forwarder.h"
 #include "launcher/engine/options.h"
-#include "launcher/engine/proxies.h"
 #include "launcher/machine/virtiofsd.h"
 #include "launcher/settings/types.h"
-#include "launcher/vm/control.h"
+#include "launcher/vm/proxies.h"
 #include "wire/control.h"
 #include "wire/disks.h"
 #include "wire/mounts.h"
@@ -262,7 +261,7 @@ static struct json_object *make_files(const DinvEngineConfig *engine) {
 static struct json_object *make_environment(const DinvEngineConfig *engine,
                                             const DinvEngineNetworkPlan *plan) {
     struct json_object *environment = json_object_new_object();
-    g_auto(GStrv) variables = dinv_engine_proxies_for_engine(engine->proxies, plan);
+    g_auto(GStrv) variables = dinv_vm_proxies_for_engine(engine->proxies, plan);
     for (guint i = 0; variables[i] != NULL; i++) {
         g_auto(GStrv) pair = g_strsplit(variables[i], "=", 2);
         dinv_json_add_string(environment, pair[0], pair[1]);
