@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -350,4 +351,24 @@ static inline void vm_reach(VmFixture *fixture, DinvVmState state) {
         fake_says(FAKE_READY);
     }
     g_assert_cmpint(dinv_vm_get_state(fixture->vm), ==, state);
+}
+
+/* A client of docker.sock. Nonblocking; the caller closes it. */
+static inline int vm_connect_docker(const VmFixture *fixture) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_strlcpy(address.sun_path, fixture->config.socket_path, sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    return fd;
+}
+
+/* Adds the test once for each state, which it gets as its data: /launcher/vm/NAME/STATE. */
+static inline void vm_add_by_state(const char *name, DinvVmState first, DinvVmState last,
+                                   void (*function)(VmFixture *, gconstpointer)) {
+    static const char *const names[] = {"starting", "booting", "configuring",
+                                        "engine",   "ready",   "stopping"};
+    for (DinvVmState state = first; state <= last; state++) {
+        g_autofree char *path = g_strdup_printf("/launcher/vm/%s/%s", name, names[state]);
+        g_test_add(path, VmFixture, GINT_TO_POINTER((int)state), vm_set_up, function, vm_tear_down);
+    }
 }
