@@ -6,11 +6,9 @@
  */
 #pragma once
 
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -19,6 +17,7 @@
 #include "launcher/base/log.h"
 #include "launcher/machine/machine.h"
 #include "launcher/vm/vm.h"
+#include "tests/unit/lib/log-capture.h"
 #include "tests/unit/lib/scratch.h"
 #include "tests/unit/lib/wait-until.h"
 
@@ -175,11 +174,12 @@ static inline void run_loop(void) {
     }
 }
 
-/* Without a turn of the loop. */
+/* Writes `text` into the channel, without a turn of the loop. */
 static inline void fake_write(FakeChannel channel, const char *text) {
     g_assert_cmpint(write(fake->guest[channel], text, strlen(text)), ==, (ssize_t)strlen(text));
 }
 
+/* The guest says a line on the control channel, and the launcher hears it. */
 static inline void fake_says(const char *text) {
     fake_write(FAKE_CONTROL, text);
     fake_write(FAKE_CONTROL, "\n");
@@ -227,8 +227,7 @@ typedef struct {
     GPtrArray *mounts;
     DinvEngineNetworkPlan *network;
     DinvVm *vm;
-    int log;      /* what stderr is meanwhile */
-    int real_log; /* stderr as it was */
+    LogCapture log;
     guint readies;
     guint stops;
     gboolean failed;
@@ -276,9 +275,7 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
     fixture->mounts = g_ptr_array_new();
     fixture->plan = (DinvMachinePlan){
         .config = &fixture->config, .mounts = fixture->mounts, .slirp_net = "10.0.2.0/24"};
-    fixture->log = memfd_create("log", MFD_CLOEXEC);
-    fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-    g_assert_cmpint(dup2(fixture->log, STDERR_FILENO), ==, STDERR_FILENO);
+    log_capture_begin(&fixture->log);
     dinv_log_start(DINV_LOG_INFO);
     fixture->vm =
         dinv_vm_new(&fixture->plan, fixture->engine, fixture->network, &callbacks, fixture);
@@ -289,9 +286,7 @@ static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
     dinv_vm_free(fixture->vm);
     g_assert_null(fake);
     run_loop();
-    g_assert_cmpint(dup2(fixture->real_log, STDERR_FILENO), ==, STDERR_FILENO);
-    close(fixture->real_log);
-    close(fixture->log);
+    log_capture_end(&fixture->log);
     g_assert_false(g_file_test(fixture->config.socket_path, G_FILE_TEST_EXISTS));
     scratch_remove(&fixture->scratch);
     dinv_engine_network_plan_free(fixture->network);
@@ -305,26 +300,13 @@ static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
     g_free(fixture->config.qemu);
 }
 
-/* All of the log so far. */
-static inline char *vm_get_log(const VmFixture *fixture) {
-    off_t size = lseek(fixture->log, 0, SEEK_END);
-    char *text = g_malloc0((gsize)size + 1);
-    g_assert_cmpint(pread(fixture->log, text, (gsize)size, 0), ==, size);
-    return text;
-}
-
 static inline guint vm_count_log(const VmFixture *fixture, const char *text) {
-    g_autofree char *log = vm_get_log(fixture);
-    guint count = 0;
-    for (const char *p = log; (p = strstr(p, text)) != NULL; p += strlen(text)) {
-        count++;
-    }
-    return count;
+    return log_capture_count(&fixture->log, text);
 }
 
 #define vm_assert_logged(fixture, text)                                                            \
     do {                                                                                           \
-        g_autofree char *vm_log = vm_get_log(fixture);                                             \
+        g_autofree char *vm_log = log_capture_get(&(fixture)->log);                                \
         if (strstr(vm_log, text) == NULL) {                                                        \
             g_test_message("the log:\n%s", vm_log);                                                \
             g_assert_nonnull(strstr(vm_log, text));                                                \

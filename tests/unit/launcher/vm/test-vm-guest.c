@@ -16,7 +16,7 @@ static void test_hostile_texts(VmFixture *fixture, gconstpointer data) {
     fake_says("{\"event\":\"ready\",\"engine\":\"26\\n\\u001b[5m\"}");
     fake_says("{\"event\":\"failed\",\"what\":\"a\\nb\",\"text\":\"c\\nd\"}");
     fake->callbacks.paused(fake, TRUE, "no\033 space", fake->user);
-    g_autofree char *log = vm_get_log(fixture);
+    g_autofree char *log = log_capture_get(&fixture->log);
     g_assert_null(strchr(log, '\033'));
     g_assert_null(strstr(log, "\ndinv: [   9.9s]"));
     g_assert_nonnull(strstr(log, "guest: x dinv: [   9.9s] error: forged\\u{202e}\\x1b[2J\n"));
@@ -39,7 +39,7 @@ static void test_log_flood(VmFixture *fixture, gconstpointer data) {
     g_assert_cmpuint(vm_count_log(fixture, "guest: x"), ==, 100);
     g_assert_cmpuint(vm_count_log(fixture, "the guest says too much"), ==, 1);
     g_assert_cmpuint(vm_count_log(fixture, "not a JSON object"), ==, 1);
-    g_assert_cmpint(lseek(fixture->log, 0, SEEK_END), <, 150000);
+    g_assert_cmpint(lseek(fixture->log.file, 0, SEEK_END), <, 150000);
 }
 
 /* --- Requests --- */
