@@ -25,7 +25,8 @@ static void configure_on_reply(struct json_object *reply, const GError *error, g
     dinv_log_waiting_for("the Docker engine");
 }
 
-/* Without a forwarder the guest asks SLIRP's resolver, and the files are read here. Transfer full. */
+/* Without a forwarder the guest asks SLIRP's resolver, and the files are read here. Transfer
+ * full. */
 static struct json_object *make_configuration(const DinvVm *vm) {
     g_autoptr(DinvDnsResolverFiles) read = NULL;
     const DinvDnsResolverFiles *files = NULL;

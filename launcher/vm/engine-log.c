@@ -28,7 +28,7 @@ struct DinvVmEngineLog {
     gsize chunk_end;
 };
 
-static int open_log(const char *path) {
+static int engine_log_open(const char *path) {
     const int flags = O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     int fd = open(path, O_WRONLY | flags, 0640);
     if (fd < 0 && errno == ENXIO) {
@@ -38,7 +38,7 @@ static int open_log(const char *path) {
 }
 
 DinvVmEngineLog *dinv_vm_engine_log_new(const char *path, GError **error) {
-    int fd = open_log(path);
+    int fd = engine_log_open(path);
     if (fd < 0) {
         g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(errno),
                     "cannot write \"%s\": %s", path, g_strerror(errno));

@@ -15,7 +15,7 @@ DinvVmEngineLog *dinv_vm_engine_log_new(const char *path, GError **error);
 void dinv_vm_engine_log_free(DinvVmEngineLog *file);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvVmEngineLog, dinv_vm_engine_log_free)
 
-/* From now on writes what the guest's log service says (untrusted, and written as it came), from the
- * default GMainContext, until the stream ends. To be called once. A failure is logged and ends it.
- * Does not wait for the reader of a pipe. */
+/* From now on writes what the guest's log service says (untrusted, and written as it came), from
+ * the default GMainContext, until the stream ends. To be called once. A failure is logged and ends
+ * it. Does not wait for the reader of a pipe. */
 void dinv_vm_engine_log_follow(DinvVmEngineLog *file, DinvVmRelay *relay);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the guest says on the control channel: the steps of its start, its log, its failures, and its
- * requests. Nothing of it is trusted: texts are made printable before they are shown, and what comes
- * in a state in which it makes no sense is passed over.
+ * What the guest says on the control channel: the steps of its start, its log, its failures, and
+ * its requests. Nothing of it is trusted: texts are made printable before they are shown, and what
+ * comes in a state in which it makes no sense is passed over.
  */
 #include <string.h>
 

@@ -78,8 +78,9 @@ void dinv_vm_add_phase(DinvVm *vm, const char *name);
  * machine is told to quit. */
 void dinv_vm_begin_stopping(DinvVm *vm, guint timeout_ms);
 
-/* Asks the guest to stop its containers, write its disks and power off. One that cannot be asked yet
- * has nothing to put in order, and is ended at once. Is no stop of the owner's (dinv_vm_stop). */
+/* Asks the guest to stop its containers, write its disks and power off. One that cannot be asked
+ * yet has nothing to put in order, and is ended at once. Is no stop of the owner's
+ * (dinv_vm_stop). */
 void dinv_vm_stop_in_order(DinvVm *vm, guint timeout_ms);
 
 /* The vm is of no use any more, and its machine is told to quit. The cause was logged. */

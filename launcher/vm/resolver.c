@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The DNS forwarder as a part of a vm: it answers the guest with what the outer container knows, and
- * the guest is told when the outer container's search domains or options change.
+ * The DNS forwarder as a part of a vm: it answers the guest with what the outer container knows,
+ * and the guest is told when the outer container's search domains or options change.
  */
 #include "launcher/base/log.h"
 #include "launcher/vm/configuration.h"

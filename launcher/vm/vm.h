@@ -4,15 +4,16 @@
  * from "nothing runs" over "engine answers" to "gone". It says what happens in the log; its owner
  * (launcher/cli/run.c) decides what follows.
  *
- * The room launcher/vm: what happens between the start of one machine and its end, on either side of
- * its channels. It is told what to do by a plan and by the configuration, and looks for nothing in
- * the host that a check before the start could have found; verbs, exit statuses and signals are
+ * The room launcher/vm: what happens between the start of one machine and its end, on either side
+ * of its channels. It is told what to do by a plan and by the configuration, and looks for nothing
+ * in the host that a check before the start could have found; verbs, exit statuses and signals are
  * launcher/cli's and may not enter.
  *
- * All of it runs in the default GMainContext. It never waits for the guest, for a client, or for the
- * reader of a log. Two things it does wait for: the disk under DINV_STATE_DIR and DINV_DOCKERD_LOG,
- * where it writes the console and the engine's log, and in dinv_vm_free() the kernel, which ends a
- * machine that still runs. dinv_vm_start() may make certificates first (launcher/tls/store.h).
+ * All of it runs in the default GMainContext. It never waits for the guest, for a client, or for
+ * the reader of a log. Two things it does wait for: the disk under DINV_STATE_DIR and
+ * DINV_DOCKERD_LOG, where it writes the console and the engine's log, and in dinv_vm_free() the
+ * kernel, which ends a machine that still runs. dinv_vm_start() may make certificates first
+ * (launcher/tls/store.h).
  *
  *   STARTING -> BOOTING -> CONFIGURING -> ENGINE -> READY -> STOPPING -> STOPPED
  *
@@ -61,9 +62,10 @@ DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvEngineConfig *engine,
 gboolean dinv_vm_start(DinvVm *vm, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* The owner's request to stop in order within `timeout_ms`: dockerd and its containers, file
- * systems, power. A second call, or the deadline, ends the machine at once; so does the first before
- * the guest can be asked. A guest that is ending already, after a failure of its own or because a
- * mount was lost, goes on with that: the first call changes nothing then. `stopped` follows. */
+ * systems, power. A second call, or the deadline, ends the machine at once; so does the first
+ * before the guest can be asked. A guest that is ending already, after a failure of its own or
+ * because a mount was lost, goes on with that: the first call changes nothing then. `stopped`
+ * follows. */
 void dinv_vm_stop(DinvVm *vm, guint timeout_ms);
 
 DinvVmState dinv_vm_get_state(const DinvVm *vm);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The settings of the endpoints (launcher/vm/endpoints.h) in a directory for one test, and an engine
- * that says hello to every client. Included once per test program.
+ * The settings of the endpoints (launcher/vm/endpoints.h) in a directory for one test, and an
+ * engine that says hello to every client. Included once per test program.
  */
 #pragma once
 

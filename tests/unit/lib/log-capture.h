@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the log says meanwhile: stderr goes into a file in memory, and back to where it went before. */
+/* What the log says meanwhile: stderr goes into a file in memory, and back to where it went
+ * before. */
 #pragma once
 
 #include <fcntl.h>

@@ -33,7 +33,6 @@ static char *program; /* the QEMU of set_up() */
 
 static void on_exited(DinvMachine *machine, const DinvMachineExit *exit, gpointer user) {
     Fixture *fixture = user;
-
     g_assert_cmpint(dinv_machine_get_pid(machine), ==, 0);
     fixture->exits++;
     fixture->kind = exit->kind;
@@ -48,7 +47,6 @@ static void on_exited(DinvMachine *machine, const DinvMachineExit *exit, gpointe
 static void on_paused(DinvMachine *machine G_GNUC_UNUSED, gboolean paused, const char *reason,
                       gpointer user) {
     Fixture *fixture = user;
-
     g_string_append_printf(fixture->pauses, "%s:%s;", paused ? "paused" : "on", reason);
 }
 
@@ -56,7 +54,6 @@ static void on_forward(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpoi
     Fixture *fixture = user;
     g_autoptr(GError) error = NULL;
     gboolean done = dinv_machine_forward_finish(fixture->machine, result, &error);
-
     g_assert_true(done == (error == NULL));
     fixture->forwards++;
     g_clear_error(&fixture->forward_error);
@@ -100,12 +97,10 @@ static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void start(Fixture *fixture, const char *role) {
     g_autoptr(GError) error = NULL;
-    gboolean started;
-
     if (role != NULL) {
         g_setenv("FAKE_QEMU", role, TRUE);
     }
-    started = dinv_machine_start(fixture->machine, &error);
+    gboolean started = dinv_machine_start(fixture->machine, &error);
     g_assert_no_error(error);
     g_assert_true(started);
     g_assert_cmpint(dinv_machine_get_pid(fixture->machine), >, 0);
@@ -131,7 +126,6 @@ typedef struct {
 
 static void run(Fixture *fixture, gconstpointer data) {
     const Case *one = data;
-
     one->test(fixture);
 }
 

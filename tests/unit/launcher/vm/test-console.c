@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The console's file and its last lines. */
 #include "launcher/vm/console.h"
 
 #include <glib/gstdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The endpoints without TLS: who is served where, what they are called, and ports that are taken. */
+/* The endpoints without TLS: who is served where, what they are called, and ports that are
+ * taken. */
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -23,7 +24,6 @@ static void tear_down(EndpointsFixture *fixture, gconstpointer data) {
 static void expect_served(EndpointsFixture *fixture, int client) {
     char answer[5] = "";
     guint before = fixture->clients;
-
     g_assert_cmpint(client, >=, 0);
     while (fixture->clients == before) {
         g_main_context_iteration(NULL, TRUE);
@@ -36,7 +36,6 @@ static void expect_served(EndpointsFixture *fixture, int client) {
 static int connect_unix(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     g_strlcpy(address.sun_path, path, sizeof address.sun_path);
     g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
     return fd;
@@ -44,14 +43,12 @@ static int connect_unix(const char *path) {
 
 static void expect_text(const DinvVmEndpoints *endpoints, const char *text) {
     g_autofree char *shown = dinv_vm_endpoints_to_string(endpoints);
-
     g_assert_cmpstr(shown, ==, text);
 }
 
 static void test_unix_alone(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autoptr(DinvVmEndpoints) endpoints = endpoints_new(fixture);
     struct json_object *described = dinv_vm_endpoints_describe(endpoints);
-
     expect_text(endpoints, fixture->config.socket_path);
     g_assert_cmpuint(json_object_array_length(described), ==, 1);
     json_object_put(described);
@@ -68,7 +65,6 @@ static void test_plaintext(EndpointsFixture *fixture, gconstpointer data G_GNUC_
                                             (guint)fixture->config.plaintext.port);
     int early = tcp_port_connect("127.0.0.1", fixture->config.plaintext.port);
     int ipv6 = tcp_port_connect("::1", fixture->config.plaintext.port);
-
     expect_text(endpoints, text);
     dinv_vm_endpoints_serve(endpoints, endpoints_on_client, fixture);
     expect_served(fixture, early);
@@ -81,7 +77,6 @@ static void test_plaintext(EndpointsFixture *fixture, gconstpointer data G_GNUC_
 static void test_one_address(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config.plaintext = (DinvTcpAddress){"127.0.0.1", tcp_port_find_free()};
     g_autoptr(DinvVmEndpoints) endpoints = endpoints_new(fixture);
-
     dinv_vm_endpoints_serve(endpoints, endpoints_on_client, fixture);
     expect_served(fixture, tcp_port_connect("127.0.0.1", fixture->config.plaintext.port));
     g_assert_cmpint(tcp_port_connect("127.0.0.2", fixture->config.plaintext.port), ==, -1);
@@ -94,7 +89,6 @@ static void test_port_taken(EndpointsFixture *fixture, gconstpointer data G_GNUC
     int taken = tcp_port_take(&port);
     g_autofree char *name = g_strdup_printf("tcp://*:%u", (guint)port);
     g_autoptr(GError) error = NULL;
-
     fixture->config.plaintext.port = port;
     g_assert_null(dinv_vm_endpoints_new(&fixture->config, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);

@@ -72,7 +72,6 @@ static void pause_and_resume(void) {
 /* The guest was asked nothing more. */
 static void assert_silence(void) {
     char byte;
-
     run_loop();
     g_assert_false(fake_read_byte(&byte));
 }
