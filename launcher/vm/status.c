@@ -94,7 +94,7 @@ static struct json_object *describe_vm(const DinvVm *vm) {
     dinv_json_add_string(status, "version", DINV_VERSION);
     dinv_json_add_number(status, "pid", (guint64)getpid());
     dinv_json_add_number(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));
-    dinv_json_add_string(status, "accel", vm->plan->use_kvm ? "kvm" : "tcg");
+    dinv_json_add_string(status, "accel", vm->plan->qemu.use_kvm ? "kvm" : "tcg");
     dinv_json_add_number(status, "cpus", config->cpus);
     dinv_json_add_number(status, "memory_bytes", config->memory_bytes);
     dinv_json_add_number(status, "disk_bytes", config->disk_bytes);
@@ -134,9 +134,9 @@ typedef struct {
 /* The known figures of the guest's answer: what else it says goes to nobody's terminal. */
 static struct json_object *copy_figures(struct json_object *reply) {
     static const char *const keys[] = {
-        "memory_total", "memory_available", "disk_total",   "disk_free",     "load1",
-        "uptime_us",    "processes",        "relay_memory", "relay_streams", "volume_total",
-        "volume_free",  "disk_used",        "volume_used",
+        "memory_total", "memory_available", "disk_total",   "disk_free",       "load1",
+        "uptime_us",    "processes",        "relay_memory", "relay_streams",   "volume_total",
+        "volume_free",  "disk_used",        "volume_used",  "mounts_fallback",
     };
     struct json_object *figures = json_object_new_object();
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {

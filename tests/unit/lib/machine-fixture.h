@@ -17,7 +17,6 @@ typedef struct {
     DinvConfig config;
     DinvMachinePlan plan;
     DinvMachine *machine;
-    char *self;
     char *directory;
     guint exits;
     DinvMachineExitKind kind;
@@ -73,7 +72,7 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->plan =
         (DinvMachinePlan){.config = &fixture->config,
                           .data_image = g_build_filename(fixture->directory, "data.img", NULL),
-                          .slirp_net = "10.0.2.0/24"};
+                          .qemu.slirp_net = "10.0.2.0/24"};
     fixture->pauses = g_string_new(NULL);
     fixture->machine = dinv_machine_new(&fixture->plan, &callbacks, fixture);
 }
@@ -96,10 +95,10 @@ static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 }
 
 static void start(Fixture *fixture, const char *role) {
-    g_autoptr(GError) error = NULL;
     if (role != NULL) {
         g_setenv("FAKE_QEMU", role, TRUE);
     }
+    g_autoptr(GError) error = NULL;
     gboolean started = dinv_machine_start(fixture->machine, &error);
     g_assert_no_error(error);
     g_assert_true(started);
@@ -110,7 +109,6 @@ static void forward(Fixture *fixture, gboolean add, DinvProtocol protocol, guint
                     const char *address) {
     DinvPortForward one = {.protocol = protocol, .host_port = port, .guest_port = 80};
     guint before = fixture->forwards;
-
     if (add) {
         dinv_machine_add_forward(fixture->machine, &one, address, on_forward, fixture);
     } else {

@@ -147,6 +147,18 @@ static void test_status(VmFixture *fixture, gconstpointer data) {
     g_free(answer.text);
 }
 
+static void test_status_fallback(VmFixture *fixture, gconstpointer data) {
+    StatusAnswer answer = {0};
+    (void)data;
+    vm_start(fixture);
+    vm_reach(fixture, DINV_VM_READY);
+    dinv_vm_get_status(fixture->vm, on_status, &answer);
+    fake_answers(fake_hears("stats"), "\"ok\":true,\"mounts_fallback\":2");
+    g_assert_cmpuint(answer.answers, ==, 1);
+    g_assert_nonnull(strstr(answer.text, "\"guest\":{\"mounts_fallback\":2}"));
+    g_free(answer.text);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -156,5 +168,6 @@ int main(int argc, char **argv) {
     ADD("publish", test_publish);
     ADD("clock", test_clock);
     ADD("status", test_status);
+    ADD("status-fallback", test_status_fallback);
     return g_test_run();
 }
