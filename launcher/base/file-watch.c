@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* One inotify descriptor, with a watch on the inode of each file that is renewed when it
+ * changes. */
 #include "launcher/base/file-watch.h"
 
 #include <errno.h>
@@ -45,7 +47,8 @@ static void renew_file(DinvFileWatch *watch, File *file) {
         file->descriptor = watch->fd;
         return;
     }
-    /* The same as before if it is the same file; of two paths, if they are one file. */
+    /* inotify gives the descriptor from before if the path still leads to the same file, and one
+     * descriptor for two paths that lead to one file. */
     int now = inotify_add_watch(watch->fd, file->path, mask);
     file->descriptor = now >= 0 ? now : -errno;
     if (before >= 0 && !is_in_use(watch, before)) {
@@ -64,7 +67,7 @@ int dinv_file_watch_get_error(const DinvFileWatch *watch, guint index) {
     return descriptor < 0 ? -descriptor : 0;
 }
 
-static gboolean on_settled(gpointer user) {
+static gboolean file_watch_on_settled(gpointer user) {
     DinvFileWatch *watch = user;
     watch->settle_source = 0;
     for (guint i = 0; i < watch->files->len; i++) {
@@ -85,13 +88,13 @@ static void mark_changed(DinvFileWatch *watch, const struct inotify_event *event
         if (file->descriptor == event->wd || (event->mask & IN_Q_OVERFLOW) != 0) {
             file->changed = TRUE;
             if (watch->settle_source == 0) {
-                watch->settle_source = g_timeout_add(SETTLE_MS, on_settled, watch);
+                watch->settle_source = g_timeout_add(SETTLE_MS, file_watch_on_settled, watch);
             }
         }
     }
 }
 
-static gboolean on_events(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer user) {
+static gboolean file_watch_on_events(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer user) {
     char bytes[4096];
     gssize length = read(fd, bytes, sizeof bytes);
     for (gssize at = 0; at + (gssize)sizeof(struct inotify_event) <= length;) {
@@ -103,7 +106,7 @@ static gboolean on_events(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer
     return G_SOURCE_CONTINUE;
 }
 
-static void file_clear(gpointer data) {
+static void watched_file_clear(gpointer data) {
     g_free(((File *)data)->path);
 }
 
@@ -111,14 +114,14 @@ DinvFileWatch *dinv_file_watch_new(const char *const *paths,
                                    void (*changed)(guint index, gpointer user), gpointer user) {
     DinvFileWatch *watch = g_new0(DinvFileWatch, 1);
     watch->files = g_array_new(FALSE, FALSE, sizeof(File));
-    g_array_set_clear_func(watch->files, file_clear);
+    g_array_set_clear_func(watch->files, watched_file_clear);
     watch->changed = changed;
     watch->user = user;
     watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (watch->fd < 0) {
         watch->fd = -errno;
     } else {
-        watch->source = g_unix_fd_add(watch->fd, G_IO_IN, on_events, watch);
+        watch->source = g_unix_fd_add(watch->fd, G_IO_IN, file_watch_on_events, watch);
     }
     for (guint i = 0; paths[i] != NULL; i++) {
         const File file = {.path = g_strdup(paths[i]), .descriptor = -ENOENT};

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A listener for each way in; TLS ends in a server of its own (launcher/tls/server.h). */
 #include "launcher/vm/endpoints.h"
 
 #include "launcher/base/listener.h"
@@ -24,13 +25,13 @@ static void warn_of_plaintext(const DinvListener *listener) {
         dinv_listener_get_name(listener));
 }
 
-static void log_all(DinvLogLevel level, GPtrArray *texts) {
+static void log_tls_texts(DinvLogLevel level, GPtrArray *texts) {
     for (guint i = 0; i < texts->len; i++) {
         dinv_log(level, "TLS: %s", (const char *)texts->pdata[i]);
     }
 }
 
-static void on_tls_client(int fd, gpointer user) {
+static void endpoints_on_tls_client(int fd, gpointer user) {
     DinvVmEndpoints *endpoints = user;
     endpoints->client(fd, endpoints->user);
 }
@@ -44,9 +45,9 @@ static gboolean start_tls(DinvVmEndpoints *endpoints, const DinvConfig *config, 
                                 &files, error)) {
         return FALSE;
     }
-    log_all(DINV_LOG_INFO, notes);
-    log_all(DINV_LOG_WARNING, warnings);
-    endpoints->tls_server = dinv_tls_server_new(&files, on_tls_client, endpoints, error);
+    log_tls_texts(DINV_LOG_INFO, notes);
+    log_tls_texts(DINV_LOG_WARNING, warnings);
+    endpoints->tls_server = dinv_tls_server_new(&files, endpoints_on_tls_client, endpoints, error);
     dinv_tls_files_clear(&files);
     if (endpoints->tls_server == NULL) {
         return FALSE;
@@ -93,13 +94,13 @@ void dinv_vm_endpoints_free(DinvVmEndpoints *endpoints) {
     g_free(endpoints);
 }
 
-static void on_tls_connection(int fd, gpointer user) {
+static void endpoints_on_tls_connection(int fd, gpointer user) {
     DinvVmEndpoints *endpoints = user;
     dinv_tcp_set_options(fd);
     dinv_tls_server_take(endpoints->tls_server, fd);
 }
 
-static void on_tcp_client(int fd, gpointer user) {
+static void endpoints_on_tcp_client(int fd, gpointer user) {
     DinvVmEndpoints *endpoints = user;
     dinv_tcp_set_options(fd);
     endpoints->client(fd, endpoints->user);
@@ -111,10 +112,10 @@ void dinv_vm_endpoints_serve(DinvVmEndpoints *endpoints, void (*client)(int fd, 
     endpoints->user = user;
     dinv_listener_accept_to(endpoints->unix_socket, client, user);
     if (endpoints->plaintext != NULL) {
-        dinv_listener_accept_to(endpoints->plaintext, on_tcp_client, endpoints);
+        dinv_listener_accept_to(endpoints->plaintext, endpoints_on_tcp_client, endpoints);
     }
     if (endpoints->tls != NULL) {
-        dinv_listener_accept_to(endpoints->tls, on_tls_connection, endpoints);
+        dinv_listener_accept_to(endpoints->tls, endpoints_on_tls_connection, endpoints);
     }
 }
 
