@@ -17,9 +17,9 @@
 #include "launcher/base/log.h"
 #include "launcher/cli/cli.h"
 #include "launcher/cli/job.h"
-#include "launcher/host/limits.h"
 #include "launcher/mounts/files.h"
 #include "launcher/network/watch.h"
+#include "launcher/plan/plan.h"
 #include "launcher/preflight/preflight.h"
 #include "launcher/state/directory.h"
 #include "launcher/vm/admin.h"
@@ -231,24 +231,24 @@ static void keep_damaged_disks(const DinvVm *vm, DinvState *disk) {
 }
 
 /* Runs the machine of `plan` to its end. */
-static int serve(const DinvMachinePlan *plan, const DinvPreflight *preflight, DinvState *disk,
+static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState *disk,
                  DinvVmEngineLog *log_file, int signal_fd, char **command) {
     static const DinvVmCallbacks callbacks = {.ready = on_ready, .stopped = on_stopped};
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-    Run run = {.config = plan->config, .command = command, .loop = loop, .log_file = log_file};
+    const DinvConfig *config = plan->machine.config;
+    Run run = {.config = config, .command = command, .loop = loop, .log_file = log_file};
     /* Freed after the vm, whose last answers end the clients that wait for one. */
     g_autoptr(DinvAdmin) admin = NULL;
-    g_autoptr(DinvVm) vm =
-        dinv_vm_new(plan, preflight->engine, preflight->network, &callbacks, &run);
-    g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(preflight->network, &error);
+    g_autoptr(DinvVm) vm = dinv_vm_new(&plan->machine, engine, plan->network, &callbacks, &run);
+    g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(plan->network, &error);
     if (watch == NULL) {
         dinv_log(DINV_LOG_WARNING, "%s, ignoring", error->message);
         g_clear_error(&error);
     }
     run.vm = vm;
     guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, on_signal_fd, &run);
-    admin = dinv_admin_new(plan->config->state_dir, vm, &error);
+    admin = dinv_admin_new(config->state_dir, vm, &error);
     if (admin == NULL || !dinv_vm_start(vm, &error)) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         run.status = DINV_EXIT_FAILED;
@@ -262,12 +262,12 @@ static int serve(const DinvMachinePlan *plan, const DinvPreflight *preflight, Di
 }
 
 /* What preflight found doubtful, with its remedy. */
-static void log_doubts(const DinvPreflight *preflight) {
-    for (guint i = 0; i < preflight->checks->len; i++) {
-        const DinvCheck *check = g_ptr_array_index(preflight->checks, i);
-        if (check->status == DINV_CHECK_WARNING) {
-            dinv_log(DINV_LOG_WARNING, "%s%s%s", check->text, check->remedy != NULL ? "; " : "",
-                     check->remedy != NULL ? check->remedy : "");
+static void log_doubts(const DinvPreflightReport *report) {
+    for (guint i = 0; i < report->lines->len; i++) {
+        const DinvPreflightLine *line = g_ptr_array_index(report->lines, i);
+        if (line->status == DINV_PREFLIGHT_WARNING) {
+            dinv_log(DINV_LOG_WARNING, "%s%s%s", line->text, line->remedy != NULL ? "; " : "",
+                     line->remedy != NULL ? line->remedy : "");
         }
     }
 }
@@ -277,8 +277,8 @@ static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) 
     g_autoptr(GError) error = NULL;
     gboolean can_start =
         dinv_admin_check(config->state_dir, &error) && dinv_preflight(config, preflight, &error);
-    if (preflight->checks != NULL) {
-        log_doubts(preflight);
+    if (preflight->report != NULL) {
+        log_doubts(preflight->report);
     }
     if (g_error_matches(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_DISK)) {
         return TRUE; /* dinv_state_open() says it better: it has kept the disk aside by then */
@@ -289,55 +289,46 @@ static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) 
     return can_start;
 }
 
-/* With all that a machine needs of the host. */
-static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight, int signal_fd,
+/* Makes what the plan needs of files, and serves with it. */
+static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int signal_fd,
                           char **command) {
     g_autoptr(GError) error = NULL;
     g_autoptr(DinvVmEngineLog) log_file = NULL;
     g_autoptr(DinvState) disk = NULL;
     g_autoptr(DinvMountFiles) files = NULL;
-    const char *log_path = plan->config->dockerd_log;
+    const DinvConfig *config = plan->machine.config;
+    const char *log_path = config->dockerd_log;
     if (log_path != NULL && (log_file = dinv_vm_engine_log_new(log_path, &error)) == NULL) {
         dinv_log(DINV_LOG_ERROR, "DINV_DOCKERD_LOG: %s", error->message);
         return DINV_EXIT_FAILED;
     }
-    disk = dinv_state_open(plan->config, &error);
+    disk = dinv_state_open(config, &error);
     if (disk == NULL) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    files = dinv_mount_files_new(plan->config->state_dir, plan->mounts, &error);
+    files = dinv_mount_files_new(config->state_dir, plan->mounts, &error);
     if (error != NULL) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    plan->files_dir = dinv_mount_files_get_directory(files);
-    DinvHostLimits limits;
-    g_autofree char *slirp = dinv_ipv4_network_to_string(&preflight->network->slirp);
-    dinv_host_limits_read("", &limits);
-    plan->tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&limits, plan->config->memory_bytes);
-    plan->data_image = dinv_state_get_image(disk, DINV_STATE_DISK_DATA);
-    plan->volume_image = dinv_state_get_image(disk, DINV_STATE_DISK_VOLUME);
-    plan->slirp_net = slirp;
-    return serve(plan, preflight, disk, log_file, signal_fd, command);
+    plan->machine.files_dir = dinv_mount_files_get_directory(files);
+    plan->machine.data_image = dinv_state_get_image(disk, DINV_STATE_DISK_DATA);
+    plan->machine.volume_image = dinv_state_get_image(disk, DINV_STATE_DISK_VOLUME);
+    return serve(plan, engine, disk, log_file, signal_fd, command);
 }
 
 /* From here on things are made, and signals wait for the loop. */
-static int run_with_signals(const DinvConfig *config, const DinvPreflight *preflight,
+static int run_with_signals(const DinvConfig *config, const DinvPlanFindings *findings,
                             const sigset_t *signals, char **command) {
-    DinvMachinePlan plan = {.config = config,
-                            .use_kvm = preflight->use_kvm,
-                            .tsc_khz = preflight->tsc_khz,
-                            .icount = preflight->icount,
-                            .mounts = preflight->mounts,
-                            .virtiofsd = preflight->use_virtiofs ? &preflight->virtiofsd : NULL};
+    g_autoptr(DinvPlan) plan = dinv_plan_new(config, findings);
     (void)sigprocmask(SIG_BLOCK, signals, NULL);
     int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0) {
         dinv_log(DINV_LOG_ERROR, "cannot wait for signals: %s", g_strerror(errno));
         return DINV_EXIT_FAILED;
     }
-    int status = make_and_serve(&plan, preflight, signal_fd, command);
+    int status = make_and_serve(plan, findings->engine, signal_fd, command);
     (void)close(signal_fd);
     return status;
 }
@@ -354,7 +345,7 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     get_stop_signals(&signals);
     catch_early_signals(&signals, command[0] != NULL);
     int status = look_before(config, &preflight)
-                     ? run_with_signals(config, &preflight, &signals, command)
+                     ? run_with_signals(config, &preflight.findings, &signals, command)
                      : DINV_EXIT_FAILED;
     dinv_preflight_clear(&preflight);
     return status;
