@@ -9,11 +9,12 @@
 #include "ext4/info.h"
 #include "ext4/rootfs.h"
 #include "launcher/cli/cli.h"
+#include "launcher/cli/output.h"
 
 #define GUEST_PATH "/sbin/dinv-guest"
 #define PROXY_PATH "/sbin/dinv-port-proxy"
 
-static int complain(GError *error) {
+static int image_complain(GError *error) {
     dinv_cli_complain("%s", error->message);
     g_error_free(error);
     return DINV_EXIT_FAILED;
@@ -132,11 +133,11 @@ static int run_build(int argc, char **argv) {
         !no_words_left(rest, &error) || !is_given("--base", arguments.base, &error) ||
         !is_given("--guest", arguments.guest, &error) ||
         !is_given("--output", arguments.output, &error) || !build(&arguments, &error)) {
-        return complain(error);
+        return image_complain(error);
     }
     DinvExt4ImageInfo info;
     if (!dinv_ext4_image_check_rootfs(arguments.output, &info, &error)) {
-        return complain(error);
+        return image_complain(error);
     }
     g_autofree char *size = dinv_ext4_image_size_text(info.file_bytes);
     (void)printf("%s: %s, %s, uuid %s\n", arguments.output, info.label, size, info.uuid);
@@ -205,7 +206,7 @@ static int show_files(char **files, gboolean json) {
         DinvExt4ImageInfo info;
         GError *error = NULL;
         if (!dinv_ext4_image_read_info(*file, &info, &error)) {
-            status = complain(error);
+            status = image_complain(error);
         } else if (json) {
             json_object_array_add(array, info_to_json(*file, &info));
         } else {
@@ -230,7 +231,7 @@ static int run_info(int argc, char **argv) {
     };
     if (!parse(argc, argv, entries, "FILE... - tell what image files are", &files, &error) ||
         !is_given("the name of an image file", files[0], &error)) {
-        return complain(error);
+        return image_complain(error);
     }
     return show_files(files, json);
 }
@@ -271,7 +272,7 @@ static int run_data(int argc, char **argv) {
         !no_words_left(rest, &error) || !is_given("--size", size, &error) ||
         !is_given("--output", output, &error) || !parse_size(size, &bytes, &error) ||
         !dinv_ext4_create_data_disk(output, bytes, &error)) {
-        return complain(error);
+        return image_complain(error);
     }
     return EXIT_SUCCESS;
 }

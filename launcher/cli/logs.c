@@ -10,8 +10,9 @@
 
 #include "launcher/base/log.h"
 #include "launcher/cli/cli.h"
-#include "launcher/vm/admin.h"
-#include "wire/services.h"
+#include "launcher/cli/launcher-client.h"
+#include "launcher/cli/output.h"
+#include "launcher/state/launcher-socket.h"
 
 #define FOLLOW_INTERVAL_US 250000u
 #define LINE_MAX_BYTES     65536u
@@ -131,7 +132,7 @@ static int show_console(const DinvConfig *config, gboolean follow) {
     }
     output_init(&output);
     gboolean good = copy_out(&output, fd);
-    while (good && follow && dinv_admin_is_running(config->state_dir)) {
+    while (good && follow && dinv_cli_launcher_is_running(config->state_dir)) {
         g_usleep(FOLLOW_INTERVAL_US);
         gboolean replaced = was_replaced(fd, path);
         good = copy_out(&output, fd);
@@ -152,11 +153,11 @@ static int show_dockerd(const DinvConfig *config, gboolean follow) {
     json_object_object_add(argument, "name", json_object_new_string("dockerd"));
     json_object_object_add(argument, "follow", json_object_new_boolean(follow));
     struct json_object *request = json_object_new_object();
-    json_object_object_add(request, "verb", json_object_new_string(DINV_WIRE_SERVICE_LOG));
+    json_object_object_add(request, "verb", json_object_new_string(DINV_STATE_LAUNCHER_VERB_LOG));
     json_object_object_add(request, "argument", argument);
     struct json_object *answer = NULL;
     g_autoptr(GError) error = NULL;
-    int fd = dinv_admin_call(config->state_dir, request, &answer, &error);
+    int fd = dinv_cli_launcher_call(config->state_dir, request, &answer, &error);
     if (fd < 0) {
         dinv_cli_complain("%s", error->message);
         return EXIT_FAILURE;

@@ -17,13 +17,15 @@
 #include "launcher/base/log.h"
 #include "launcher/cli/cli.h"
 #include "launcher/cli/job.h"
+#include "launcher/cli/signals.h"
 #include "launcher/mounts/files.h"
 #include "launcher/network/watch.h"
 #include "launcher/plan/plan.h"
 #include "launcher/preflight/preflight.h"
 #include "launcher/state/directory.h"
-#include "launcher/vm/admin.h"
+#include "launcher/state/launcher-socket.h"
 #include "launcher/vm/engine-log.h"
+#include "launcher/vm/launcher-socket.h"
 #include "launcher/vm/vm.h"
 
 /* What the guest gets at least, however long the command took to end. */
@@ -45,23 +47,13 @@ typedef struct {
 
 /* --- Signals --- */
 
+/* The signals that stop us, unless they are ignored. */
 static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 static volatile sig_atomic_t runs_command;
 
 static void on_early_signal(int signal_number) {
     _exit(runs_command ? 128 + signal_number : EXIT_SUCCESS);
-}
-
-/* The signals that stop us; what was ignored at our start (nohup) stays so. */
-static void get_stop_signals(sigset_t *set) {
-    sigemptyset(set);
-    for (guint i = 0; i < G_N_ELEMENTS(stop_signals); i++) {
-        struct sigaction action;
-        if (sigaction(stop_signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
-            sigaddset(set, stop_signals[i]);
-        }
-    }
 }
 
 /* As long as nothing was made, a signal ends us on the spot: there is nothing to put in order. */
@@ -239,7 +231,7 @@ static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState
     const DinvConfig *config = plan->machine.config;
     Run run = {.config = config, .command = command, .loop = loop, .log_file = log_file};
     /* Freed after the vm, whose last answers end the clients that wait for one. */
-    g_autoptr(DinvAdmin) admin = NULL;
+    g_autoptr(DinvVmLauncherSocket) server = NULL;
     g_autoptr(DinvVm) vm = dinv_vm_new(&plan->machine, engine, plan->network, &callbacks, &run);
     g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(plan->network, &error);
     if (watch == NULL) {
@@ -248,8 +240,8 @@ static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState
     }
     run.vm = vm;
     guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, on_signal_fd, &run);
-    admin = dinv_admin_new(config->state_dir, vm, &error);
-    if (admin == NULL || !dinv_vm_start(vm, &error)) {
+    server = dinv_vm_launcher_socket_new(config->state_dir, vm, &error);
+    if (server == NULL || !dinv_vm_start(vm, &error)) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         run.status = DINV_EXIT_FAILED;
     } else {
@@ -275,8 +267,8 @@ static void log_doubts(const DinvPreflightReport *report) {
 /* All that is only looked at. */
 static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) {
     g_autoptr(GError) error = NULL;
-    gboolean can_start =
-        dinv_admin_check(config->state_dir, &error) && dinv_preflight(config, preflight, &error);
+    gboolean can_start = dinv_state_launcher_socket_check(config->state_dir, &error) &&
+                         dinv_preflight(config, preflight, &error);
     if (preflight->report != NULL) {
         log_doubts(preflight->report);
     }
@@ -322,8 +314,7 @@ static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int si
 static int run_with_signals(const DinvConfig *config, const DinvPlanFindings *findings,
                             const sigset_t *signals, char **command) {
     g_autoptr(DinvPlan) plan = dinv_plan_new(config, findings);
-    (void)sigprocmask(SIG_BLOCK, signals, NULL);
-    int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    int signal_fd = dinv_cli_signals_open(signals);
     if (signal_fd < 0) {
         dinv_log(DINV_LOG_ERROR, "cannot wait for signals: %s", g_strerror(errno));
         return DINV_EXIT_FAILED;
@@ -342,7 +333,7 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     } else {
         dinv_log_start(config->log_level);
     }
-    get_stop_signals(&signals);
+    dinv_cli_signals_pick(stop_signals, G_N_ELEMENTS(stop_signals), &signals);
     catch_early_signals(&signals, command[0] != NULL);
     int status = look_before(config, &preflight)
                      ? run_with_signals(config, &preflight.findings, &signals, command)

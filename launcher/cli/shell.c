@@ -25,9 +25,11 @@
 #include <unistd.h>
 
 #include "launcher/cli/cli.h"
-#include "launcher/vm/admin.h"
+#include "launcher/cli/launcher-client.h"
+#include "launcher/cli/output.h"
+#include "launcher/cli/signals.h"
+#include "launcher/state/launcher-socket.h"
 #include "relay/exec.h"
-#include "wire/services.h"
 
 #define CHUNK_BYTES    16384u
 #define STATUS_UNKNOWN (-1)
@@ -231,25 +233,17 @@ static struct json_object *make_request(int argc, char **argv, gboolean terminal
         json_object_object_add(argument, "cols", json_object_new_int(size.ws_col));
     }
     struct json_object *request = json_object_new_object();
-    json_object_object_add(request, "verb", json_object_new_string(DINV_WIRE_SERVICE_EXEC));
+    json_object_object_add(request, "verb", json_object_new_string(DINV_STATE_LAUNCHER_VERB_EXEC));
     json_object_object_add(request, "argument", argument);
     return request;
 }
 
-/* What is ignored (by nohup) stays so. */
 static int open_signals(void) {
     static const int numbers[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGWINCH};
     sigset_t set;
-    sigemptyset(&set);
-    for (guint i = 0; i < G_N_ELEMENTS(numbers); i++) {
-        struct sigaction action;
-        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
-            sigaddset(&set, numbers[i]);
-        }
-    }
-    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    dinv_cli_signals_pick(numbers, G_N_ELEMENTS(numbers), &set);
     (void)signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return dinv_cli_signals_open(&set);
 }
 
 int dinv_cli_shell(const DinvConfig *config, int argc, char **argv) {
@@ -259,8 +253,8 @@ int dinv_cli_shell(const DinvConfig *config, int argc, char **argv) {
     session.terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
     g_autoptr(GError) error = NULL;
     struct json_object *answer = NULL;
-    session.fd = dinv_admin_call(config->state_dir, make_request(argc, argv, session.terminal),
-                                 &answer, &error);
+    session.fd = dinv_cli_launcher_call(
+        config->state_dir, make_request(argc, argv, session.terminal), &answer, &error);
     if (session.fd < 0) {
         dinv_cli_complain("%s", error->message);
         return DINV_EXIT_FAILED;
