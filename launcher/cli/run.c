@@ -299,8 +299,7 @@ static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int si
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    files = dinv_mount_files_new(config->state_dir, plan->mounts, &error);
-    if (error != NULL) {
+    if (!dinv_mount_files_start(config->state_dir, plan->mounts, &files, &error)) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
