@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The room launcher/cli: the verbs of the command line, their help and exit statuses, and the client
- * sides of the launcher's and the engine's sockets. Each verb gets the words behind its name and
- * returns the exit status; what went wrong is on stderr by then. All but `run` work from another
- * process than the launcher's. What a launcher does while it runs may not enter, but for `run`,
- * which makes and owns all of it.
+ * The room launcher/cli: the verbs of the command line, their help and exit statuses, and the
+ * clients of the launcher's and the engine's sockets. What a launcher does while it runs may not
+ * enter: `run` alone makes and owns that, and the other verbs work from another process.
+ *
+ * Each verb gets the words behind its name and returns the exit status; what went wrong is on
+ * stderr by then.
  */
 #pragma once
 
@@ -17,7 +18,7 @@
 #define DINV_EXIT_NOT_FOUND      127
 
 /* Serves until stopped, or runs `command` (NULL-terminated, may be empty) and ends with its status.
- */
+ * Blocks for as long as that takes. */
 int dinv_cli_run(const DinvConfig *config, char **command);
 
 int dinv_cli_status(const DinvConfig *config, int argc, char **argv);

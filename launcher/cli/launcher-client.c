@@ -67,8 +67,8 @@ static void send_line(int fd, struct json_object *request) {
     }
 }
 
-/* Byte by byte, as what follows the line belongs to the caller. NULL when the connection ends or the
- * deadline passes before the line does. Transfer full. */
+/* Byte by byte, as what follows the line belongs to the caller. NULL when the connection ends, the
+ * line is too long, or the deadline passes before its end. Transfer full. */
 static char *read_answer_line(int fd) {
     gint64 deadline = g_get_monotonic_time() + (gint64)CALL_TIMEOUT_MS * 1000;
     GString *line = g_string_new(NULL);

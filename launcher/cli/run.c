@@ -52,13 +52,13 @@ static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 static volatile sig_atomic_t runs_command;
 
-static void on_early_signal(int signal_number) {
+static void run_on_early_signal(int signal_number) {
     _exit(runs_command ? 128 + signal_number : EXIT_SUCCESS);
 }
 
 /* As long as nothing was made, a signal ends us on the spot: there is nothing to put in order. */
 static void catch_early_signals(const sigset_t *set, gboolean has_command) {
-    struct sigaction action = {.sa_handler = on_early_signal};
+    struct sigaction action = {.sa_handler = run_on_early_signal};
     runs_command = has_command;
     for (guint i = 0; i < G_N_ELEMENTS(stop_signals); i++) {
         if (sigismember(set, stop_signals[i]) == 1) {
@@ -69,7 +69,7 @@ static void catch_early_signals(const sigset_t *set, gboolean has_command) {
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-static gboolean on_job_deadline(gpointer user) {
+static gboolean run_on_job_deadline(gpointer user) {
     Run *run = user;
     run->kill_job_source = 0;
     dinv_log(DINV_LOG_WARNING, "the command did not end after SIGTERM, killing it");
@@ -91,7 +91,7 @@ static int status_of_stop(const Run *run, int signal_number) {
     return run->command[0] != NULL ? 128 + signal_number : EXIT_SUCCESS;
 }
 
-static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
+static void run_on_signal(Run *run, int signal_number, gboolean from_terminal) {
     if (run->job == NULL) {
         if (dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
             run->status = status_of_stop(run, signal_number);
@@ -110,15 +110,15 @@ static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
     if ((signal_number == SIGTERM || run->is_hook) && run->stop_by_us == 0) {
         guint timeout_ms = run->config->shutdown_timeout_ms;
         run->stop_by_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
-        run->kill_job_source = g_timeout_add(timeout_ms / 2, on_job_deadline, run);
+        run->kill_job_source = g_timeout_add(timeout_ms / 2, run_on_job_deadline, run);
     }
 }
 
-static gboolean on_signal_fd(int fd, GIOCondition condition, gpointer user) {
+static gboolean run_on_signal_fd(int fd, GIOCondition condition, gpointer user) {
     struct signalfd_siginfo info;
     (void)condition;
     if (read(fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        on_signal(user, (int)info.ssi_signo, info.ssi_code == SI_KERNEL);
+        run_on_signal(user, (int)info.ssi_signo, info.ssi_code == SI_KERNEL);
     }
     return G_SOURCE_CONTINUE;
 }
@@ -130,7 +130,7 @@ static void end_job(Run *run) {
     g_clear_pointer(&run->job, dinv_cli_job_free);
 }
 
-static void on_command_ended(int status, gpointer user) {
+static void run_on_command_ended(int status, gpointer user) {
     Run *run = user;
     run->status = status;
     end_job(run);
@@ -141,14 +141,14 @@ static void start_command(Run *run) {
     if (run->command[0] == NULL) {
         return;
     }
-    run->job = dinv_cli_job_start(run->command, run->config->socket_path, TRUE, on_command_ended,
-                                  run, &run->status);
+    run->job = dinv_cli_job_start(run->command, run->config->socket_path, TRUE,
+                                  run_on_command_ended, run, &run->status);
     if (run->job == NULL) {
         stop_vm(run);
     }
 }
 
-static void on_hook_ended(int status, gpointer user) {
+static void run_on_hook_ended(int status, gpointer user) {
     Run *run = user;
     end_job(run);
     run->is_hook = FALSE;
@@ -169,8 +169,8 @@ static void on_hook_ended(int status, gpointer user) {
 
 static void start_hook(Run *run) {
     char *hook[] = {(char *)"/bin/sh", (char *)"-c", run->config->on_ready, NULL};
-    run->job =
-        dinv_cli_job_start(hook, run->config->socket_path, FALSE, on_hook_ended, run, &run->status);
+    run->job = dinv_cli_job_start(hook, run->config->socket_path, FALSE, run_on_hook_ended, run,
+                                  &run->status);
     if (run->job == NULL) {
         stop_vm(run);
         return;
@@ -179,7 +179,7 @@ static void start_hook(Run *run) {
     dinv_vm_set_unready(run->vm, "DINV_ON_READY still runs");
 }
 
-static void on_ready(DinvVm *vm, gpointer user) {
+static void run_on_ready(DinvVm *vm, gpointer user) {
     Run *run = user;
     if (run->log_file != NULL) {
         dinv_vm_engine_log_follow(run->log_file, dinv_vm_get_relay(vm));
@@ -191,7 +191,7 @@ static void on_ready(DinvVm *vm, gpointer user) {
     }
 }
 
-static void on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
+static void run_on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
     Run *run = user;
     (void)vm;
     if (failed) {
@@ -200,9 +200,9 @@ static void on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
     g_main_loop_quit(run->loop);
 }
 
-/* --- The whole --- */
+/* --- The machine, from looking to its end --- */
 
-/* What the guest could not repair. The machine is gone. */
+/* Gives the disks that the guest could not repair another name; the machine is gone by then. */
 static void keep_damaged_disks(const DinvVm *vm, DinvState *disk) {
     for (DinvStateDisk kind = 0; kind < DINV_STATE_DISK_KINDS; kind++) {
         g_autoptr(GError) error = NULL;
@@ -225,7 +225,7 @@ static void keep_damaged_disks(const DinvVm *vm, DinvState *disk) {
 /* Runs the machine of `plan` to its end. */
 static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState *disk,
                  DinvVmEngineLog *log_file, int signal_fd, char **command) {
-    static const DinvVmCallbacks callbacks = {.ready = on_ready, .stopped = on_stopped};
+    static const DinvVmCallbacks callbacks = {.ready = run_on_ready, .stopped = run_on_stopped};
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
     const DinvConfig *config = plan->machine.config;
@@ -239,7 +239,7 @@ static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState
         g_clear_error(&error);
     }
     run.vm = vm;
-    guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, on_signal_fd, &run);
+    guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, run_on_signal_fd, &run);
     server = dinv_vm_launcher_socket_new(config->state_dir, vm, &error);
     if (server == NULL || !dinv_vm_start(vm, &error)) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
@@ -253,7 +253,7 @@ static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState
     return run.status;
 }
 
-/* What preflight found doubtful, with its remedy. */
+/* Logs what preflight found doubtful, with its remedy. */
 static void log_doubts(const DinvPreflightReport *report) {
     for (guint i = 0; i < report->lines->len; i++) {
         const DinvPreflightLine *line = g_ptr_array_index(report->lines, i);
@@ -264,7 +264,7 @@ static void log_doubts(const DinvPreflightReport *report) {
     }
 }
 
-/* All that is only looked at. */
+/* Looks whether a start can work, and logs what is doubtful; FALSE after the reason why not. */
 static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) {
     g_autoptr(GError) error = NULL;
     gboolean can_start = dinv_state_launcher_socket_check(config->state_dir, &error) &&

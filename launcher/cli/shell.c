@@ -108,11 +108,11 @@ static void write_out(Session *session, int fd, const guint8 *bytes, size_t leng
     }
 }
 
-static void on_data(void *user, DinvExecType type, const uint8_t *bytes, size_t length) {
+static void shell_on_data(void *user, DinvExecType type, const uint8_t *bytes, size_t length) {
     write_out(user, type == DINV_EXEC_STDERR ? STDERR_FILENO : STDOUT_FILENO, bytes, length);
 }
 
-static void on_control(void *user, DinvExecType type, const uint8_t *bytes, size_t length) {
+static void shell_on_control(void *user, DinvExecType type, const uint8_t *bytes, size_t length) {
     Session *session = user;
     if (type != DINV_EXEC_EXIT || length != 5) {
         return;
@@ -131,8 +131,8 @@ static void on_control(void *user, DinvExecType type, const uint8_t *bytes, size
 }
 
 /* FALSE when the session is over. */
-static gboolean receive(Session *session) {
-    static const DinvExecCallbacks callbacks = {.data = on_data, .control = on_control};
+static gboolean session_receive(Session *session) {
+    static const DinvExecCallbacks callbacks = {.data = shell_on_data, .control = shell_on_control};
     guint8 chunk[CHUNK_BYTES * 4];
     ssize_t got = read(session->fd, chunk, sizeof chunk);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -143,7 +143,7 @@ static gboolean receive(Session *session) {
            session->status == STATUS_UNKNOWN && session->output_error == 0;
 }
 
-static void read_stdin(Session *session) {
+static void session_read_stdin(Session *session) {
     guint8 chunk[CHUNK_BYTES];
     ssize_t got = read(STDIN_FILENO, chunk, sizeof chunk);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -153,7 +153,7 @@ static void read_stdin(Session *session) {
     queue_record(session, DINV_EXEC_STDIN, chunk, got > 0 ? (gsize)got : 0);
 }
 
-static void send_pending(Session *session) {
+static void session_send_pending(Session *session) {
     ssize_t sent = send(session->fd, session->pending + session->pending_start,
                         session->pending_end - session->pending_start, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent > 0) {
@@ -162,7 +162,7 @@ static void send_pending(Session *session) {
 }
 
 /* FALSE when the session is to end by the signal. */
-static gboolean read_signal(Session *session, int signal_fd) {
+static gboolean session_read_signal(Session *session, int signal_fd) {
     struct signalfd_siginfo info;
     if (read(signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
         return TRUE;
@@ -195,17 +195,17 @@ static void run_session(Session *session, int signal_fd) {
         if (poll(fds, G_N_ELEMENTS(fds), -1) < 0) {
             continue;
         }
-        if (fds[1].revents != 0 && !read_signal(session, signal_fd)) {
+        if (fds[1].revents != 0 && !session_read_signal(session, signal_fd)) {
             return;
         }
         if (fds[2].revents != 0) {
-            read_stdin(session);
+            session_read_stdin(session);
         }
         if ((fds[0].revents & POLLOUT) != 0) {
-            send_pending(session);
+            session_send_pending(session);
         }
         if ((fds[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
-            alive = receive(session);
+            alive = session_receive(session);
         }
     }
 }

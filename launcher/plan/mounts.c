@@ -49,7 +49,7 @@ static char *find_file_problem(const DinvPlanMountFinding *found) {
 }
 
 /* What is the matter with a mount, wherever it is to be, or NULL. */
-static char *find_problem(const Judge *judge, const DinvPlanMountFinding *found) {
+static char *find_mount_problem(const Judge *judge, const DinvPlanMountFinding *found) {
     if (found->error != 0) {
         return g_strdup(found->error == ENOENT ? "does not exist" : g_strerror(found->error));
     }
@@ -92,7 +92,7 @@ static char *find_auto_problem(const Judge *judge, const DinvPlanMountFinding *f
     if (config->volume_path != NULL && dinv_path_is_within(config->volume_path, target)) {
         return g_strdup("would hide the private volume (DINV_VOLUME_PATH)");
     }
-    return find_problem(judge, found);
+    return find_mount_problem(judge, found);
 }
 
 /* --- Which of them are? --- */
@@ -123,7 +123,8 @@ static DinvPlanMount *judge_one(const Judge *judge, const DinvPlanMountFinding *
         mount->verdict = DINV_PLAN_MOUNT_COVERED;
         return mount;
     }
-    mount->problem = found->is_named ? find_problem(judge, found) : find_auto_problem(judge, found);
+    mount->problem =
+        found->is_named ? find_mount_problem(judge, found) : find_auto_problem(judge, found);
     if (mount->problem != NULL) {
         mount->verdict = found->is_named ? DINV_PLAN_MOUNT_REFUSED : DINV_PLAN_MOUNT_LEFT_OUT;
     } else if (mount->spec->is_file && !mount->spec->readonly) {

@@ -7,7 +7,7 @@
 #include "launcher/plan/acceleration.h"
 #include "launcher/plan/mounts.h"
 
-static gint compare_targets(gconstpointer a, gconstpointer b) {
+static gint plan_compare_targets(gconstpointer a, gconstpointer b) {
     const DinvMountSpec *const *left = a;
     const DinvMountSpec *const *right = b;
     return strcmp((*left)->target, (*right)->target);
@@ -22,7 +22,7 @@ static GPtrArray *list_shown(const GPtrArray *mounts) {
             g_ptr_array_add(shown, dinv_mount_spec_copy(mount->spec));
         }
     }
-    g_ptr_array_sort(shown, compare_targets);
+    g_ptr_array_sort(shown, plan_compare_targets);
     return shown;
 }
 

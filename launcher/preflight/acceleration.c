@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What can run the guest's instructions: the self-test of KVM, the CPU, and its time stamp counter. */
+/* What can run the guest's instructions: KVM by its self-test, the CPU, its time stamp counter. */
 #include "launcher/plan/acceleration.h"
 
 #include "launcher/host/kvm-probe.h"

@@ -2,8 +2,8 @@
 /*
  * The room launcher/preflight: looks, before anything is made or changed, whether a start can work,
  * and notes what a plan of the machine needs to know (launcher/plan/findings.h). Nothing that makes
- * or changes something may enter, and no decision: where a line tells of one, it asks launcher/plan,
- * as the start does. `dinv doctor` shows the same lines.
+ * or changes something may enter, and no decision: a line that tells of one asks launcher/plan, as
+ * the start does. `dinv doctor` shows the same lines.
  */
 #pragma once
 

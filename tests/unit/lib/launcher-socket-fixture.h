@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A vm on a machine that runs nothing, served at launcher.sock, and clients that write to the socket
- * what they like. Included once per test program.
+ * A vm on a machine that runs nothing, served at launcher.sock, and clients that write there what
+ * they like. Included once per test program.
  */
 #pragma once
 
