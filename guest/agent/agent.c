@@ -80,27 +80,13 @@ static void send_hello(DinvAgent *agent) {
     send_event(agent, "hello", fields);
 }
 
-/* Bytes above ASCII may be cut in half, or be anything: JSON must be UTF-8. */
-static void make_ascii(char *text) {
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text >= 0x7f) {
-            *text = '?';
-        }
-    }
-}
-
 static void log_to_launcher(void *user, DinvGuestLogLevel level, const char *text) {
     DinvAgent *agent = user;
     struct json_object *fields = json_object_new_object();
-    char *copy = strdup(text);
-    if (copy != NULL) {
-        make_ascii(copy);
-        json_object_object_add(fields, "level",
-                               json_object_new_string(dinv_guest_log_level_name(level)));
-        json_object_object_add(fields, "text", json_object_new_string(copy));
-        send_event(agent, "log", fields);
-    }
-    free(copy);
+    json_object_object_add(fields, "level",
+                           json_object_new_string(dinv_guest_log_level_name(level)));
+    json_object_object_add(fields, "text", json_object_new_string(text));
+    send_event(agent, "log", fields);
 }
 
 void dinv_agent_fail(DinvAgent *agent, const char *what, const char *text, bool with_log) {
@@ -118,7 +104,6 @@ void dinv_agent_fail(DinvAgent *agent, const char *what, const char *text, bool 
                      ? dinv_engine_log_get_tail(agent->engine_log, FAIL_LOG_LINES, FAIL_LOG_SIZE)
                      : NULL;
     if (tail != NULL) {
-        make_ascii(tail);
         json_object_object_add(fields, "log", json_object_new_string(tail));
         free(tail);
     }

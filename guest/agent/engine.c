@@ -110,10 +110,6 @@ static void engine_failed(void *user, const char *text) {
     }
 }
 
-static void engine_stopped(void *user) {
-    (void)user; /* the collecting of children reports to the shutdown as well */
-}
-
 /* --- containerd ------------------------------------------------------------------------------- */
 
 static void containerd_answers(void *user) {
@@ -195,7 +191,6 @@ static int make_dockerd(DinvAgent *agent) {
     static const DinvEngineCallbacks callbacks = {
         .ready = engine_ready,
         .failed = engine_failed,
-        .stopped = engine_stopped,
     };
     agent->engine = dinv_engine_new(agent->loop, agent->engine_log, &plan, &callbacks, agent);
     return agent->engine != NULL ? 0 : -ENOMEM;

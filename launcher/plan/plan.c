@@ -37,12 +37,14 @@ DinvPlan *dinv_plan_new(const DinvConfig *config, const DinvPlanFindings *findin
     plan->slirp_net = dinv_ipv4_network_to_string(&plan->network->slirp);
     plan->machine = (DinvMachinePlan){
         .config = config,
+        .mounts = plan->mounts,
+        .virtiofsd = use_virtiofs ? &findings->virtiofsd : NULL,
+    };
+    plan->machine.qemu = (DinvMachineQemuPlan){
         .use_kvm = dinv_plan_accel(config, findings) == DINV_PLAN_ACCEL_KVM,
         .tsc_khz = dinv_plan_tsc_khz(config, findings),
         .icount = dinv_plan_wants_icount(config, findings),
         .tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&findings->limits, config->memory_bytes),
-        .mounts = plan->mounts,
-        .virtiofsd = use_virtiofs ? &findings->virtiofsd : NULL,
         .slirp_net = plan->slirp_net,
     };
     return plan;

@@ -23,7 +23,7 @@ static gboolean arm(const DinvVm *vm) {
     struct itimerspec next = {0};
 
     (void)clock_gettime(CLOCK_REALTIME, &next.it_value);
-    next.it_value.tv_sec += vm->plan->icount ? ICOUNT_INTERVAL_SECONDS : INTERVAL_SECONDS;
+    next.it_value.tv_sec += vm->plan->qemu.icount ? ICOUNT_INTERVAL_SECONDS : INTERVAL_SECONDS;
     return timerfd_settime(vm->clock_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &next,
                            NULL) == 0 ||
            errno == ECANCELED;

@@ -93,7 +93,7 @@ static struct json_object *describe(const DinvVm *vm) {
     dinv_json_add_string(status, "version", DINV_VERSION);
     dinv_json_add_number(status, "pid", (guint64)getpid());
     dinv_json_add_number(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));
-    dinv_json_add_string(status, "accel", vm->plan->use_kvm ? "kvm" : "tcg");
+    dinv_json_add_string(status, "accel", vm->plan->qemu.use_kvm ? "kvm" : "tcg");
     dinv_json_add_number(status, "cpus", config->cpus);
     dinv_json_add_number(status, "memory_bytes", config->memory_bytes);
     dinv_json_add_number(status, "disk_bytes", config->disk_bytes);

@@ -486,7 +486,7 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     set_state(vm, DINV_VM_BOOTING);
     vm->deadline_source = g_timeout_add(config->boot_timeout_ms, on_boot_deadline, vm);
     dinv_log(DINV_LOG_INFO, "booting: %s, %u CPU%s, %" G_GUINT64_FORMAT " MiB",
-             vm->plan->use_kvm ? "KVM" : "TCG (emulated, slow)", config->cpus,
+             vm->plan->qemu.use_kvm ? "KVM" : "TCG (emulated, slow)", config->cpus,
              config->cpus == 1 ? "" : "s", config->memory_bytes >> 20);
     dinv_log_waiting_for("the guest's kernel");
     return TRUE;

@@ -100,11 +100,6 @@ void dinv_machine_quit(DinvMachine *machine) {
     machine->quits++;
 }
 
-void dinv_machine_kill(DinvMachine *machine) {
-    (void)machine;
-    g_assert_not_reached();
-}
-
 GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->runs ? 4242 : 0;
 }
@@ -274,7 +269,7 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
     fixture->network = dinv_engine_network_plan_for(&fixture->config, fixture->engine, outer);
     fixture->mounts = g_ptr_array_new();
     fixture->plan = (DinvMachinePlan){
-        .config = &fixture->config, .mounts = fixture->mounts, .slirp_net = "10.0.2.0/24"};
+        .config = &fixture->config, .mounts = fixture->mounts, .qemu.slirp_net = "10.0.2.0/24"};
     fixture->log = memfd_create("log", MFD_CLOEXEC);
     fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     g_assert_cmpint(dup2(fixture->log, STDERR_FILENO), ==, STDERR_FILENO);

@@ -22,17 +22,17 @@ static char *dump(const DinvPlan *plan) {
     const DinvMachinePlan *machine = &plan->machine;
     GString *text = g_string_new(NULL);
     g_autofree char *network = dinv_engine_network_plan_to_string(plan->network);
-    g_string_append_printf(text, "use_kvm: %s\n", machine->use_kvm ? "yes" : "no");
-    g_string_append_printf(text, "tsc_khz: %u\n", machine->tsc_khz);
-    g_string_append_printf(text, "icount: %s\n", machine->icount ? "yes" : "no");
+    g_string_append_printf(text, "use_kvm: %s\n", machine->qemu.use_kvm ? "yes" : "no");
+    g_string_append_printf(text, "tsc_khz: %u\n", machine->qemu.tsc_khz);
+    g_string_append_printf(text, "icount: %s\n", machine->qemu.icount ? "yes" : "no");
     g_string_append_printf(text, "tcg_buffer_bytes: %" G_GUINT64_FORMAT "\n",
-                           machine->tcg_buffer_bytes);
+                           machine->qemu.tcg_buffer_bytes);
     g_string_append_printf(
         text, "virtiofsd: %s%s\n",
         machine->virtiofsd != NULL ? machine->virtiofsd->program : "none, 9p serves",
         machine->virtiofsd != NULL && machine->virtiofsd->is_of_qemu ? " (QEMU's)" : "");
     dump_mounts(text, machine->mounts);
-    g_string_append_printf(text, "slirp_net: %s\n", machine->slirp_net);
+    g_string_append_printf(text, "slirp_net: %s\n", machine->qemu.slirp_net);
     g_string_append_printf(text, "network: %s\n", network);
     return g_string_free(text, FALSE);
 }

@@ -10,7 +10,7 @@ static void test_auto_without_kvm(Fixture *fixture, gconstpointer data G_GNUC_UN
     g_assert_nonnull(line);
     g_assert_nonnull(strstr(line->text, "going on with emulation (TCG), which is slow"));
     g_assert_nonnull(strstr(line->remedy, "--device /dev/kvm"));
-    g_assert_false(fixture->plan->machine.use_kvm);
+    g_assert_false(fixture->plan->machine.qemu.use_kvm);
 }
 
 static void test_kvm_without_kvm(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
@@ -21,10 +21,10 @@ static void test_kvm_without_kvm(Fixture *fixture, gconstpointer data G_GNUC_UNU
 
 static void test_emulated_twice(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_assert_true(run(fixture));
-    g_assert_false(fixture->plan->machine.icount);
+    g_assert_false(fixture->plan->machine.qemu.icount);
     fixture->host.is_emulated = TRUE;
     g_assert_true(run(fixture));
-    g_assert_true(fixture->plan->machine.icount);
+    g_assert_true(fixture->plan->machine.qemu.icount);
     const DinvPreflightLine *line = find_line(fixture, "acceleration", DINV_PREFLIGHT_WARNING);
     g_assert_nonnull(line);
     g_assert_nonnull(strstr(line->text, "CPU is itself emulated"));
