@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "guest/base/log.h"
+#include "guest/base/process.h"
 
 /* An open that waits for the end of a sync. */
 typedef struct Waiting Waiting;
@@ -121,27 +122,21 @@ static void sync_ended(void *user, pid_t pid, int wait_status) {
     free(waiting);
 }
 
-/* A process that syncs, or -errno. It keeps nothing else of ours open: a connection that is closed
- * meanwhile must be closed. */
-static pid_t start_sync(const DinvEngineLayerSync *layers, int fd) {
-    pid_t pid = fork();
-    if (pid == 0) {
-        if (fd > 0) {
-            (void)close_range(0, (unsigned)fd - 1, 0);
-        }
-        (void)close_range((unsigned)fd + 1, ~0U, 0);
-        _exit(layers->sync(fd) < 0 ? errno : 0);
-    }
-    return pid < 0 ? -errno : pid;
+/* In a worker. Exits with the errno. */
+static int sync_layer(void *user) {
+    const Waiting *waiting = user;
+    return waiting->layers->sync(waiting->fd) < 0 ? errno : 0;
 }
 
 static void sync_then_answer(DinvEngineLayerSync *layers, int fd) {
     Waiting *waiting = calloc(1, sizeof *waiting);
-    pid_t pid = waiting != NULL ? start_sync(layers, fd) : -ENOMEM;
-    if (pid >= 0 && dinv_loop_watch_child(layers->loop, pid, sync_ended, waiting) == 0) {
-        *waiting = (Waiting){.layers = layers, .next = layers->waiting, .fd = fd, .pid = pid};
-        layers->waiting = waiting;
-        return;
+    if (waiting != NULL) {
+        *waiting = (Waiting){.layers = layers, .next = layers->waiting, .fd = fd};
+        if (dinv_process_fork_worker(sync_layer, waiting, &fd, 1, &waiting->pid) == 0 &&
+            dinv_loop_watch_child(layers->loop, waiting->pid, sync_ended, waiting) == 0) {
+            layers->waiting = waiting;
+            return;
+        }
     }
     /* Without the memory for that: here, however long it takes. */
     free(waiting);

@@ -94,6 +94,10 @@ static void print_status(struct json_object *status) {
     }
     print_ports(dinv_cli_json_get(status, "ports"));
     print_mounts(dinv_cli_json_get(status, "mounts"));
+    if (int_of(guest, "mounts_fallback") > 0) {
+        printf("%-10s %" G_GINT64_FORMAT " of them slower: the guest's kernel lacks an option\n",
+               "", int_of(guest, "mounts_fallback"));
+    }
 }
 
 int dinv_cli_status(const DinvConfig *config, int argc, char **argv) {

@@ -133,9 +133,9 @@ typedef struct {
 /* The known figures of the guest's answer: what else it says goes to nobody's terminal. */
 static struct json_object *copy_figures(struct json_object *reply) {
     static const char *const keys[] = {
-        "memory_total", "memory_available", "disk_total",   "disk_free",     "load1",
-        "uptime_us",    "processes",        "relay_memory", "relay_streams", "volume_total",
-        "volume_free",  "disk_used",        "volume_used",
+        "memory_total", "memory_available", "disk_total",   "disk_free",       "load1",
+        "uptime_us",    "processes",        "relay_memory", "relay_streams",   "volume_total",
+        "volume_free",  "disk_used",        "volume_used",  "mounts_fallback",
     };
     struct json_object *figures = json_object_new_object();
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {

@@ -9,6 +9,7 @@
 #include "guest/channels/port.h"
 #include "guest/services/relay.h"
 #include "tests/unit/lib/guest-harness.h"
+#include "tests/unit/lib/relay-pull.h"
 #include "tests/unit/lib/scratch.h"
 
 /* The launcher's end of a relay, in the same loop. */
@@ -32,8 +33,7 @@ static inline void launcher_flush(void *user) {
             }
             launcher->start += (size_t)written;
         }
-        ssize_t pulled =
-            dinv_relay_mux_pull(launcher->mux, launcher->bytes, sizeof launcher->bytes);
+        ssize_t pulled = relay_pull(launcher->mux, launcher->bytes, sizeof launcher->bytes);
         g_assert_cmpint(pulled, >=, 0);
         launcher->start = 0;
         launcher->len = (size_t)pulled;

@@ -560,6 +560,18 @@ static void test_status(VmFixture *fixture, gconstpointer data) {
     g_free(answer.text);
 }
 
+static void test_status_fallback(VmFixture *fixture, gconstpointer data) {
+    StatusAnswer answer = {0};
+    (void)data;
+    vm_start(fixture);
+    vm_reach(fixture, DINV_VM_READY);
+    dinv_vm_get_status(fixture->vm, on_status, &answer);
+    fake_answers(fake_hears("stats"), "\"ok\":true,\"mounts_fallback\":2");
+    g_assert_cmpuint(answer.answers, ==, 1);
+    g_assert_nonnull(strstr(answer.text, "\"guest\":{\"mounts_fallback\":2}"));
+    g_free(answer.text);
+}
+
 static void add_by_state(const char *name, DinvVmState first, DinvVmState last,
                          void (*function)(VmFixture *, gconstpointer)) {
     static const char *const names[] = {"starting", "booting", "configuring",
@@ -604,5 +616,6 @@ int main(int argc, char **argv) {
     ADD("publish", test_publish);
     ADD("clock", test_clock);
     ADD("status", test_status);
+    ADD("status-fallback", test_status_fallback);
     return g_test_run();
 }
