@@ -7,6 +7,7 @@
 #include "launcher/cli/doctor.h"
 #include "launcher/cli/help.h"
 #include "launcher/cli/init.h"
+#include "launcher/cli/output.h"
 #include "launcher/settings/run-arguments.h"
 #include "launcher/settings/settings.h"
 

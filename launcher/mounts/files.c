@@ -221,23 +221,22 @@ static gboolean start(DinvMountFiles *files, GError **error) {
     return TRUE;
 }
 
-DinvMountFiles *dinv_mount_files_new(const char *state_dir, const GPtrArray *mounts,
-                                     GError **error) {
-    DinvMountFiles *files = g_new0(DinvMountFiles, 1);
-
-    files->directory = g_build_filename(state_dir, "files", NULL);
-    files->files = g_ptr_array_new_with_free_func(file_free);
+gboolean dinv_mount_files_start(const char *state_dir, const GPtrArray *mounts,
+                                DinvMountFiles **files, GError **error) {
+    g_autoptr(DinvMountFiles) made = g_new0(DinvMountFiles, 1);
+    made->directory = g_build_filename(state_dir, "files", NULL);
+    made->files = g_ptr_array_new_with_free_func(file_free);
     for (guint i = 0; i < mounts->len; i++) {
         const DinvMountSpec *mount = mounts->pdata[i];
-
         if (mount->is_file) {
-            add_file(files, mount, i);
+            add_file(made, mount, i);
         }
     }
-    if (files->files->len == 0 || !start(files, error)) {
-        g_clear_pointer(&files, dinv_mount_files_free);
+    if (made->files->len > 0 && !start(made, error)) {
+        return FALSE;
     }
-    return files;
+    *files = made->files->len > 0 ? g_steal_pointer(&made) : NULL;
+    return TRUE;
 }
 
 const char *dinv_mount_files_get_directory(const DinvMountFiles *files) {

@@ -14,9 +14,10 @@ typedef struct DinvMountFiles DinvMountFiles;
 /* Copies those of `mounts` (of DinvMountSpec*) that are files to STATE_DIR/files/INDEX, with mode
  * and, where this process may, owner, and follows them from then on in the default main context:
  * content and mode, a fifth of a second after a change. The state directory must be locked: what
- * a killed launcher left there is removed. NULL without an error when there are no files. */
-DinvMountFiles *dinv_mount_files_new(const char *state_dir, const GPtrArray *mounts,
-                                     GError **error);
+ * a killed launcher left there is removed. TRUE with *files NULL when there are no files. FALSE when
+ * one cannot be copied or the directory cannot be made; *files is untouched then. */
+gboolean dinv_mount_files_start(const char *state_dir, const GPtrArray *mounts,
+                                DinvMountFiles **files, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Borrowed until free; NULL for NULL. */
 const char *dinv_mount_files_get_directory(const DinvMountFiles *files);
