@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The program `dinv`: finds the verb, reads the settings for it, and hands over to launcher/cli. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
