@@ -28,6 +28,9 @@ void dinv_guest_log_set_sink(DinvGuestLogSink sink, void *user) {
 
 /* The line as it is written: no control characters, which a terminal would act upon, and nothing
  * that is not UTF-8. */
+static void format_text(char text[static TEXT_SIZE], const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
 static void format_text(char text[static TEXT_SIZE], const char *format, va_list arguments) {
     char raw[TEXT_SIZE] = "";
     int wanted = vsnprintf(raw, sizeof raw, format, arguments);
