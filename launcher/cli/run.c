@@ -95,14 +95,14 @@ static void stop_vm(Run *run) {
 }
 
 /* What "stopped as asked" is: good without a command, and a command's end by that signal. */
-static int status_of_stop(const Run *run, int signal_number) {
-    return run->command[0] != NULL ? 128 + signal_number : EXIT_SUCCESS;
+static int status_of_stop(char **command, int signal_number) {
+    return command[0] != NULL ? 128 + signal_number : EXIT_SUCCESS;
 }
 
 static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
     if (run->job == NULL) {
         if (dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
-            run->status = status_of_stop(run, signal_number);
+            run->status = status_of_stop(run->command, signal_number);
         }
         stop_vm(run);
         return;
@@ -162,7 +162,7 @@ static void on_hook_ended(int status, gpointer user) {
     run->is_hook = FALSE;
     dinv_vm_set_unready(run->vm, NULL);
     if (run->hook_signal != 0) {
-        run->status = status_of_stop(run, run->hook_signal);
+        run->status = status_of_stop(run->command, run->hook_signal);
         stop_vm(run);
     } else if (status != 0) {
         dinv_log(DINV_LOG_ERROR, "DINV_ON_READY ended with status %d: \"%s\"", status,
@@ -306,7 +306,12 @@ static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight,
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    files = dinv_mount_files_new(plan->config->state_dir, plan->mounts, &error);
+    files = dinv_mount_files_new(plan->config->state_dir, plan->mounts, signal_fd, &error);
+    struct signalfd_siginfo info;
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED) &&
+        read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        return status_of_stop(command, (int)info.ssi_signo);
+    }
     if (error != NULL) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
