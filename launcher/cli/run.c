@@ -22,6 +22,7 @@
 #include "launcher/network/watch.h"
 #include "launcher/preflight/preflight.h"
 #include "launcher/state/directory.h"
+#include "launcher/tls/store.h"
 #include "launcher/vm/admin.h"
 #include "launcher/vm/engine-log.h"
 #include "launcher/vm/vm.h"
@@ -327,7 +328,33 @@ static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight,
     return serve(plan, preflight, disk, log_file, signal_fd, command);
 }
 
-/* From here on things are made, and signals wait for the loop. */
+static void log_sentences(DinvLogLevel level, const GPtrArray *sentences) {
+    for (guint i = 0; i < sentences->len; i++) {
+        dinv_log(level, "TLS: %s", (const char *)sentences->pdata[i]);
+    }
+}
+
+/* Another container may be making certificates in the same volume, and is waited for: as long as a
+ * signal still ends us on the spot. What that leaves is completed at the next start. */
+static gboolean prepare_certificates(const DinvConfig *config) {
+    if (config->tls_directory == NULL) {
+        return TRUE;
+    }
+    g_auto(GStrv) names = dinv_tls_list_names((const char *const *)config->tls_names);
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) error = NULL;
+    if (!dinv_tls_store_prepare(config->tls_directory, (const char *const *)names, notes, warnings,
+                                &error)) {
+        dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        return FALSE;
+    }
+    log_sentences(DINV_LOG_INFO, notes);
+    log_sentences(DINV_LOG_WARNING, warnings);
+    return TRUE;
+}
+
+/* From here on things are made that have to be put in order, and signals wait for the loop. */
 static int run_with_signals(const DinvConfig *config, const DinvPreflight *preflight,
                             const sigset_t *signals, char **command) {
     DinvMachinePlan plan = {.config = config,
@@ -358,7 +385,7 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     }
     get_stop_signals(&signals);
     catch_early_signals(&signals, command[0] != NULL);
-    int status = look_before(config, &preflight)
+    int status = look_before(config, &preflight) && prepare_certificates(config)
                      ? run_with_signals(config, &preflight, &signals, command)
                      : DINV_EXIT_FAILED;
     dinv_preflight_clear(&preflight);

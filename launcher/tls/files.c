@@ -20,6 +20,12 @@ G_DEFINE_QUARK(dinv - tls - error - quark, dinv_tls_error)
 #define KEY_ID_MAX 64u
 /* As docker:dind: the most that every client accepts. */
 #define LIFETIME_S (G_GINT64_CONSTANT(825) * 24 * 3600)
+/* What tells a CA of dinv's from others that may have its name: an extension that no client looks
+ * at. Its number is a random one below that for experiments, iso.org.dod.internet.experimental, as
+ * dinv has no registered one; its value is the UTF8String "dinv" (X.690, 8.23). */
+#define MARK_OID "1.3.6.1.3.1867204133"
+static const guint8 mark_value[] = {0x0c, 4, 'd', 'i', 'n', 'v'};
+
 /* Clocks need not agree to the second. */
 #define BACKDATED_S 3600
 
@@ -262,6 +268,10 @@ static int set_subject(gnutls_x509_crt_t certificate, DinvTlsRole role, const ch
             certificate,
             role == DINV_TLS_SERVER ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT, 0);
     }
+    if (code >= 0 && role == DINV_TLS_CA) {
+        code = gnutls_x509_crt_set_extension_by_oid(certificate, MARK_OID, mark_value,
+                                                    sizeof mark_value, 0);
+    }
     for (gsize i = 0; names != NULL && names[i] != NULL; i++) {
         add_name(certificate, names[i]);
     }
@@ -376,6 +386,14 @@ char *dinv_tls_certificate_get_common_name(gnutls_x509_crt_t certificate) {
     int code =
         gnutls_x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &size);
     return code < 0 ? NULL : g_strndup(name, size);
+}
+
+gboolean dinv_tls_certificate_is_marked(gnutls_x509_crt_t certificate) {
+    guint8 value[sizeof mark_value];
+    size_t size = sizeof value;
+    return gnutls_x509_crt_get_extension_by_oid(certificate, MARK_OID, 0, value, &size, NULL) >=
+               0 &&
+           size == sizeof mark_value && memcmp(value, mark_value, size) == 0;
 }
 
 gboolean dinv_tls_key_fits(gnutls_x509_privkey_t key, gnutls_x509_crt_t certificate) {

@@ -49,7 +49,7 @@ typedef enum { DINV_TLS_CA, DINV_TLS_SERVER, DINV_TLS_CLIENT } DinvTlsRole;
 
 /* A new certificate for `key`, signed by `issuer`, or by itself if that is NULL. `names` (may be
  * NULL) are "DNS:NAME" and "IP:ADDRESS"; what GnuTLS does not take as a name is left out. NULL on
- * failure. */
+ * failure. A CA is marked as dinv's own. */
 gnutls_x509_crt_t dinv_tls_certificate_new(DinvTlsRole role, const char *common_name,
                                            const char *const *names, gnutls_x509_privkey_t key,
                                            const DinvTlsIdentity *issuer, GError **error);
@@ -59,6 +59,10 @@ char **dinv_tls_certificate_get_names(gnutls_x509_crt_t certificate);
 
 /* Its subject's common name, NULL if it has none. Transfer full. */
 char *dinv_tls_certificate_get_common_name(gnutls_x509_crt_t certificate);
+
+/* Whether it is a CA of dinv_tls_certificate_new(), by its mark: a name is anybody's. The CAs of
+ * dinv's first versions have none. */
+gboolean dinv_tls_certificate_is_marked(gnutls_x509_crt_t certificate);
 
 /* Whether `certificate` is that of `key`. */
 gboolean dinv_tls_key_fits(gnutls_x509_privkey_t key, gnutls_x509_crt_t certificate);

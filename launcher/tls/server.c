@@ -30,8 +30,6 @@ struct DinvTlsServer {
     gnutls_priority_t priority;
     GQueue pending; /* of Client*, the oldest first */
     GQueue open;
-    guint64 served;
-    guint64 refused;
     guint logged;       /* lines in this window */
     guint log_source;   /* the window's end */
     guint64 not_logged; /* in this window */
@@ -78,16 +76,12 @@ static void on_established(DinvTlsConnection *connection, int plain_fd, gpointer
     g_queue_unlink(&server->pending, &client->link);
     g_queue_push_tail_link(&server->open, &client->link);
     client->established = TRUE;
-    server->served++;
     server->client(plain_fd, server->user);
 }
 
 static void on_ended(DinvTlsConnection *connection, const char *refused, gpointer user) {
     Client *client = user;
     (void)connection;
-    if (!client->established) {
-        client->server->refused++;
-    }
     if (refused != NULL) {
         log_refusal(client->server, client->peer, refused);
     }
@@ -122,7 +116,6 @@ void dinv_tls_server_take(DinvTlsServer *server, int fd) {
     if (server->pending.length >= DINV_TLS_PENDING_MAX) {
         Client *oldest = server->pending.head->data;
         log_refusal(server, oldest->peer, "is one of too many without a certificate yet");
-        server->refused++;
         free_client(oldest);
     }
     Client *client = g_new0(Client, 1);
@@ -132,18 +125,10 @@ void dinv_tls_server_take(DinvTlsServer *server, int fd) {
     client->connection = dinv_tls_connection_new(fd, server->credentials, server->priority,
                                                  DINV_TLS_HANDSHAKE_MS, &callbacks, client);
     if (client->connection == NULL) {
-        server->refused++;
         g_free(client);
         return;
     }
     g_queue_push_tail_link(&server->pending, &client->link);
-}
-
-void dinv_tls_server_get_stats(const DinvTlsServer *server, DinvTlsServerStats *stats) {
-    *stats = (DinvTlsServerStats){.pending = server->pending.length,
-                                  .open = server->open.length,
-                                  .served = server->served,
-                                  .refused = server->refused};
 }
 
 static gboolean load(DinvTlsServer *server, const DinvTlsFiles *files, GError **error) {

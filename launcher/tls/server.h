@@ -13,13 +13,6 @@
 
 typedef struct DinvTlsServer DinvTlsServer;
 
-typedef struct {
-    guint pending;   /* clients without a verdict yet, or that are being told it */
-    guint open;      /* clients that are being served */
-    guint64 served;  /* in all */
-    guint64 refused; /* in all, those included that only hung up */
-} DinvTlsServerStats;
-
 /* Loads the three files. `client` gets a plain stream socket (nonblocking, close-on-exec, owned by
  * the callee) for each client that proved who it is, from the default GMainContext. */
 DinvTlsServer *dinv_tls_server_new(const DinvTlsFiles *files, void (*client)(int fd, gpointer user),
@@ -33,8 +26,6 @@ void dinv_tls_server_take(DinvTlsServer *server, int fd);
 
 /* Drops those who have yet to prove who they are. */
 void dinv_tls_server_drop_pending(DinvTlsServer *server);
-
-void dinv_tls_server_get_stats(const DinvTlsServer *server, DinvTlsServerStats *stats);
 
 /* The bounds. */
 #define DINV_TLS_PENDING_MAX  128u

@@ -10,6 +10,7 @@
 #include <glib-unix.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 
 #include "launcher/base/log.h"
@@ -78,6 +79,7 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     g_assert_cmpint(dup2(fixture->log, STDERR_FILENO), ==, STDERR_FILENO);
     dinv_log_start(DINV_LOG_WARNING);
+    tls_make_certificates(fixture->config.tls_directory);
     fixture->endpoints = dinv_vm_endpoints_new(&fixture->config, &error);
     g_assert_no_error(error);
     dinv_vm_endpoints_serve(fixture->endpoints, on_client, fixture);
@@ -354,6 +356,32 @@ static void test_oldest_goes(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     }
 }
 
+/* Another container makes certificates in the same volume, for as long as it likes: with those that
+ * are there a server starts at once. */
+static void test_locked(void) {
+    Scratch scratch;
+    scratch_make(&scratch);
+    g_autofree char *directory = scratch_path(&scratch, "certs");
+    g_autofree char *socket_path = scratch_path(&scratch, "docker.sock");
+    const DinvConfig config = {.socket_path = socket_path,
+                               .socket_mode = 0600,
+                               .socket_uid = (uid_t)-1,
+                               .socket_gid = (gid_t)-1,
+                               .tls_directory = directory,
+                               .tls = {.port = tcp_port_find_free()}};
+    tls_make_certificates(directory);
+    int lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g_assert_cmpint(flock(lock, LOCK_EX | LOCK_NB), ==, 0);
+    gint64 before_us = g_get_monotonic_time();
+    g_autoptr(GError) error = NULL;
+    DinvVmEndpoints *endpoints = dinv_vm_endpoints_new(&config, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(g_get_monotonic_time() - before_us, <, 5 * G_USEC_PER_SEC);
+    dinv_vm_endpoints_free(endpoints);
+    close(lock);
+    scratch_remove(&scratch);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -362,5 +390,6 @@ int main(int argc, char **argv) {
     ADD("stop", test_stop);
     ADD("oldest-goes", test_oldest_goes);
     ADD("crowd", test_crowd);
+    g_test_add_func("/launcher/tls-server/locked", test_locked);
     return g_test_run();
 }
