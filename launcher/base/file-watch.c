@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* What looks a path up may block, and is kept apart from what the loop does: the latter only reads
+ * events, and never waits for the lock for longer than a few comparisons take. */
 #include "launcher/base/file-watch.h"
 
 #include <errno.h>
@@ -141,11 +143,6 @@ void dinv_file_watch_renew(DinvFileWatch *watch) {
     for (guint i = 0; i < watch->paths->len; i++) {
         (void)dinv_file_watch_path_renew(get_path(watch, i));
     }
-}
-
-int dinv_file_watch_get_error(const DinvFileWatch *watch, guint index) {
-    int descriptor = path_get_descriptor(get_path(watch, index));
-    return descriptor < 0 ? -descriptor : 0;
 }
 
 static gboolean on_settled(gpointer user) {

@@ -34,10 +34,6 @@ DinvFileWatchPath *dinv_file_watch_get_path(const DinvFileWatch *watch, guint in
 void dinv_file_watch_path_unref(DinvFileWatchPath *path);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvFileWatchPath, dinv_file_watch_path_unref)
 
-/* Watches the file that is there by now; 0, or the errno why that cannot be. From any thread, one
- * at a time for each path; blocks for as long as the path's file system does. */
+/* Watches the file that is there by now; 0, or the errno why that cannot be (ENOENT: no file). From
+ * any thread, one at a time for each path; blocks for as long as the path's file system does. */
 int dinv_file_watch_path_renew(DinvFileWatchPath *path);
-
-/* Why the file is not watched: ENOENT while it is not there, or what the kernel said; 0 if it
- * is. */
-int dinv_file_watch_get_error(const DinvFileWatch *watch, guint index);

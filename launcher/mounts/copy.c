@@ -34,7 +34,8 @@ static gboolean copy_fail(GError **error, const char *doing, const char *path) {
 /* --- Reading --- */
 
 /* One byte more than may be is read, to see that there is more. */
-static GByteArray *read_content(int fd, gsize size, const DinvMountCopy *copy, GError **error) {
+static GByteArray *copy_read_content(int fd, gsize size, const DinvMountCopy *copy,
+                                     GError **error) {
     const gsize most = (gsize)DINV_MOUNT_FILE_MAX + 1;
     g_autoptr(GByteArray) content = g_byte_array_new();
     gsize length = 0;
@@ -65,7 +66,8 @@ static GByteArray *read_content(int fd, gsize size, const DinvMountCopy *copy, G
 }
 
 /* The source's content, and what `status` is to be; NULL on failure. */
-static GByteArray *read_source(const DinvMountCopy *copy, struct stat *status, GError **error) {
+static GByteArray *copy_read_source(const DinvMountCopy *copy, struct stat *status,
+                                    GError **error) {
     g_autoptr(GByteArray) content = NULL;
     int fd = open(copy->source, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
@@ -77,8 +79,8 @@ static GByteArray *read_source(const DinvMountCopy *copy, struct stat *status, G
     } else if (!S_ISREG(status->st_mode)) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "%s is no file any more", copy->name);
     } else {
-        content =
-            read_content(fd, (gsize)MIN(status->st_size, (off_t)DINV_MOUNT_FILE_MAX), copy, error);
+        content = copy_read_content(fd, (gsize)MIN(status->st_size, (off_t)DINV_MOUNT_FILE_MAX),
+                                    copy, error);
     }
     (void)close(fd);
     return g_steal_pointer(&content);
@@ -87,7 +89,7 @@ static GByteArray *read_source(const DinvMountCopy *copy, struct stat *status, G
 /* --- Writing --- */
 
 /* A file system that cannot reserve space is written to without: it may be full midway. */
-static gboolean reserve(const DinvMountCopy *copy, gsize length, GError **error) {
+static gboolean copy_reserve(const DinvMountCopy *copy, gsize length, GError **error) {
     struct stat status;
     if (fstat(copy->fd, &status) < 0) {
         return copy_fail(error, "write", copy->path);
@@ -105,8 +107,8 @@ static gboolean reserve(const DinvMountCopy *copy, gsize length, GError **error)
     return FALSE;
 }
 
-static gboolean write_content(const DinvMountCopy *copy, const GByteArray *content,
-                              GError **error) {
+static gboolean copy_write_content(const DinvMountCopy *copy, const GByteArray *content,
+                                   GError **error) {
     for (gsize done = 0; done < content->len;) {
         gssize put = pwrite(copy->fd, content->data + done, content->len - done, (off_t)done);
         if (put < 0 && errno == EINTR) {
@@ -122,11 +124,11 @@ static gboolean write_content(const DinvMountCopy *copy, const GByteArray *conte
 
 DinvMountCopyResult dinv_mount_copy_update(DinvMountCopy *copy, GError **error) {
     struct stat status;
-    g_autoptr(GByteArray) content = read_source(copy, &status, error);
-    if (content == NULL || !reserve(copy, content->len, error)) {
+    g_autoptr(GByteArray) content = copy_read_source(copy, &status, error);
+    if (content == NULL || !copy_reserve(copy, content->len, error)) {
         return DINV_MOUNT_COPY_KEPT;
     }
-    if (!write_content(copy, content, error)) {
+    if (!copy_write_content(copy, content, error)) {
         return DINV_MOUNT_COPY_TORN;
     }
     (void)!fchown(copy->fd, status.st_uid, status.st_gid); /* for root with capabilities only */

@@ -99,8 +99,8 @@ static gboolean is_signed_by(const DinvTlsPart *part, DinvTlsRole role,
 }
 
 /* Whatever makes a server's or client's certificate useless, NULL if nothing. */
-static char *find_problem(const DinvTlsPart *part, DinvTlsRole role, const gnutls_x509_crt_t *cas,
-                          guint count) {
+static char *find_leaf_problem(const DinvTlsPart *part, DinvTlsRole role,
+                               const gnutls_x509_crt_t *cas, guint count) {
     if (!has_key(part)) {
         return g_strdup("has no private key beside it (key.pem)");
     }
@@ -152,7 +152,7 @@ static gboolean judge_leaf(DinvTlsFindings *found, DinvTlsRole role, GError **er
         return TRUE;
     }
     g_autofree char *problem =
-        find_problem(part, role, ca->identity.certificates, ca->identity.count);
+        find_leaf_problem(part, role, ca->identity.certificates, ca->identity.count);
     if (!is_leaf_ours(part)) {
         part->new_key = FALSE;
         part->new_ca_text = problem == NULL && part->ca_text == NULL;
@@ -248,7 +248,7 @@ static gboolean judge_given(DinvTlsFindings *found, GError **error) {
                     gnutls_strerror(code));
         return FALSE;
     }
-    g_autofree char *problem = find_problem(server, DINV_TLS_SERVER, cas, count);
+    g_autofree char *problem = find_leaf_problem(server, DINV_TLS_SERVER, cas, count);
     g_autofree char *ca_problem = find_time_problem(cas[0]);
     for (unsigned i = 0; i < count; i++) {
         gnutls_x509_crt_deinit(cas[i]);

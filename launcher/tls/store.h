@@ -1,7 +1,7 @@
 /*
- * The room launcher/tls: certificates, and clients that come with TLS. This file is the directory of
- * certificates, server.h the clients of the port, connection.h one of them. Which port that is, and
- * what the clients want of the engine, may not enter.
+ * The room launcher/tls: certificates, and clients that come with TLS. This file is the directory
+ * of certificates, server.h the clients of the port, connection.h one of them. Which port that is,
+ * and what the clients want of the engine, may not enter.
  *
  * The directory is laid out as docker:dind does it:
  *
@@ -9,9 +9,9 @@
  *
  * What is missing is made, what is there is kept. A certificate of dinv's own that does not do any
  * more, because it expires or lacks an address of this container, is signed anew with the same key;
- * one from elsewhere is never replaced: if it does not do, that is an error. Dinv's own is a CA that
- * has its mark (files.h), and a server's or client's with the name that dinv or docker:dind gives
- * it. Without ca/key.pem nothing is signed, and the three files of server/ have to be there.
+ * one from elsewhere is never replaced: if it does not do, that is an error. Dinv's own is a CA
+ * that has its mark (files.h), and a server's or client's with the name that dinv or docker:dind
+ * gives it. Without ca/key.pem nothing is signed, and the three files of server/ have to be there.
  */
 #pragma once
 

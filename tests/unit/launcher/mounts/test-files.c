@@ -29,7 +29,6 @@ static struct {
     guint times;        /* that it was read from its beginning */
     GThread *main_loop; /* which must not read it */
 } odd;
-
 static gboolean is_odd(int fd) {
     struct stat odd_status;
     struct stat status;
@@ -99,7 +98,6 @@ typedef struct {
 
 static void add_mount(Fixture *fixture, const char *source, gboolean is_file) {
     DinvMountSpec *mount = g_new0(DinvMountSpec, 1);
-
     *mount = (DinvMountSpec){g_strdup(source), g_strdup(source), TRUE, is_file};
     g_ptr_array_add(fixture->mounts, mount);
 }
@@ -120,7 +118,6 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void start(Fixture *fixture) {
     g_autoptr(GError) error = NULL;
-
     fixture->files = dinv_mount_files_new(fixture->state_dir, fixture->mounts, -1, &error);
     g_assert_no_error(error);
     g_assert_nonnull(fixture->files);
@@ -153,7 +150,6 @@ static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static char *read_copy(Fixture *fixture) {
     char *text = NULL;
-
     (void)g_file_get_contents(fixture->copy, &text, NULL, NULL);
     return text;
 }
@@ -176,7 +172,6 @@ static void wait_for(Fixture *fixture, const char *text) {
 static void test_copy(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *first = NULL;
     struct stat status;
-
     start(fixture);
     first = read_copy(fixture);
     g_assert_cmpstr(first, ==, FIRST);
@@ -191,7 +186,6 @@ static void test_follow(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *new_name = scratch_path(&fixture->scratch, "new");
     struct stat before;
     struct stat after;
-
     g_assert_cmpint(g_chmod(fixture->source, 0600), ==, 0);
     start(fixture);
     g_assert_cmpint(g_stat(fixture->copy, &before), ==, 0);
@@ -214,7 +208,6 @@ static void test_follow(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 /* What a killed launcher left is no part of the next one's. */
 static void test_leftovers(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *old = scratch_path(&fixture->scratch, "state/files/7");
-
     scratch_write(&fixture->scratch, "state/files/7", "secret of yesterday");
     start(fixture);
     g_assert_false(g_file_test(old, G_FILE_TEST_EXISTS));
@@ -222,7 +215,6 @@ static void test_leftovers(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void test_no_files(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autoptr(GError) error = NULL;
-
     g_ptr_array_set_size(fixture->mounts, 1);
     g_assert_null(dinv_mount_files_new(fixture->state_dir, fixture->mounts, -1, &error));
     g_assert_no_error(error);
@@ -232,7 +224,6 @@ static void test_no_files(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 static void test_unreadable(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autoptr(GError) error = NULL;
     g_autofree char *missing = scratch_path(&fixture->scratch, "missing");
-
     add_mount(fixture, missing, TRUE);
     g_assert_null(dinv_mount_files_new(fixture->state_dir, fixture->mounts, -1, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
@@ -244,8 +235,8 @@ static gboolean on_tick(gpointer user G_GNUC_UNUSED) {
     return G_SOURCE_CONTINUE;
 }
 
-/* Runs the loop until the file has been read in vain, and asserts that the copy stayed as it was.
- */
+/* Runs the loop until the file has been read in vain, and asserts that the copy stayed as
+ * it was. */
 static void expect_kept(Fixture *fixture) {
     guint tick = g_timeout_add(50, on_tick, NULL);
     wait_until(get_odd_times() >= 2); /* so the first time is over */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A directory with certificates of somebody else's: they are used as they are, or refused, and never
- * replaced. */
+/* A directory with certificates of somebody else's: they are used as they are, or refused, and
+ * never replaced. */
 #include "tests/unit/lib/tls-store-fixture.h"
 
 /* --- Of another maker --- */
@@ -130,8 +130,8 @@ static void test_ca_named_alike_is_fine(TlsStore *store, gconstpointer data G_GN
     tls_store_expect_handshake(store);
 }
 
-/* What the warning says to do: one that an earlier dinv made becomes one of this dinv's, and clients
- * do not see the difference. */
+/* What the warning says to do: one that an earlier dinv made becomes one of this dinv's, and
+ * clients do not see the difference. */
 static void test_ca_made_anew(TlsStore *store, gconstpointer data G_GNUC_UNUSED) {
     g_free(put_unmarked_ca(store, 20 * TLS_DAY));
     tls_store_prepare(store);
