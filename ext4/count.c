@@ -1,33 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+/* count: reckons blocks, on the safe side, see count.h. */
 #include "ext4/count.h"
 
 #include <string.h>
 
+#include "ext4/directory.h"
+
 #define EXTENTS_IN_LEAF 340u
-#define DIRECTORY_DOTS  24u /* "." and ".." */
 #define XATTRS_IN_INODE 64u /* a cautious guess: what is certain to fit */
 #define GROUP_BLOCKS    32768u
 
-guint dinv_ext4_entry_length(gsize name_length) {
-    return 8 + (((guint)name_length + 3) & ~3U);
-}
-
-guint64 dinv_ext4_count_directory_blocks(const GPtrArray *names) {
-    guint64 blocks = 1;
-    guint used = DIRECTORY_DOTS;
-    for (guint i = 0; i < names->len; i++) {
-        guint length = dinv_ext4_entry_length(strlen(g_ptr_array_index(names, i)));
-        if (used + length > DINV_EXT4_DIRECTORY_ROOM) {
-            blocks++;
-            used = 0;
-        }
-        used += length;
-    }
-    return blocks;
-}
-
-/* Blocks of an extent tree, at most: leaves half full, an allocation cut at every group's border.
- */
+/* Blocks of an extent tree, at most: leaves half full, an allocation cut at every group's
+ * border. */
 static guint64 count_extent_blocks(const DinvExt4Content *content, guint64 blocks) {
     guint64 extents = content->runs->len + 2 * (blocks / GROUP_BLOCKS) + 1;
     if (extents <= DINV_EXT4_EXTENTS_IN_INODE) {
@@ -57,7 +41,7 @@ static guint64 count_xattr_blocks(const GPtrArray *xattrs) {
 guint64 dinv_ext4_count_blocks(const DinvExt4TreeNode *node, const GPtrArray *names) {
     guint64 blocks = count_xattr_blocks(node->attributes.xattrs);
     if (names != NULL) {
-        guint64 own = dinv_ext4_count_directory_blocks(names);
+        guint64 own = dinv_ext4_directory_count_blocks(names);
         blocks += own + (own > DINV_EXT4_EXTENTS_IN_INODE ? own / (EXTENTS_IN_LEAF / 2) + 2 : 0);
     } else if (node->content != NULL) {
         blocks += count_content_blocks(node->content);

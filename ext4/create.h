@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ext4: makes ext4 file systems in sparse files through libext2fs. Inode tables and journal are
+ * create: makes ext4 file systems in sparse files through libext2fs. Inode tables and journal are
  * never written (a new sparse file reads as zeros, and the group descriptors say so), which is why
  * the size costs neither time nor place. What mkfs.ext4 has by default is on: extents, 64bit,
  * flex_bg, metadata_csum, huge_file, dir_index, resize_inode (for growth while mounted), and a

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* error: the error domain, and texts for its messages. */
 #include "ext4/error.h"
 
-G_DEFINE_QUARK(dinv - image - error - quark, dinv_ext4_image_error)
+G_DEFINE_QUARK(dinv_ext4_image_error, dinv_ext4_image_error)
 
 void dinv_ext4_image_set_errno(GError **error, int error_number, const char *format, ...) {
     va_list arguments;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The error domain of the images room. Messages are one sentence, fit to show to a person. */
+/*
+ * error: the error domain of the room, and texts for its messages. They are one sentence, fit to
+ * show to a person.
+ */
 #pragma once
 
 #include <gio/gio.h>
@@ -12,10 +15,9 @@ typedef enum {
     DINV_EXT4_IMAGE_ERROR_BAD_ARCHIVE, /* an archive is damaged, cut off, or contradicts itself */
     DINV_EXT4_IMAGE_ERROR_ESCAPES,     /* a name leads out of the image */
     DINV_EXT4_IMAGE_ERROR_UNSUPPORTED, /* a kind of file or a size that an image cannot hold */
-    DINV_EXT4_IMAGE_ERROR_NOT_EXT4,  /* the file is not an ext4 image, or its superblock is damaged
-                                      */
-    DINV_EXT4_IMAGE_ERROR_TRUNCATED, /* the file is shorter than the file system in it */
-    DINV_EXT4_IMAGE_ERROR_VERSION,   /* an image of another format version, or of another purpose */
+    DINV_EXT4_IMAGE_ERROR_NOT_EXT4,    /* not an ext4 image, or its superblock is damaged */
+    DINV_EXT4_IMAGE_ERROR_TRUNCATED,   /* the file is shorter than the file system in it */
+    DINV_EXT4_IMAGE_ERROR_VERSION,     /* another format version, or another purpose */
 } DinvExt4ImageError;
 
 #define DINV_EXT4_IMAGE_ERROR dinv_ext4_image_error_quark()

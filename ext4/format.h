@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* ext4-format: what create.c and write-tree.c share of libext2fs. Not for other rooms. */
+/*
+ * format: a file system in the making, from its empty tables to its end: what create.c and
+ * write-tree.c share of libext2fs. Not for other rooms.
+ */
 #pragma once
 
 #include <ext2fs/ext2fs.h>

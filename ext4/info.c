@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The layout is that of the kernel's Documentation/filesystems/ext4/super.rst; little-endian. */
+/*
+ * info: reads an untrusted superblock without libext2fs. The layout is that of the kernel's
+ * Documentation/filesystems/ext4/super.rst; little-endian.
+ */
 #include "ext4/info.h"
-#include "wire/disks.h"
 
 #include <errno.h>
 #include <ext2fs/ext2fs.h>
@@ -9,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "wire/disks.h"
 
 #define READ_BYTES       2048u
 #define MAGIC            0xEF53u
@@ -82,7 +86,7 @@ static const char *find_damage(const guint8 *super) {
     return NULL;
 }
 
-static gboolean parse(const guint8 *super, DinvExt4ImageInfo *info) {
+static gboolean parse_superblock(const guint8 *super, DinvExt4ImageInfo *info) {
     guint32 incompatible = get_u32(super, FIELD(s_feature_incompat));
     gboolean wide = (incompatible & EXT4_FEATURE_INCOMPAT_64BIT) != 0;
     guint64 blocks = get_u32(super, FIELD(s_blocks_count));
@@ -117,8 +121,7 @@ static gboolean not_ext4(const char *name, const char *why, GError **error) {
     return FALSE;
 }
 
-gboolean dinv_ext4_image_read_info_fd(int fd, const char *name, DinvExt4ImageInfo *info,
-                                      GError **error) {
+static gboolean read_info_fd(int fd, const char *name, DinvExt4ImageInfo *info, GError **error) {
     struct stat status;
     if (fstat(fd, &status) < 0) {
         dinv_ext4_image_set_errno(error, errno, "cannot read \"%s\"", name);
@@ -140,7 +143,7 @@ gboolean dinv_ext4_image_read_info_fd(int fd, const char *name, DinvExt4ImageInf
     const guint8 *super = head + SUPERBLOCK_OFFSET;
     const char *damage = find_damage(super);
     DinvExt4ImageInfo found = {0};
-    if (damage == NULL && !parse(super, &found)) {
+    if (damage == NULL && !parse_superblock(super, &found)) {
         damage = "its superblock makes no sense";
     }
     if (damage != NULL) {
@@ -161,7 +164,7 @@ gboolean dinv_ext4_image_read_info(const char *path, DinvExt4ImageInfo *info, GE
         dinv_ext4_image_set_errno(error, errno, "cannot read \"%s\"", path);
         return FALSE;
     }
-    gboolean result = dinv_ext4_image_read_info_fd(fd, path, info, error);
+    gboolean result = read_info_fd(fd, path, info, error);
     close(fd);
     return result;
 }

@@ -38,9 +38,6 @@ typedef struct {
  * DINV_EXT4_IMAGE_ERROR_NOT_EXT4; a truncated one is not an error here. */
 gboolean dinv_ext4_image_read_info(const char *path, DinvExt4ImageInfo *info,
                                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The same for an open file (regular or block device); `name` is for messages. */
-gboolean dinv_ext4_image_read_info_fd(int fd, const char *name, DinvExt4ImageInfo *info,
-                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Whether `path` can be used as root image, or as a disk of that kind: the right kind and
  * version, not truncated. The error says what is wrong and what to do. `info` may be NULL. */

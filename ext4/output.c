@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* output: O_TMPFILE where it can be had, else a temporary name, see output.h. */
 #include "ext4/output.h"
 
 #include <errno.h>

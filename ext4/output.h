@@ -13,8 +13,8 @@ typedef struct DinvExt4Output DinvExt4Output;
 
 /* Opens an empty file for the directory of `path`, with permissions `mode` (umask applies). */
 DinvExt4Output *dinv_ext4_output_new(const char *path, mode_t mode, GError **error);
-/* The same by way of a temporary name, as on a file system that has no O_TMPFILE. For tests of
- * that. */
+/* As dinv_ext4_output_new() does on a file system without O_TMPFILE, by way of a temporary name:
+ * for tests, which cannot count on finding such a file system. */
 DinvExt4Output *dinv_ext4_output_new_named(const char *path, mode_t mode, GError **error);
 /* Open for reading and writing; stays owned by the output. */
 int dinv_ext4_output_get_fd(const DinvExt4Output *output);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* populate-directory: walks a directory by descriptors, so that no name is looked up twice. */
 #include "ext4/populate-directory.h"
 
 #include <dirent.h>
@@ -227,8 +228,8 @@ static gboolean add_unopened(Walk *walk, int directory_fd, const char *name, con
     return dinv_ext4_tree_add_symlink(walk->tree, path, &attributes, target, error);
 }
 
-static gboolean add_name(Walk *walk, int directory_fd, const char *name, const char *path,
-                         guint depth, GError **error) {
+static gboolean walk_add_name(Walk *walk, int directory_fd, const char *name, const char *path,
+                              guint depth, GError **error) {
     struct stat status;
     if (fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) < 0) {
         dinv_ext4_image_set_errno(error, errno, "\"%s\"", path);
@@ -246,7 +247,7 @@ static gboolean add_name(Walk *walk, int directory_fd, const char *name, const c
     return add_opened(walk, fd, path, depth, error);
 }
 
-static int compare_names(gconstpointer a, gconstpointer b) {
+static int walk_compare_names(gconstpointer a, gconstpointer b) {
     const char *const *left = a;
     const char *const *right = b;
     return strcmp(*left, *right);
@@ -269,7 +270,7 @@ static GPtrArray *read_names(DIR *directory, const char *path, GError **error) {
         dinv_ext4_image_set_errno(error, errno, "cannot read \"%s\"", path);
         return NULL;
     }
-    g_ptr_array_sort(names, compare_names);
+    g_ptr_array_sort(names, walk_compare_names);
     return g_steal_pointer(&names);
 }
 
@@ -289,7 +290,7 @@ static gboolean walk_directory(Walk *walk, int fd, const char *path, guint depth
         const char *name = g_ptr_array_index(names, i);
         g_autofree char *child =
             path[0] == '\0' ? g_strdup(name) : g_strdup_printf("%s/%s", path, name);
-        if (!add_name(walk, dirfd(directory), name, child, depth + 1, error)) {
+        if (!walk_add_name(walk, dirfd(directory), name, child, depth + 1, error)) {
             return FALSE;
         }
     }

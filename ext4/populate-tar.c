@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* populate-tar: entries of an archive, by libarchive, into a tree. The archive is untrusted. */
 #include "ext4/populate-tar.h"
 
 #include <archive.h>
@@ -182,9 +183,9 @@ static gboolean add_typed_entry(DinvExt4Tree *tree, DinvArchive *archive,
     return dinv_ext4_tree_add(tree, path, attributes, error);
 }
 
-static gboolean add_entry(DinvExt4Tree *tree, DinvArchive *archive, struct archive_entry *entry,
-                          const char *path, const DinvExt4PopulateOptions *options,
-                          GError **error) {
+static gboolean tar_add_entry(DinvExt4Tree *tree, DinvArchive *archive, struct archive_entry *entry,
+                              const char *path, const DinvExt4PopulateOptions *options,
+                              GError **error) {
     const char *hard_link = archive_entry_hardlink(entry);
     if (hard_link != NULL) {
         return dinv_ext4_tree_add_hard_link(tree, path, hard_link, error);
@@ -220,7 +221,7 @@ static gboolean add_entries(DinvExt4Tree *tree, DinvArchive *archive,
                         "the archive has an entry without a name");
             return FALSE;
         }
-        if (!add_entry(tree, archive, entry, path, options, error)) {
+        if (!tar_add_entry(tree, archive, entry, path, options, error)) {
             return FALSE;
         }
         g_free(last_path);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* rootfs: layers and entries into a tree, and that into an image, see rootfs.h. */
 #include "ext4/rootfs.h"
 
 #include <errno.h>
@@ -104,8 +105,8 @@ static gboolean add_text(DinvExt4Tree *tree, const DinvExt4RootfsEntry *entry,
            dinv_ext4_tree_add_file(tree, entry->path, attributes, content, error);
 }
 
-static gboolean add_entry(DinvExt4Tree *tree, const DinvExt4RootfsEntry *entry, gint64 timestamp,
-                          GError **error) {
+static gboolean rootfs_add_entry(DinvExt4Tree *tree, const DinvExt4RootfsEntry *entry,
+                                 gint64 timestamp, GError **error) {
     DinvExt4TreeAttributes attributes = {
         .mode = entry->mode & 07777, .uid = entry->uid, .gid = entry->gid, .mtime = timestamp};
     switch (entry->kind) {
@@ -142,12 +143,12 @@ static gboolean compose(DinvExt4Tree *tree, const DinvExt4RootfsRecipe *recipe, 
         dinv_ext4_tree_set_time(tree, timestamp);
     }
     for (gsize i = 0; i < recipe->entry_count; i++) {
-        if (!add_entry(tree, &recipe->entries[i], timestamp, error)) {
+        if (!rootfs_add_entry(tree, &recipe->entries[i], timestamp, error)) {
             return FALSE;
         }
     }
     for (gsize i = 0; i < G_N_ELEMENTS(mount_points); i++) {
-        if (!add_entry(tree, &mount_points[i], timestamp, error)) {
+        if (!rootfs_add_entry(tree, &mount_points[i], timestamp, error)) {
             return FALSE;
         }
     }

@@ -17,8 +17,7 @@ typedef enum {
     DINV_EXT4_ROOTFS_FILE,      /* `value` is a file of this machine */
     DINV_EXT4_ROOTFS_TEXT,      /* `value` is the content */
     DINV_EXT4_ROOTFS_SYMLINK,   /* `value` is the target */
-    DINV_EXT4_ROOTFS_DIRECTORY, /* no `value`; one that is there keeps what is in it, and its mode
-                                 */
+    DINV_EXT4_ROOTFS_DIRECTORY, /* no `value`; one that is there keeps its mode and what is in it */
     DINV_EXT4_ROOTFS_OWNER,     /* gives what is there another owner and mode; no `value` */
 } DinvExt4RootfsEntryKind;
 

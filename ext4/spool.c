@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* spool: contents in blocks, appended to a file without a name, see spool.h. */
 #include "ext4/spool.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* tree: paths walked as in a chroot, nodes added and replaced, see tree.h. */
 #include "ext4/tree.h"
 
 #include <string.h>
@@ -7,7 +8,7 @@
 #define COMPONENT_MAX     255u
 #define SYMLINK_MAX       4095u /* ext4: less than a block */
 #define SYMLINKS_FOLLOWED 40u
-#define DEPTH_MAX         1000u /* walked recursively here and in ext4-tree */
+#define DEPTH_MAX         1000u /* walked recursively here and in write-tree.c */
 #define LINKS_MAX         65000u
 
 struct DinvExt4Tree {
@@ -96,8 +97,8 @@ static gboolean insert(DinvExt4TreeNode *directory, const char *name, DinvExt4Tr
     return TRUE;
 }
 
-static DinvExt4TreeNode *make_directory(DinvExt4Tree *tree, DinvExt4TreeNode *directory,
-                                        const char *name, GError **error) {
+static DinvExt4TreeNode *tree_make_directory(DinvExt4Tree *tree, DinvExt4TreeNode *directory,
+                                             const char *name, GError **error) {
     const DinvExt4TreeAttributes attributes = {.mode = S_IFDIR | 0755, .mtime = tree->time};
     DinvExt4TreeNode *child = node_new(&attributes);
     return insert(directory, name, child, error) ? child : NULL;
@@ -134,7 +135,7 @@ static DinvExt4TreeNode *resolve_directory(DinvExt4Tree *tree, DinvExt4TreeNode 
             if (!create || !component_is_valid(path, name, error)) {
                 return NULL;
             }
-            node = make_directory(tree, node, name, error);
+            node = tree_make_directory(tree, node, name, error);
         } else if (child->children != NULL) {
             node = child;
         } else if (child->target != NULL) {
@@ -241,8 +242,8 @@ static gboolean leads_to_directory(DinvExt4Tree *tree, DinvExt4TreeNode *parent,
     return resolve_directory(tree, parent, link->target, FALSE, &followed, NULL) != NULL;
 }
 
-static gboolean add_directory(DinvExt4Tree *tree, const char *path,
-                              const DinvExt4TreeAttributes *attributes, GError **error) {
+static gboolean tree_add_directory(DinvExt4Tree *tree, const char *path,
+                                   const DinvExt4TreeAttributes *attributes, GError **error) {
     g_autofree char *name = NULL;
     DinvExt4TreeNode *parent = resolve_entry(tree, path, TRUE, &name, error);
     if (parent == NULL) {
@@ -264,7 +265,7 @@ gboolean dinv_ext4_tree_add(DinvExt4Tree *tree, const char *path,
                             const DinvExt4TreeAttributes *attributes, GError **error) {
     switch (attributes->mode & S_IFMT) {
     case S_IFDIR:
-        return add_directory(tree, path, attributes, error);
+        return tree_add_directory(tree, path, attributes, error);
     case S_IFCHR:
     case S_IFBLK:
         if (attributes->device_major > 0xfff || attributes->device_minor > 0xfffff) {
@@ -389,7 +390,7 @@ void dinv_ext4_tree_clamp_times(DinvExt4Tree *tree, gint64 seconds) {
     tree->newest = MIN(tree->newest, seconds);
 }
 
-static int compare_names(gconstpointer a, gconstpointer b) {
+static int tree_compare_names(gconstpointer a, gconstpointer b) {
     const char *const *left = a;
     const char *const *right = b;
     return strcmp(*left, *right);
@@ -403,7 +404,7 @@ GPtrArray *dinv_ext4_tree_sorted_names(const DinvExt4TreeNode *directory) {
     while (g_hash_table_iter_next(&iter, &name, NULL)) {
         g_ptr_array_add(names, name);
     }
-    g_ptr_array_sort(names, compare_names);
+    g_ptr_array_sort(names, tree_compare_names);
     return names;
 }
 

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The images room: ext4 images made in this process, without root, mount or loop devices.
- *
- * Layers (populate-tar, populate-directory) are laid over each other in a tree (tree.h) whose file
- * contents wait in a spool (spool.h); when the tree is complete its size is known, and ext4-tree
- * writes it into a file system that create.h has formatted. rootfs.h composes the root image so;
- * info.h looks at images. Nothing here knows of QEMU, settings or guests, and nothing needs
- * privileges.
+ * The room ext4: ext4 images, made and looked at in this process, without root, mount or loop
+ * devices. Layers (populate-tar.h, populate-directory.h) are laid over each other in a tree
+ * (tree.h) whose file contents wait in a spool (spool.h); when the tree is complete its size is
+ * known, and write-tree.h writes it into a file system that format.h has begun. rootfs.h composes
+ * the root image so; create.h makes empty disks; info.h looks at images. Machines, settings and
+ * what needs privileges may not enter.
  *
  * tree.h: the tree of one image in memory. A later entry replaces an earlier one of the same path;
  * a directory over a directory keeps the children.
@@ -49,8 +48,8 @@ struct DinvExt4TreeNode {
     char *target;             /* of a symbolic link */
 };
 
-/* Root directory: 0755, owner 0:0. `spool_directory` and `limit_bytes` as in dinv_ext4_spool_new().
- */
+/* The root directory is 0755 and 0:0's. `spool_directory` and `limit_bytes` are those of
+ * dinv_ext4_spool_new(). */
 DinvExt4Tree *dinv_ext4_tree_new(const char *spool_directory, guint64 limit_bytes, GError **error);
 void dinv_ext4_tree_free(DinvExt4Tree *tree);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvExt4Tree, dinv_ext4_tree_free)
@@ -88,8 +87,8 @@ gboolean dinv_ext4_tree_set_owner(DinvExt4Tree *tree, const char *path, uid_t ui
 /* Modification times later than `seconds` become it. */
 void dinv_ext4_tree_clamp_times(DinvExt4Tree *tree, gint64 seconds);
 
-/* The names of a directory's children, sorted by bytes. Free the array (its strings are borrowed).
- */
+/* The names of a directory's children, sorted by bytes. The array is the caller's, its strings are
+ * borrowed. */
 GPtrArray *dinv_ext4_tree_sorted_names(const DinvExt4TreeNode *directory);
 
 /* SHA-256 over everything in the tree: the same for the same sequence of additions. */

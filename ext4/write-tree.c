@@ -15,12 +15,13 @@
 #include <unistd.h>
 
 #include "ext4/count.h"
+#include "ext4/directory.h"
+#include "ext4/extents.h"
 #include "ext4/format.h"
+#include "ext4/inode.h"
 
-#define COPY_BLOCKS       256u
-#define EXTENT_BLOCKS_MAX 32768u /* of an initialised extent */
-#define LINKS_MAX         65000u
-#define SIZE_ATTEMPTS     1000u
+#define COPY_BLOCKS   256u
+#define SIZE_ATTEMPTS 1000u
 
 typedef struct {
     const DinvExt4TreeNode *node;
@@ -37,8 +38,8 @@ typedef struct {
     GArray *items;      /* of Item */
     GHashTable *inodes; /* node -> inode number */
     guint64 blocks;     /* needed for contents, directories and the like */
-    blk64_t goal;       /* where the next allocation begins to look */
-    guint8 *buffer;     /* COPY_BLOCKS */
+    DinvExt4Allocator allocator;
+    guint8 *buffer; /* COPY_BLOCKS */
 } Writer;
 
 static void item_clear(gpointer data) {
@@ -46,7 +47,8 @@ static void item_clear(gpointer data) {
     g_clear_pointer(&item->names, g_ptr_array_unref);
 }
 
-static void collect(Writer *writer, const DinvExt4TreeNode *node, const char *name, guint parent) {
+static void collect_nodes(Writer *writer, const DinvExt4TreeNode *node, const char *name,
+                          guint parent) {
     if (g_hash_table_contains(writer->inodes, node)) {
         return; /* another name of it */
     }
@@ -61,7 +63,7 @@ static void collect(Writer *writer, const DinvExt4TreeNode *node, const char *na
     g_array_append_val(writer->items, item);
     for (guint i = 0; names != NULL && i < names->len; i++) {
         const char *child = g_ptr_array_index(names, i);
-        collect(writer, g_hash_table_lookup(node->children, child), child, index);
+        collect_nodes(writer, g_hash_table_lookup(node->children, child), child, index);
     }
 }
 
@@ -131,128 +133,16 @@ static void number_inodes(Writer *writer) {
     }
 }
 
-static guint32 time_extra(gint64 seconds, guint32 nanoseconds) {
-    guint32 epoch =
-        (guint32)(((seconds - (gint32)(guint32)((guint64)seconds & G_MAXUINT32)) >> 32) &
-                  EXT4_EPOCH_MASK);
-    return nanoseconds << EXT4_EPOCH_BITS | epoch;
-}
-
-static void fill_inode(const Item *item, struct ext2_inode_large *inode) {
-    const DinvExt4TreeAttributes *attributes = &item->node->attributes;
-    const gint64 earliest = G_MININT32;
-    const gint64 latest = earliest + ((gint64)1 << 34) - 1;
-    gint64 seconds = CLAMP(attributes->mtime, earliest, latest);
-    guint32 low = (guint32)((guint64)seconds & G_MAXUINT32);
-    guint32 extra = time_extra(seconds, attributes->mtime_nsec);
-    memset(inode, 0, sizeof *inode);
-    inode->i_mode = (guint16)attributes->mode;
-    inode->i_uid = (guint16)(attributes->uid & 0xffff);
-    ext2fs_set_i_uid_high(*inode, (guint16)(attributes->uid >> 16));
-    inode->i_gid = (guint16)(attributes->gid & 0xffff);
-    ext2fs_set_i_gid_high(*inode, (guint16)(attributes->gid >> 16));
-    inode->i_extra_isize = sizeof *inode - EXT2_GOOD_OLD_INODE_SIZE;
-    inode->i_atime = inode->i_ctime = inode->i_mtime = inode->i_crtime = low;
-    inode->i_atime_extra = inode->i_ctime_extra = inode->i_mtime_extra = inode->i_crtime_extra =
-        extra;
-    guint links = item->node->links;
-    if (item->names != NULL) {
-        links = 2;
-        for (guint i = 0; i < item->names->len; i++) {
-            const DinvExt4TreeNode *child =
-                g_hash_table_lookup(item->node->children, g_ptr_array_index(item->names, i));
-            links += child->children != NULL ? 1 : 0;
-        }
-        links = links < LINKS_MAX ? links : 1; /* dir_nlink */
-    }
-    inode->i_links_count = (guint16)links;
-}
-
-static void set_size(struct ext2_inode_large *inode, guint64 size) {
-    inode->i_size = (guint32)(size & G_MAXUINT32);
-    inode->i_size_high = (guint32)(size >> 32);
-}
-
-static void begin_extents(struct ext2_inode_large *inode) {
-    struct ext3_extent_header header = {
-        .eh_magic = ext2fs_cpu_to_le16(EXT3_EXT_MAGIC),
-        .eh_max = ext2fs_cpu_to_le16(DINV_EXT4_EXTENTS_IN_INODE),
-    };
-    inode->i_flags |= EXT4_EXTENTS_FL;
-    memcpy(inode->i_block, &header, sizeof header);
-}
-
-/* Gives `count` blocks from `file_block` on to the inode, calling `place` for every contiguous
- * piece. */
-typedef errcode_t (*PlaceFunction)(Writer *writer, blk64_t block, guint64 first, guint64 count,
-                                   gpointer user);
-
-static errcode_t allocate_run(Writer *writer, ext2_extent_handle_t handle, struct ext2_inode *inode,
-                              const DinvExt4ContentRun *run, PlaceFunction place, gpointer user) {
-    for (guint64 done = 0; done < run->count;) {
-        blk64_t block = 0;
-        blk64_t length = 0;
-        blk64_t wanted = MIN(run->count - done, EXTENT_BLOCKS_MAX);
-        errcode_t code =
-            ext2fs_new_range(writer->fs, 0, writer->goal, wanted, NULL, &block, &length);
-        if (code != 0) {
-            return code;
-        }
-        length = MIN(length, wanted);
-        ext2fs_block_alloc_stats_range(writer->fs, block, (blk_t)length, +1);
-        writer->goal = block + length;
-        struct ext2fs_extent extent = {
-            .e_pblk = block, .e_lblk = run->file_block + done, .e_len = (__u32)length};
-        code = ext2fs_extent_insert(handle, EXT2_EXTENT_INSERT_AFTER, &extent);
-        if (code == 0) {
-            code = ext2fs_iblk_add_blocks(writer->fs, inode, length);
-        }
-        if (code == 0) {
-            code = place(writer, block, done, length, user);
-        }
-        if (code != 0) {
-            return code;
-        }
-        done += length;
-    }
-    return 0;
-}
-
-static errcode_t allocate_runs(Writer *writer, ext2_ino_t number, struct ext2_inode_large *large,
-                               const GArray *runs, PlaceFunction place, gpointer user) {
-    struct ext2_inode *inode = EXT2_INODE(large);
-    ext2_extent_handle_t handle = NULL;
-    begin_extents(large);
-    if (runs->len == 0) {
-        return 0;
-    }
-    /* libext2fs updates the inode on the disk with every extent. */
-    errcode_t code = ext2fs_write_inode_full(writer->fs, number, inode, sizeof *large);
-    if (code == 0) {
-        code = ext2fs_extent_open2(writer->fs, number, inode, &handle);
-    }
-    for (guint i = 0; code == 0 && i < runs->len; i++) {
-        code = allocate_run(writer, handle, inode, &g_array_index(runs, DinvExt4ContentRun, i),
-                            place, user);
-    }
-    if (code == 0) {
-        code = ext2fs_extent_fix_parents(handle);
-    }
-    if (handle != NULL) {
-        ext2fs_extent_free(handle);
-    }
-    return code;
-}
-
 typedef struct {
+    Writer *writer;
     const DinvExt4Content *content;
     const DinvExt4ContentRun *run; /* the one being placed; runs are placed in order */
     GError *error;
 } ContentPlace;
 
-static errcode_t place_content(Writer *writer, blk64_t block, guint64 first, guint64 count,
-                               gpointer user) {
+static errcode_t place_content(blk64_t block, guint64 first, guint64 count, gpointer user) {
     ContentPlace *place = user;
+    Writer *writer = place->writer;
     const GArray *runs = place->content->runs;
     if (first == 0) {
         place->run =
@@ -274,22 +164,23 @@ static errcode_t place_content(Writer *writer, blk64_t block, guint64 first, gui
     return 0;
 }
 
-/* Blocks made in memory: those of a long symbolic link. */
-static errcode_t place_memory(Writer *writer, blk64_t block, guint64 first, guint64 count,
-                              gpointer user) {
-    const guint8 *bytes = user;
-    return io_channel_write_blk64(writer->fs->io, block, (int)count,
-                                  bytes + first * DINV_EXT4_BLOCK);
-}
-
+/* Blocks made in memory. */
 typedef struct {
+    Writer *writer;
     const guint8 *blocks;
     ext2_ino_t inode;
-} DirectoryPlace;
+} MemoryPlace;
 
-static errcode_t place_directory(Writer *writer, blk64_t block, guint64 first, guint64 count,
-                                 gpointer user) {
-    const DirectoryPlace *place = user;
+/* The one block of a long symbolic link. */
+static errcode_t place_target(blk64_t block, guint64 first, guint64 count, gpointer user) {
+    const MemoryPlace *place = user;
+    return io_channel_write_blk64(place->writer->fs->io, block, (int)count,
+                                  place->blocks + first * DINV_EXT4_BLOCK);
+}
+
+static errcode_t place_directory(blk64_t block, guint64 first, guint64 count, gpointer user) {
+    const MemoryPlace *place = user;
+    Writer *writer = place->writer;
     errcode_t code = 0;
     for (guint64 i = 0; code == 0 && i < count; i++) {
         memcpy(writer->buffer, place->blocks + (first + i) * DINV_EXT4_BLOCK, DINV_EXT4_BLOCK);
@@ -298,55 +189,9 @@ static errcode_t place_directory(Writer *writer, blk64_t block, guint64 first, g
     return code;
 }
 
-static int entry_type(const DinvExt4TreeNode *node) {
-    switch (node->attributes.mode & S_IFMT) {
-    case S_IFDIR:
-        return EXT2_FT_DIR;
-    case S_IFLNK:
-        return EXT2_FT_SYMLINK;
-    case S_IFCHR:
-        return EXT2_FT_CHRDEV;
-    case S_IFBLK:
-        return EXT2_FT_BLKDEV;
-    case S_IFIFO:
-        return EXT2_FT_FIFO;
-    default:
-        return EXT2_FT_REG_FILE;
-    }
-}
-
-/* Directory blocks in the making. Every entry's length reaches up to the next one; the last one's
- * to the checksum. */
-typedef struct {
-    guint8 *blocks;
-    guint64 current; /* block */
-    guint used;      /* bytes of it */
-    struct ext2_dir_entry *last;
-} DirectoryFill;
-
-static void append_entry(Writer *writer, DirectoryFill *fill, const char *name, gsize name_length,
-                         ext2_ino_t inode, int type) {
-    guint length = dinv_ext4_entry_length(name_length);
-    if (fill->used + length > DINV_EXT4_DIRECTORY_ROOM) {
-        fill->current++;
-        fill->used = 0;
-        fill->last = NULL;
-    }
-    guint8 *block = fill->blocks + fill->current * DINV_EXT4_BLOCK;
-    if (fill->last != NULL) {
-        guint previous = (guint)((guint8 *)fill->last - block);
-        (void)ext2fs_set_rec_len(writer->fs, fill->used - previous, fill->last);
-    } else {
-        ext2fs_initialize_dirent_tail(writer->fs, EXT2_DIRENT_TAIL(block, DINV_EXT4_BLOCK));
-    }
-    struct ext2_dir_entry *entry = (struct ext2_dir_entry *)(void *)(block + fill->used);
-    entry->inode = inode;
-    ext2fs_dirent_set_name_len(entry, (int)name_length);
-    ext2fs_dirent_set_file_type(entry, type);
-    memcpy(entry->name, name, name_length); /* the format has no terminating zero */
-    (void)ext2fs_set_rec_len(writer->fs, DINV_EXT4_DIRECTORY_ROOM - fill->used, entry);
-    fill->used += length;
-    fill->last = entry;
+static errcode_t allocate_blocks(Writer *writer, const Item *item, struct ext2_inode_large *inode,
+                                 const GArray *runs, DinvExt4PlaceFunction place, gpointer user) {
+    return dinv_ext4_extents_allocate(&writer->allocator, item->inode, inode, runs, place, user);
 }
 
 static ext2_ino_t inode_of(const Writer *writer, const DinvExt4TreeNode *node) {
@@ -354,29 +199,31 @@ static ext2_ino_t inode_of(const Writer *writer, const DinvExt4TreeNode *node) {
 }
 
 static errcode_t write_directory(Writer *writer, const Item *item, struct ext2_inode_large *inode) {
-    guint64 count = dinv_ext4_count_directory_blocks(item->names);
+    guint64 count = dinv_ext4_directory_count_blocks(item->names);
     g_autofree guint8 *blocks = g_malloc0((gsize)count * DINV_EXT4_BLOCK);
-    DirectoryFill fill = {.blocks = blocks};
-    append_entry(writer, &fill, ".", 1, item->inode, EXT2_FT_DIR);
-    append_entry(writer, &fill, "..", 2, inode_of(writer, item->node->parent), EXT2_FT_DIR);
+    DinvExt4DirectoryFill fill = {.blocks = blocks};
+    dinv_ext4_directory_append(writer->fs, &fill, ".", item->inode, S_IFDIR);
+    dinv_ext4_directory_append(writer->fs, &fill, "..", inode_of(writer, item->node->parent),
+                               S_IFDIR);
     for (guint i = 0; i < item->names->len; i++) {
         const char *name = g_ptr_array_index(item->names, i);
         const DinvExt4TreeNode *child = g_hash_table_lookup(item->node->children, name);
-        append_entry(writer, &fill, name, strlen(name), inode_of(writer, child), entry_type(child));
+        dinv_ext4_directory_append(writer->fs, &fill, name, inode_of(writer, child),
+                                   child->attributes.mode);
     }
     g_assert(fill.current + 1 == count);
     const DinvExt4ContentRun run = {.count = count};
     g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(DinvExt4ContentRun));
     g_array_append_val(runs, run);
-    DirectoryPlace place = {blocks, item->inode};
-    set_size(inode, count * DINV_EXT4_BLOCK);
-    return allocate_runs(writer, item->inode, inode, runs, place_directory, &place);
+    MemoryPlace place = {.writer = writer, .blocks = blocks, .inode = item->inode};
+    dinv_ext4_inode_set_size(inode, count * DINV_EXT4_BLOCK);
+    return allocate_blocks(writer, item, inode, runs, place_directory, &place);
 }
 
 static errcode_t write_symlink(Writer *writer, const Item *item, struct ext2_inode_large *inode) {
     const char *target = item->node->target;
     gsize length = strlen(target);
-    set_size(inode, length);
+    dinv_ext4_inode_set_size(inode, length);
     if (length <= DINV_EXT4_FAST_SYMLINK_MAX) {
         memcpy(inode->i_block, target, length + 1);
         return 0;
@@ -386,29 +233,20 @@ static errcode_t write_symlink(Writer *writer, const Item *item, struct ext2_ino
     const DinvExt4ContentRun run = {.count = 1};
     g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(DinvExt4ContentRun));
     g_array_append_val(runs, run);
-    return allocate_runs(writer, item->inode, inode, runs, place_memory, block);
+    MemoryPlace place = {.writer = writer, .blocks = block, .inode = item->inode};
+    return allocate_blocks(writer, item, inode, runs, place_target, &place);
 }
 
 static errcode_t write_content(Writer *writer, const Item *item, struct ext2_inode_large *inode,
                                GError **error) {
-    ContentPlace place = {.content = item->node->content};
-    set_size(inode, place.content->size);
+    ContentPlace place = {.writer = writer, .content = item->node->content};
+    dinv_ext4_inode_set_size(inode, place.content->size);
     errcode_t code =
-        allocate_runs(writer, item->inode, inode, place.content->runs, place_content, &place);
+        allocate_blocks(writer, item, inode, place.content->runs, place_content, &place);
     if (place.error != NULL) {
         g_propagate_error(error, place.error);
     }
     return code;
-}
-
-static void set_device(const DinvExt4TreeAttributes *attributes, struct ext2_inode_large *inode) {
-    guint32 major = attributes->device_major;
-    guint32 minor = attributes->device_minor;
-    if (major < 256 && minor < 256) {
-        inode->i_block[0] = major << 8 | minor;
-    } else {
-        inode->i_block[1] = (minor & 0xff) | major << 8 | (minor & ~0xffU) << 12;
-    }
 }
 
 static errcode_t write_xattrs(Writer *writer, const Item *item) {
@@ -448,7 +286,7 @@ static gboolean write_item(Writer *writer, const Item *item, GError **error) {
     const DinvExt4TreeNode *node = item->node;
     g_autoptr(GError) cause = NULL;
     errcode_t code = 0;
-    fill_inode(item, &inode);
+    dinv_ext4_inode_fill(node, &inode);
     if (item->names != NULL) {
         code = write_directory(writer, item, &inode);
     } else if (node->content != NULL) {
@@ -456,7 +294,7 @@ static gboolean write_item(Writer *writer, const Item *item, GError **error) {
     } else if (node->target != NULL) {
         code = write_symlink(writer, item, &inode);
     } else {
-        set_device(&node->attributes, &inode);
+        dinv_ext4_inode_set_device(&inode, &node->attributes);
     }
     if (code == 0) {
         code = ext2fs_write_inode_full(writer->fs, item->inode, EXT2_INODE(&inode), sizeof inode);
@@ -500,6 +338,7 @@ static gboolean format_and_write(Writer *writer, int fd, const DinvExt4Options *
     if (writer->fs == NULL) {
         return FALSE;
     }
+    writer->allocator.fs = writer->fs;
     gboolean good =
         dinv_ext4_add_resize_inode(writer->fs, error) && check_room(writer, options, error);
     if (good) {
@@ -541,7 +380,7 @@ gboolean dinv_ext4_write_tree(int fd, const DinvExt4Options *options, const Dinv
                      .items = items,
                      .inodes = inodes,
                      .buffer = buffer};
-    collect(&writer, dinv_ext4_tree_get_root(tree), "", 0);
+    collect_nodes(&writer, dinv_ext4_tree_get_root(tree), "", 0);
     if (complete.size_bytes == 0) {
         complete.inodes = complete.inodes != 0 ? complete.inodes : items->len + 16;
         if (!find_size(&writer, fd, &complete, error)) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ext4-tree: writes a tree into a new ext4 file system. */
+/* write-tree: writes a tree into a new ext4 file system. */
 #pragma once
 
 #include "ext4/create.h"
@@ -9,7 +9,6 @@
  * the smallest size that holds the tree is taken; else a tree that does not fit is
  * DINV_EXT4_IMAGE_ERROR_FULL, found before anything is written. The bytes depend on nothing but the
  * tree and the options: where uuid, hash_seed and timestamp are not given, they are derived from
- * the tree. Does not fsync the name; blocks.
- */
+ * the tree. Does not fsync the name; blocks. */
 gboolean dinv_ext4_write_tree(int fd, const DinvExt4Options *options, const DinvExt4Tree *tree,
                               GError **error) G_GNUC_WARN_UNUSED_RESULT;

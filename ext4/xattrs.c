@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* xattrs: attributes checked and kept; ACLs in the form of the kernel, see xattrs.h. */
 #include "ext4/xattrs.h"
 
 #include <string.h>

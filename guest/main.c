@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* dinv-guest: process 1 of the machine, or, by the name that dockerd calls it, a proxy of a port. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,8 +38,8 @@ int main(int argc, char **argv) {
             printf("dinv-guest %s\n", DINV_VERSION);
             return EXIT_SUCCESS;
         }
-        (void)fprintf(stderr, "dinv-guest is the first process of dinv's microVM, and of no use "
-                              "elsewhere\n");
+        (void)fprintf(stderr, "dinv-guest is the first process of dinv's microVM, and of no "
+                              "use elsewhere\n");
         return EXIT_FAILURE;
     }
     /* Blocked, all of them: they come through a descriptor from now on. */

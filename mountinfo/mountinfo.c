@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* mountinfo: the text taken apart line by line, see mountinfo.h. It is untrusted. */
 #include "mountinfo/mountinfo.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@ void dinv_mountinfo_unescape(char *text) {
     *to = '\0';
 }
 
-static bool parse_id(const char *text, int *id) {
+static bool parse_mount_id(const char *text, int *id) {
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
@@ -74,8 +75,8 @@ static int parse_line(char *line, DinvMount *mount) {
         }
         fields[count++] = field;
     }
-    if (separator == 0 || count < separator + 4 || !parse_id(fields[0], &mount->id) ||
-        !parse_id(fields[1], &mount->parent)) {
+    if (separator == 0 || count < separator + 4 || !parse_mount_id(fields[0], &mount->id) ||
+        !parse_mount_id(fields[1], &mount->parent)) {
         return 0;
     }
     mount->root = duplicate_unescaped(fields[3]);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mountinfo: /proc/self/mountinfo (proc_pid_mountinfo(5)) taken apart, for the launcher and the
- * guest alike. No I/O, no GLib. Paths in it are chosen by strangers: the text is untrusted.
+ * The room mountinfo: /proc/self/mountinfo (proc_pid_mountinfo(5)) taken apart, for the launcher
+ * and the guest alike, so libc alone: I/O and GLib may not enter. Paths in it are chosen by
+ * strangers: the text is untrusted.
  */
 #pragma once
 

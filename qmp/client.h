@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The QMP room: a client of QEMU's monitor protocol over a connected stream socket
+ * The room qmp: a client of QEMU's monitor protocol over a connected stream socket
  * (docs/interop/qmp-spec.txt of QEMU). It knows the protocol only: no command of QEMU but
- * qmp_capabilities, and nothing of dinv.
+ * qmp_capabilities may enter, no policy, and nothing of dinv. What the peer says is untrusted: it
+ * may end the connection, and nothing worse.
  *
  * The client works in the GMainContext that is the thread's default when it is made; nothing here
  * blocks. Callbacks run from that context's dispatch only, never from within
@@ -39,29 +40,19 @@ typedef struct {
  * or it is NULL and `error` says why (borrowed). */
 typedef void (*DinvQmpReply)(struct json_object *result, const GError *error, gpointer user);
 
-/* Takes over `fd`, a connected stream socket (AF_UNIX where descriptors are to be passed), and
- * makes it nonblocking and close-on-exec. The greeting and the negotiation of capabilities must be
- * done within `handshake_ms`, or the client is disconnected with DINV_QMP_ERROR_TIMEOUT.
- * `callbacks` is copied. */
+/* Takes over `fd`, a connected stream socket, and makes it nonblocking and close-on-exec. The
+ * greeting and the negotiation of capabilities must be done within `handshake_ms`, or the client is
+ * disconnected with DINV_QMP_ERROR_TIMEOUT. `callbacks` is copied. */
 DinvQmpClient *dinv_qmp_client_new(int fd, guint handshake_ms, const DinvQmpCallbacks *callbacks,
                                    gpointer user);
 
-/* Sends a command; those of before the handshake's end wait for it. `arguments` is a JSON object or
+/* Sends a command, after the handshake if that is not done yet. `arguments` is a JSON object or
  * NULL, and is taken over. `deadline_ms` counts from this call, whether the command could be sent
  * or not; a command that was not sent by then never is, and a reply after it is ignored. `reply`
  * may be NULL. On a client that is disconnected the call fails like any other, from the main
  * context. */
 void dinv_qmp_client_call(DinvQmpClient *client, const char *command, struct json_object *arguments,
                           guint deadline_ms, DinvQmpReply reply, gpointer user);
-
-/* The same, with a descriptor that travels with the command (SCM_RIGHTS): for getfd and add-fd.
- * `fd` is taken over and closed when it was sent or the call has failed. */
-void dinv_qmp_client_call_with_fd(DinvQmpClient *client, const char *command,
-                                  struct json_object *arguments, int fd, guint deadline_ms,
-                                  DinvQmpReply reply, gpointer user);
-
-/* Whether the handshake is done and the connection stands. */
-gboolean dinv_qmp_client_is_running(const DinvQmpClient *client);
 
 /* Closes the socket. Pending calls fail with DINV_QMP_ERROR_CLOSED before this returns; their
  * callbacks must not use the client any more. NULL is ignored. */

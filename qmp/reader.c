@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A tokener of json-c that is never given more than one message may have. */
 #include "qmp/reader.h"
 
 #include "qmp/client.h"
@@ -10,7 +11,6 @@ struct DinvQmpReader {
 
 DinvQmpReader *dinv_qmp_reader_new(void) {
     DinvQmpReader *reader = g_new0(DinvQmpReader, 1);
-
     reader->tokener = json_tokener_new_ex(DINV_QMP_DEPTH_MAX);
     g_assert(reader->tokener != NULL);
     /* What follows a complete message is the next one, not an error of this one. */
@@ -34,7 +34,6 @@ gboolean dinv_qmp_reader_is_inside(const DinvQmpReader *reader) {
 /* A few bytes of garbage, made fit for a message. */
 static char *printable(const char *bytes, gsize len) {
     char *text = g_strndup(bytes, MIN(len, 24));
-
     for (char *c = text; *c != '\0'; c++) {
         if (!g_ascii_isprint(*c)) {
             *c = '?';
@@ -61,10 +60,6 @@ static gboolean begin_message(const char **bytes, gsize *len, GError **error) {
 
 gboolean dinv_qmp_reader_next(DinvQmpReader *reader, const char **bytes, gsize *len,
                               struct json_object **message, GError **error) {
-    struct json_object *object = NULL;
-    enum json_tokener_error status;
-    gsize piece;
-
     if (reader->message_len == 0 && !begin_message(bytes, len, error)) {
         return FALSE;
     }
@@ -73,12 +68,11 @@ gboolean dinv_qmp_reader_next(DinvQmpReader *reader, const char **bytes, gsize *
         return TRUE;
     }
     /* Never more than the limit goes in, so a message that is not complete then is too large. */
-    piece = MIN(*len, DINV_QMP_MESSAGE_MAX - reader->message_len);
-    object = json_tokener_parse_ex(reader->tokener, *bytes, (int)piece);
-    status = json_tokener_get_error(reader->tokener);
+    gsize piece = MIN(*len, DINV_QMP_MESSAGE_MAX - reader->message_len);
+    struct json_object *object = json_tokener_parse_ex(reader->tokener, *bytes, (int)piece);
+    enum json_tokener_error status = json_tokener_get_error(reader->tokener);
     if (status == json_tokener_success) {
         gsize used = json_tokener_get_parse_end(reader->tokener);
-
         *bytes += used;
         *len -= used;
         reader->message_len = 0;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* buffer: chunks, their stock, and queues of them, see buffer.h. */
 #include "relay/buffer.h"
 
 #include <assert.h>

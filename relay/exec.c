@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* exec: records of the exec service written and read, see exec.h. What is read is untrusted. */
 #include "relay/exec.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ static bool type_is_data(uint8_t type) {
     return type == DINV_EXEC_STDIN || type == DINV_EXEC_STDOUT || type == DINV_EXEC_STDERR;
 }
 
-static bool length_fits(uint8_t type, uint32_t len) {
+static bool record_length_fits(uint8_t type, uint32_t len) {
     switch (type) {
     case DINV_EXEC_STDIN: /* empty: end of file */
         return len <= DINV_EXEC_PAYLOAD_MAX;
@@ -53,7 +54,7 @@ static int parse_header(DinvExecParser *parser, const uint8_t *bytes, size_t len
     parser->remaining = (uint32_t)parser->header[1] << 24 | (uint32_t)parser->header[2] << 16 |
                         (uint32_t)parser->header[3] << 8 | parser->header[4];
     parser->small_len = 0;
-    if (!length_fits(parser->header[0], parser->remaining)) {
+    if (!record_length_fits(parser->header[0], parser->remaining)) {
         /* Stays wrong: whatever comes next is answered the same way. */
         parser->header[0] = 0;
         return -EPROTO;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* frame: headers and hellos to bytes and back, see frame.h. What is read is untrusted. */
 #include "relay/frame.h"
 
 #include <string.h>
@@ -66,7 +67,7 @@ void dinv_relay_header_encode(uint8_t out[static DINV_RELAY_HEADER_SIZE], DinvRe
     dinv_relay_put_u32(out + 4, stream);
 }
 
-static bool length_fits(const DinvRelayHeader *header) {
+static bool frame_length_fits(const DinvRelayHeader *header) {
     switch (header->type) {
     case DINV_RELAY_FRAME_OPEN:
         return header->length >= 2 &&
@@ -92,7 +93,7 @@ bool dinv_relay_header_decode(const uint8_t in[static DINV_RELAY_HEADER_SIZE],
     header->type = in[0];
     header->length = dinv_relay_get_u32(in) & 0xffffffu;
     header->stream = dinv_relay_get_u32(in + 4);
-    return length_fits(header);
+    return frame_length_fits(header);
 }
 
 /* CRC-32 as in IEEE 802.3, bit by bit: a hello is rare and short. */

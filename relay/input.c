@@ -16,7 +16,7 @@ static int wire_errno(uint32_t value) {
     return value >= 1 && value <= DINV_RELAY_ERRNO_MAX ? (int)value : EPROTO;
 }
 
-static int on_open(DinvRelayMux *mux, const uint8_t *payload, size_t len) {
+static int input_on_open(DinvRelayMux *mux, const uint8_t *payload, size_t len) {
     uint32_t id = mux->header.stream;
     size_t name_len = payload[0];
     bool theirs = (id & 1u) != (dinv_relay_first_id(mux->role) & 1u);
@@ -44,7 +44,7 @@ static int on_open(DinvRelayMux *mux, const uint8_t *payload, size_t len) {
     return 0;
 }
 
-static int on_credit(DinvRelayStream *stream, uint32_t amount) {
+static int input_on_credit(DinvRelayStream *stream, uint32_t amount) {
     if (amount == 0 || amount > DINV_RELAY_WINDOW_MAX - stream->send_credit) {
         return -EPROTO;
     }
@@ -54,7 +54,7 @@ static int on_credit(DinvRelayStream *stream, uint32_t amount) {
 }
 
 /* A whole frame with a payload of at most four bytes, for a stream. */
-static int on_control(DinvRelayMux *mux, const uint8_t *payload) {
+static int input_on_control(DinvRelayMux *mux, const uint8_t *payload) {
     static const DinvRelayEvent events[] = {
         [DINV_RELAY_FRAME_ACCEPT] = DINV_RELAY_EVENT_PEER_ACCEPT,
         [DINV_RELAY_FRAME_REFUSED] = DINV_RELAY_EVENT_PEER_REFUSED,
@@ -79,14 +79,14 @@ static int on_control(DinvRelayMux *mux, const uint8_t *payload) {
         return -EPROTO;
     }
     if (transition->verdict == DINV_RELAY_VERDICT_TAKE && event == DINV_RELAY_EVENT_PEER_CREDIT) {
-        return on_credit(stream, value);
+        return input_on_credit(stream, value);
     }
     dinv_relay_stream_notify(stream, (DinvRelayNotify)transition->notify, wire_errno(value));
     return 0;
 }
 
 /* The header of a DATA frame: may it come at all, and is there credit for it? */
-static int on_data_header(DinvRelayMux *mux) {
+static int input_on_data_header(DinvRelayMux *mux) {
     DinvRelayStream *stream = dinv_relay_stream_find(mux, mux->header.stream);
     if (stream == NULL) {
         return id_is_past(mux, mux->header.stream) ? 0 : -EPROTO;
@@ -122,7 +122,7 @@ static void lend_data(DinvRelayMux *mux, DinvRelayStream *stream, const uint8_t 
 
 /* A piece of the payload of a DATA frame whose header passed. The stream may have been closed
  * since, and an earlier piece may have done it. */
-static void on_data(DinvRelayMux *mux, const uint8_t *bytes, size_t len) {
+static void input_on_data(DinvRelayMux *mux, const uint8_t *bytes, size_t len) {
     DinvRelayStream *stream = dinv_relay_stream_find(mux, mux->header.stream);
     if (stream == NULL) {
         return;
@@ -142,7 +142,7 @@ static void on_data(DinvRelayMux *mux, const uint8_t *bytes, size_t len) {
     dinv_relay_stream_notify(stream, (DinvRelayNotify)transition->notify, ENOMEM);
 }
 
-static int on_hello(DinvRelayMux *mux) {
+static int input_on_hello(DinvRelayMux *mux) {
     uint8_t frame[DINV_RELAY_HELLO_SIZE];
     DinvRelayHello hello;
     memcpy(frame, mux->header_bytes, DINV_RELAY_HEADER_SIZE);
@@ -152,15 +152,15 @@ static int on_hello(DinvRelayMux *mux) {
 }
 
 /* The end of a frame other than DATA. */
-static int on_frame(DinvRelayMux *mux, const uint8_t *payload) {
+static int input_on_frame(DinvRelayMux *mux, const uint8_t *payload) {
     mux->in_payload = false;
     switch (mux->header.type) {
     case DINV_RELAY_FRAME_OPEN:
-        return on_open(mux, payload, mux->header.length);
+        return input_on_open(mux, payload, mux->header.length);
     case DINV_RELAY_FRAME_HELLO:
-        return on_hello(mux);
+        return input_on_hello(mux);
     default:
-        return on_control(mux, payload);
+        return input_on_control(mux, payload);
     }
 }
 
@@ -187,11 +187,11 @@ static int feed_header(DinvRelayMux *mux, const uint8_t *data, size_t len, size_
     }
     mux->in_payload = true;
     if (mux->header.type == DINV_RELAY_FRAME_DATA) {
-        return on_data_header(mux);
+        return input_on_data_header(mux);
     }
     if (mux->header.length == 0) { /* ACCEPT and FIN */
         mux->in_payload = false;
-        return on_control(mux, NULL);
+        return input_on_control(mux, NULL);
     }
     return 0;
 }
@@ -212,7 +212,7 @@ static int feed_open(DinvRelayMux *mux, const uint8_t *data, size_t part) {
     uint8_t *payload = mux->open_payload;
     size_t size = mux->header.length;
     mux->open_payload = NULL;
-    int result = on_frame(mux, payload);
+    int result = input_on_frame(mux, payload);
     dinv_relay_heap_free(&mux->heap, payload, size);
     return result;
 }
@@ -224,16 +224,16 @@ static int feed_payload(DinvRelayMux *mux, const uint8_t *data, size_t len, size
     if (mux->header.type == DINV_RELAY_FRAME_DATA) {
         mux->payload_len += part;
         mux->in_payload = mux->payload_len < mux->header.length;
-        on_data(mux, data, part);
+        input_on_data(mux, data, part);
         return 0;
     }
     if (mux->header.type == DINV_RELAY_FRAME_OPEN) {
         bool whole = mux->payload_len == 0 && part == want;
-        return whole ? on_frame(mux, data) : feed_open(mux, data, part);
+        return whole ? input_on_frame(mux, data) : feed_open(mux, data, part);
     }
     memcpy(mux->small + mux->payload_len, data, part);
     mux->payload_len += part;
-    return mux->payload_len == mux->header.length ? on_frame(mux, mux->small) : 0;
+    return mux->payload_len == mux->header.length ? input_on_frame(mux, mux->small) : 0;
 }
 
 static int feed_search(DinvRelayMux *mux, const uint8_t *data, size_t len, size_t *used) {

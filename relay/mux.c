@@ -156,10 +156,6 @@ void dinv_relay_mux_restart(DinvRelayMux *mux, uint64_t epoch) {
     dinv_relay_session_end(mux, DINV_RELAY_SESSION_SEARCHING, ECONNRESET);
 }
 
-bool dinv_relay_mux_is_connected(const DinvRelayMux *mux) {
-    return mux->session == DINV_RELAY_SESSION_CONNECTED;
-}
-
 void dinv_relay_mux_get_stats(const DinvRelayMux *mux, DinvRelayStats *stats) {
     *stats = (DinvRelayStats){
         .streams = mux->handle_count,

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The relay room: many byte streams over one, between the launcher and the guest.
- *
- * Here live the frame codec and the streams with credit and half-close (mux), the move of bytes
- * between a descriptor and a stream (pump), and the framing of the exec service (exec). The wire is
- * specified in docs/relay-protocol.md. Both sides compile these files: libc only, no GLib, no
- * policy, nothing in here opens a socket. Errors are negative errno values.
+ * The room relay: many byte streams over one, between the launcher and the guest. Here live the
+ * frame codec (frame.h), the streams with credit and half-close (mux.h, state.h), and the framing
+ * of the exec service (exec.h); the wire is specified in docs/relay-protocol.md. Both sides compile
+ * these files: GLib, I/O and what a service does may not enter. Errors are negative errno values.
  *
  * mux.h: a multiplexer without I/O. The owner feeds it the bytes that came from the peer and takes
  * the bytes that are to go there; callbacks tell what happened to streams.
@@ -15,10 +13,9 @@
  * never frees a handle on its own; after `refused` or `reset` the handle only answers queries and
  * close. dinv_relay_mux_free() requires that every handle was closed before.
  *
- * Callbacks run only from within dinv_relay_mux_feed(), _peek(), _pull() and _restart(), never from
- * within the stream functions; a callback may call every stream function, on any stream, including
- * close of the one it is called for. A callback must not call feed, peek, pull, restart or
- * mux_free.
+ * Callbacks run only from within dinv_relay_mux_feed(), _peek() and _restart(), never from within
+ * the stream functions; a callback may call every stream function, on any stream, including close
+ * of the one it is called for. A callback must not call feed, peek, restart or mux_free.
  */
 #pragma once
 
@@ -85,20 +82,15 @@ void dinv_relay_mux_free(DinvRelayMux *mux);
 int dinv_relay_mux_feed(DinvRelayMux *mux, const uint8_t *data, size_t len);
 
 /* Shows the next bytes for the peer, where they lie: returns how many (32 KiB at most), 0 if there
- * is nothing to send. *bytes is valid until the next consume, pull or restart. Streams take turns,
+ * is nothing to send. *bytes is valid until the next consume or restart. Streams take turns,
  * at most max_payload bytes each. */
 ssize_t dinv_relay_mux_peek(DinvRelayMux *mux, const uint8_t **bytes);
 /* The first `len` bytes of what peek showed have gone. */
 void dinv_relay_mux_consume(DinvRelayMux *mux, size_t len);
-/* Both in one, with a copy: puts up to `cap` bytes into `buffer`, returns how many. */
-ssize_t dinv_relay_mux_pull(DinvRelayMux *mux, uint8_t *buffer, size_t cap);
 
 /* Whether a peek would show bytes: the owner's question before it waits for POLLOUT. True may
  * follow from any stream function or feed. */
 bool dinv_relay_mux_has_output(const DinvRelayMux *mux);
-
-/* Whether the peer's hello has come (in this epoch of the peer). Opens before it are queued. */
-bool dinv_relay_mux_is_connected(const DinvRelayMux *mux);
 
 /* The transport was replaced, or the guest restored: reset all streams (ECONNRESET), forget all
  * partial frames, say hello with the new epoch. */

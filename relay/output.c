@@ -368,19 +368,3 @@ void dinv_relay_mux_consume(DinvRelayMux *mux, size_t len) {
         mux->left = 0;
     }
 }
-
-ssize_t dinv_relay_mux_pull(DinvRelayMux *mux, uint8_t *buffer, size_t cap) {
-    size_t done = 0;
-    while (done < cap) {
-        const uint8_t *bytes;
-        ssize_t len = dinv_relay_mux_peek(mux, &bytes);
-        if (len <= 0) {
-            return len < 0 && done == 0 ? len : (ssize_t)done;
-        }
-        size_t part = (size_t)len < cap - done ? (size_t)len : cap - done;
-        memcpy(buffer + done, bytes, part);
-        dinv_relay_mux_consume(mux, part);
-        done += part;
-    }
-    return (ssize_t)done;
-}

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* state: the table itself, a row for each state, see state.h. */
 #include "relay/state.h"
 
 #define DROP_INPUT  DINV_RELAY_ACTION_DROP_INPUT
@@ -19,8 +20,7 @@
 
 #define ON(event_) [DINV_RELAY_EVENT_##event_]
 
-/* What many rows share. A lost session drops everything: its frames mean nothing to the next one.
- */
+/* What many rows share. A lost session drops everything, as its frames mean nothing to the next. */
 #define CLOSE_WITH_RESET GO(LEAVING, DROP | DINV_RELAY_ACTION_SEND_RESET, NOTHING)
 #define BREAK            GO(BROKEN, DROP, RESET)
 #define NOT_ANSWERABLE   ON(ACCEPT) = IGNORE, ON(REFUSE) = IGNORE
@@ -31,7 +31,9 @@
 #define PEER_IGNORED                                                                               \
     ON(PEER_ACCEPT) = IGNORE, ON(PEER_REFUSED) = IGNORE, ON(PEER_DATA) = IGNORE,                   \
     ON(PEER_CREDIT) = IGNORE, ON(PEER_FIN) = IGNORE
-#define FAIL GO(BROKEN, DROP | DINV_RELAY_ACTION_SEND_RESET, RESET)
+/* While the user has the handle and the peer a session. */
+#define BREAKS_WITH_PEER ON(PEER_RESET) = BREAK, ON(LOST) = BREAK, ON(FLUSHED) = IGNORE
+#define FAIL             GO(BROKEN, DROP | DINV_RELAY_ACTION_SEND_RESET, RESET)
 
 static const DinvRelayTransition table[DINV_RELAY_STATES][DINV_RELAY_EVENTS] =
     {
@@ -43,10 +45,8 @@ static const DinvRelayTransition table[DINV_RELAY_STATES][DINV_RELAY_EVENTS] =
                 ON(PEER_ACCEPT) = GO(OPEN, 0, OPENED),
                 ON(PEER_REFUSED) = GO(BROKEN, DROP, REFUSED),
                 NOTHING_MAY_FLOW,
-                ON(PEER_RESET) = BREAK,
                 ON(FAILED) = IGNORE,
-                ON(LOST) = BREAK,
-                ON(FLUSHED) = IGNORE,
+                BREAKS_WITH_PEER,
             },
         [DINV_RELAY_STATE_OPENING_FINISHED] =
             {
@@ -56,10 +56,8 @@ static const DinvRelayTransition table[DINV_RELAY_STATES][DINV_RELAY_EVENTS] =
                 ON(PEER_ACCEPT) = GO(FINISHED_LOCAL, 0, OPENED),
                 ON(PEER_REFUSED) = GO(BROKEN, DROP, REFUSED),
                 NOTHING_MAY_FLOW,
-                ON(PEER_RESET) = BREAK,
                 ON(FAILED) = IGNORE,
-                ON(LOST) = BREAK,
-                ON(FLUSHED) = IGNORE,
+                BREAKS_WITH_PEER,
             },
         [DINV_RELAY_STATE_OFFERED] =
             {
@@ -69,10 +67,8 @@ static const DinvRelayTransition table[DINV_RELAY_STATES][DINV_RELAY_EVENTS] =
                 ON(CLOSE) = GO(LEAVING, DROP | DINV_RELAY_ACTION_SEND_REFUSED, NOTHING),
                 NOT_AN_ANSWER,
                 NOTHING_MAY_FLOW,
-                ON(PEER_RESET) = BREAK,
                 ON(FAILED) = IGNORE,
-                ON(LOST) = BREAK,
-                ON(FLUSHED) = IGNORE,
+                BREAKS_WITH_PEER,
             },
         [DINV_RELAY_STATE_OFFERED_FINISHED] =
             {
@@ -82,10 +78,8 @@ static const DinvRelayTransition table[DINV_RELAY_STATES][DINV_RELAY_EVENTS] =
                 ON(CLOSE) = GO(LEAVING, DROP | DINV_RELAY_ACTION_SEND_REFUSED, NOTHING),
                 NOT_AN_ANSWER,
                 NOTHING_MAY_FLOW,
-                ON(PEER_RESET) = BREAK,
                 ON(FAILED) = IGNORE,
-                ON(LOST) = BREAK,
-                ON(FLUSHED) = IGNORE,
+                BREAKS_WITH_PEER,
             },
         [DINV_RELAY_STATE_OPEN] =
             {
@@ -96,10 +90,8 @@ static const DinvRelayTransition table[DINV_RELAY_STATES][DINV_RELAY_EVENTS] =
                 ON(PEER_DATA) = TAKE(READABLE),
                 ON(PEER_CREDIT) = TAKE(NOTHING),
                 ON(PEER_FIN) = GO(FINISHED_PEER, 0, READABLE),
-                ON(PEER_RESET) = BREAK,
                 ON(FAILED) = FAIL,
-                ON(LOST) = BREAK,
-                ON(FLUSHED) = IGNORE,
+                BREAKS_WITH_PEER,
             },
         [DINV_RELAY_STATE_FINISHED_LOCAL] =
             {
@@ -110,10 +102,8 @@ static const DinvRelayTransition table[DINV_RELAY_STATES][DINV_RELAY_EVENTS] =
                 ON(PEER_DATA) = TAKE(READABLE),
                 ON(PEER_CREDIT) = TAKE(NOTHING),
                 ON(PEER_FIN) = GO(FINISHED_BOTH, 0, READABLE),
-                ON(PEER_RESET) = BREAK,
                 ON(FAILED) = FAIL,
-                ON(LOST) = BREAK,
-                ON(FLUSHED) = IGNORE,
+                BREAKS_WITH_PEER,
             },
         [DINV_RELAY_STATE_FINISHED_PEER] =
             {
@@ -198,45 +188,4 @@ static const DinvRelayTransition table[DINV_RELAY_STATES][DINV_RELAY_EVENTS] =
 
 const DinvRelayTransition *dinv_relay_transition(DinvRelayState state, DinvRelayEvent event) {
     return &table[state][event];
-}
-
-const char *dinv_relay_state_name(DinvRelayState state) {
-    static const char *const names[DINV_RELAY_STATES] = {
-        [DINV_RELAY_STATE_OPENING] = "opening",
-        [DINV_RELAY_STATE_OPENING_FINISHED] = "opening-finished",
-        [DINV_RELAY_STATE_OFFERED] = "offered",
-        [DINV_RELAY_STATE_OFFERED_FINISHED] = "offered-finished",
-        [DINV_RELAY_STATE_OPEN] = "open",
-        [DINV_RELAY_STATE_FINISHED_LOCAL] = "finished-local",
-        [DINV_RELAY_STATE_FINISHED_PEER] = "finished-peer",
-        [DINV_RELAY_STATE_FINISHED_BOTH] = "finished-both",
-        [DINV_RELAY_STATE_UNREAD] = "unread",
-        [DINV_RELAY_STATE_BROKEN] = "broken",
-        [DINV_RELAY_STATE_LINGERING] = "lingering",
-        [DINV_RELAY_STATE_LEAVING] = "leaving",
-        [DINV_RELAY_STATE_GONE] = "gone",
-    };
-    return names[state];
-}
-
-const char *dinv_relay_event_name(DinvRelayEvent event) {
-    static const char *const names[DINV_RELAY_EVENTS] = {
-        [DINV_RELAY_EVENT_ACCEPT] = "accept",      [DINV_RELAY_EVENT_REFUSE] = "refuse",
-        [DINV_RELAY_EVENT_FINISH] = "finish",      [DINV_RELAY_EVENT_CLOSE] = "close",
-        [DINV_RELAY_EVENT_PEER_ACCEPT] = "ACCEPT", [DINV_RELAY_EVENT_PEER_REFUSED] = "REFUSED",
-        [DINV_RELAY_EVENT_PEER_DATA] = "DATA",     [DINV_RELAY_EVENT_PEER_CREDIT] = "CREDIT",
-        [DINV_RELAY_EVENT_PEER_FIN] = "FIN",       [DINV_RELAY_EVENT_PEER_RESET] = "RESET",
-        [DINV_RELAY_EVENT_FAILED] = "failed",      [DINV_RELAY_EVENT_LOST] = "lost",
-        [DINV_RELAY_EVENT_FLUSHED] = "flushed",
-    };
-    return names[event];
-}
-
-const char *dinv_relay_notify_name(DinvRelayNotify notify) {
-    static const char *const names[] = {
-        [DINV_RELAY_NOTIFY_NOTHING] = "",          [DINV_RELAY_NOTIFY_OPENED] = "opened",
-        [DINV_RELAY_NOTIFY_REFUSED] = "refused",   [DINV_RELAY_NOTIFY_READABLE] = "readable",
-        [DINV_RELAY_NOTIFY_WRITABLE] = "writable", [DINV_RELAY_NOTIFY_RESET] = "reset",
-    };
-    return names[notify];
 }

@@ -78,8 +78,3 @@ typedef struct {
 } DinvRelayTransition;
 
 const DinvRelayTransition *dinv_relay_transition(DinvRelayState state, DinvRelayEvent event);
-
-/* The names that the documentation uses. */
-const char *dinv_relay_state_name(DinvRelayState state);
-const char *dinv_relay_event_name(DinvRelayEvent event);
-const char *dinv_relay_notify_name(DinvRelayNotify notify);

@@ -133,12 +133,12 @@ void dinv_relay_stream_free(DinvRelayStream *stream) {
 }
 
 /* The one place where a stream changes its state. */
-static void set_state(DinvRelayStream *stream, DinvRelayState next) {
+static void stream_set_state(DinvRelayStream *stream, DinvRelayState next) {
     assert(stream->state != DINV_RELAY_STATE_GONE);
     stream->state = next;
 }
 
-static void carry_out(DinvRelayStream *stream, unsigned actions, int error) {
+static void stream_carry_out(DinvRelayStream *stream, unsigned actions, int error) {
     DinvRelayHeap *heap = &stream->mux->heap;
     if ((actions & DINV_RELAY_ACTION_DROP_INPUT) != 0) {
         dinv_relay_queue_clear(&stream->input, heap);
@@ -173,8 +173,8 @@ const DinvRelayTransition *dinv_relay_stream_event(DinvRelayStream *stream, Dinv
                                                    int error) {
     const DinvRelayTransition *transition = dinv_relay_transition(stream->state, event);
     if (transition->verdict == DINV_RELAY_VERDICT_GO) {
-        set_state(stream, (DinvRelayState)transition->next);
-        carry_out(stream, transition->actions, error);
+        stream_set_state(stream, (DinvRelayState)transition->next);
+        stream_carry_out(stream, transition->actions, error);
         dinv_relay_stream_update(stream);
     }
     return transition;
@@ -268,7 +268,7 @@ void dinv_relay_stream_update(DinvRelayStream *stream) {
     bool closed =
         stream->state == DINV_RELAY_STATE_LINGERING || stream->state == DINV_RELAY_STATE_LEAVING;
     if (closed && stream->pending == 0 && stream->output.len == 0) {
-        set_state(
+        stream_set_state(
             stream,
             (DinvRelayState)dinv_relay_transition(stream->state, DINV_RELAY_EVENT_FLUSHED)->next);
         dinv_relay_stream_free(stream);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * agent: process 1 from its first to its last instruction. Puts the other parts of the room
- * together; holds no configuration but what the launcher sent.
+ * The room guest/agent: process 1 of the machine from its first to its last instruction. It puts
+ * the other rooms together and decides what comes when; how a thing is done (a mount, a network, a
+ * daemon, a message) is in the rooms below and may not enter. It holds no configuration but what
+ * the launcher sent.
+ *
+ * agent: the only entrance.
  */
 #pragma once
 

@@ -5,15 +5,19 @@
  * machine that is slower than that dockerd gives up, and is started once more when containerd
  * answers. Either of them that dies later is started again.
  */
-#include "guest/agent/internal.h"
+#include "guest/agent/engine.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "guest/base/log.h"
+#include "guest/engine/containerd.h"
+#include "guest/engine/engine.h"
+#include "guest/engine/layer-sync.h"
 #include "guest/ports/proxy.h"
 #include "wire/paths.h"
 
@@ -26,19 +30,45 @@ enum {
 #define RUN_DIRECTORY     "/run/dinv"
 #define CONTAINERD_CONFIG RUN_DIRECTORY "/containerd.toml"
 #define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
-#define ENGINE_CGROUP     DINV_CGROUP_ROOT "/" DINV_ENGINE_CGROUP
+#define ENGINE_CGROUP     DINV_AGENT_CGROUP_ROOT "/" DINV_AGENT_ENGINE_CGROUP
 
-static int start_dockerd(DinvAgent *agent, const DinvConfiguration *configuration) {
-    agent->engine_start_ms = dinv_now_ms();
-    return dinv_engine_start(agent->engine, configuration->dockerd_args, configuration->environment,
-                             configuration->dockerd_deadline_ms);
+struct DinvAgentEngine {
+    DinvLoop *loop;
+    const DinvAgentLife *life;
+    DinvAgentEngineCallbacks callbacks;
+    void *user;
+    DinvEngineLog *log;
+    const DinvConfiguration *configuration; /* NULL before the start */
+    DinvEngineContainerd *containerd;
+    DinvEngine *dockerd;
+    DinvEngineLayerSync *layer_sync; /* NULL: not yet, or it cannot be */
+    bool was_started;
+    bool dockerd_waits;             /* it is to be started when containerd answers */
+    bool dockerd_restarts;          /* it has ended, and has not answered since */
+    uint64_t dockerd_start_ms;      /* when it was started last */
+    uint64_t dockerd_restart_ms;    /* when it was started again last; 0: never */
+    bool containerd_restarts;       /* it has ended, and has not answered since */
+    uint64_t containerd_restart_ms; /* when it was started again last; 0: never */
+    char version[64];
+};
+
+static int start_dockerd(DinvAgentEngine *engine) {
+    const DinvConfiguration *configuration = engine->configuration;
+    engine->dockerd_start_ms = dinv_now_ms();
+    return dinv_engine_start(engine->dockerd, configuration->dockerd_args,
+                             configuration->environment, configuration->dockerd_deadline_ms);
+}
+
+static int start_containerd(DinvAgentEngine *engine) {
+    const DinvConfiguration *configuration = engine->configuration;
+    return dinv_engine_containerd_start(engine->containerd, configuration->environment,
+                                        &configuration->containerd_logging);
 }
 
 /* Notes that something is started again now. False if it was only just: it would not help. */
-static bool may_restart(const DinvAgent *agent, uint64_t *last_ms) {
+static bool may_restart(const DinvAgentEngine *engine, uint64_t *last_ms) {
     uint64_t now_ms = dinv_now_ms();
-    if (agent->life.state != DINV_AGENT_LIFE_READY ||
-        dinv_agent_shutdown_has_begun(agent->shutdown) ||
+    if (engine->life->state != DINV_AGENT_LIFE_READY ||
         (*last_ms > 0 && now_ms - *last_ms < RESTART_AGAIN_MS)) {
         return false;
     }
@@ -49,12 +79,12 @@ static bool may_restart(const DinvAgent *agent, uint64_t *last_ms) {
 /* --- dockerd ---------------------------------------------------------------------------------- */
 
 /* Before any client comes: whatever a dockerd does from now on is seen. */
-static void protect_layers(DinvAgent *agent) {
+static void protect_layers(DinvAgentEngine *engine) {
     int fd = dinv_engine_layer_sync_open(DINV_WIRE_DATA_ROOT);
     if (fd >= 0) {
-        agent->layer_sync = dinv_engine_layer_sync_new(agent->loop, fd, syncfs);
+        engine->layer_sync = dinv_engine_layer_sync_new(engine->loop, fd, syncfs);
     }
-    if (agent->layer_sync == NULL) {
+    if (engine->layer_sync == NULL) {
         dinv_log_warning("images may be damaged if the machine ends suddenly: their layers cannot "
                          "be synced before they are recorded: %s, ignoring",
                          fd == -EINVAL   ? "the kernel has no CONFIG_FANOTIFY_ACCESS_PERMISSIONS"
@@ -63,103 +93,85 @@ static void protect_layers(DinvAgent *agent) {
     }
 }
 
-static void engine_ready(void *user, const char *version) {
-    DinvAgent *agent = user;
-    if (agent->engine_restarts) {
-        agent->engine_restarts = false;
+static void dockerd_ready(void *user, const char *version) {
+    DinvAgentEngine *engine = user;
+    if (engine->dockerd_restarts) {
+        engine->dockerd_restarts = false;
         dinv_log_info("dockerd answers again");
     }
-    if (agent->life.state != DINV_AGENT_LIFE_STARTING) {
+    if (engine->life->state != DINV_AGENT_LIFE_STARTING) {
         return;
     }
-    (void)snprintf(agent->engine_version, sizeof agent->engine_version, "%s", version);
-    protect_layers(agent);
-    (void)dinv_agent_life_set(&agent->life, DINV_AGENT_LIFE_READY);
-    dinv_agent_send_phase(agent, "engine-ready");
-    dinv_agent_send_ready(agent);
+    (void)snprintf(engine->version, sizeof engine->version, "%s", version);
+    protect_layers(engine);
+    engine->callbacks.ready(engine->user);
 }
 
 /* A dockerd that has answered and then ends is started again, as a service manager would: with it
  * go the containers that have a restart policy, and their ports. Not one that ends again soon. */
-static bool restart_dockerd(DinvAgent *agent, const char *text) {
-    if (agent->engine_restarts || !may_restart(agent, &agent->engine_restart_ms)) {
+static bool restart_dockerd(DinvAgentEngine *engine, const char *text) {
+    if (engine->dockerd_restarts || !may_restart(engine, &engine->dockerd_restart_ms)) {
         return false;
     }
-    agent->engine_restarts = true;
+    engine->dockerd_restarts = true;
     dinv_log_warning("%s; starting it again", text);
-    return start_dockerd(agent, agent->configuration) == 0;
+    return start_dockerd(engine) == 0;
 }
 
 /* Whether it is to be started when containerd answers. */
-static bool wait_for_containerd(DinvAgent *agent) {
-    if (agent->life.state != DINV_AGENT_LIFE_STARTING ||
-        dinv_agent_shutdown_has_begun(agent->shutdown) || dinv_engine_is_running(agent->engine) ||
-        dinv_engine_containerd_answers(agent->containerd) ||
-        dinv_now_ms() - agent->engine_start_ms < GAVE_UP_MS) {
+static bool wait_for_containerd(DinvAgentEngine *engine) {
+    if (engine->life->state != DINV_AGENT_LIFE_STARTING ||
+        dinv_engine_is_running(engine->dockerd) ||
+        dinv_engine_containerd_answers(engine->containerd) ||
+        dinv_now_ms() - engine->dockerd_start_ms < GAVE_UP_MS) {
         return false;
     }
     dinv_log_info("containerd takes its time to start; dockerd is started again when it answers");
-    agent->engine_waits = true;
+    engine->dockerd_waits = true;
     return true;
 }
 
-static void engine_failed(void *user, const char *text) {
-    DinvAgent *agent = user;
-    if (!wait_for_containerd(agent) && !restart_dockerd(agent, text)) {
-        dinv_agent_fail(agent, "dockerd", text, true);
+static void dockerd_failed(void *user, const char *text) {
+    DinvAgentEngine *engine = user;
+    if (!wait_for_containerd(engine) && !restart_dockerd(engine, text)) {
+        engine->callbacks.failed(engine->user, text);
     }
-}
-
-static void engine_stopped(void *user) {
-    (void)user; /* the collecting of children reports to the shutdown as well */
 }
 
 /* --- containerd ------------------------------------------------------------------------------- */
 
 static void containerd_answers(void *user) {
-    DinvAgent *agent = user;
-    if (agent->containerd_restarts) {
-        agent->containerd_restarts = false;
+    DinvAgentEngine *engine = user;
+    if (engine->containerd_restarts) {
+        engine->containerd_restarts = false;
         dinv_log_info("containerd answers again");
     }
-    if (agent->engine_waits && !dinv_agent_shutdown_has_begun(agent->shutdown)) {
-        agent->engine_waits = false;
-        if (start_dockerd(agent, agent->configuration) < 0) {
-            dinv_agent_fail(agent, "dockerd", "cannot start dockerd again", true);
+    if (engine->dockerd_waits && !dinv_agent_life_is_ending(engine->life)) {
+        engine->dockerd_waits = false;
+        if (start_dockerd(engine) < 0) {
+            engine->callbacks.failed(engine->user, "cannot start dockerd again");
         }
     }
 }
 
 static void containerd_failed(void *user, const char *text) {
-    DinvAgent *agent = user;
-    if (dinv_agent_shutdown_has_begun(agent->shutdown)) {
+    DinvAgentEngine *engine = user;
+    if (dinv_agent_life_is_ending(engine->life)) {
         return;
     }
-    if (!agent->containerd_restarts && may_restart(agent, &agent->containerd_restart_ms)) {
-        agent->containerd_restarts = true;
+    if (!engine->containerd_restarts && may_restart(engine, &engine->containerd_restart_ms)) {
+        engine->containerd_restarts = true;
         dinv_log_warning("%s; starting it again", text);
-        const DinvConfiguration *configuration = agent->configuration;
-        if (dinv_engine_containerd_start(agent->containerd, configuration->environment,
-                                         &configuration->containerd_logging) == 0) {
+        if (start_containerd(engine) == 0) {
             return;
         }
     }
-    dinv_agent_fail(agent, "dockerd", text, true);
+    engine->callbacks.failed(engine->user, text);
 }
 
 /* --- both ------------------------------------------------------------------------------------- */
 
-static int send_publish_request(void *user, const char *verb, struct json_object *fields,
-                                DinvChannelControlAnswer answer, void *answer_user) {
-    DinvAgent *agent = user;
-    if (agent->control == NULL) {
-        json_object_put(fields);
-        return -ENOTCONN;
-    }
-    return dinv_channel_control_request(agent->control, verb, fields, answer, answer_user);
-}
-
-static int make_containerd(DinvAgent *agent) {
+static int create_containerd(DinvAgentEngine *engine) {
     static char *const command[] = {"containerd", ("--config=" CONTAINERD_CONFIG), NULL};
     static const DinvEngineContainerdPlan plan = {
         .command = command,
@@ -171,15 +183,15 @@ static int make_containerd(DinvAgent *agent) {
         .answers = containerd_answers,
         .failed = containerd_failed,
     };
-    agent->containerd =
-        dinv_engine_containerd_new(agent->loop, agent->engine_log, &plan, &callbacks, agent);
-    return agent->containerd != NULL ? 0 : -ENOMEM;
+    engine->containerd =
+        dinv_engine_containerd_new(engine->loop, engine->log, &plan, &callbacks, engine);
+    return engine->containerd != NULL ? 0 : -ENOMEM;
 }
 
-static int make_dockerd(DinvAgent *agent) {
+static int create_dockerd(DinvAgentEngine *engine) {
     static char *const command[] = {
         "dockerd",
-        ("--host=unix://" DINV_DOCKER_SOCKET),
+        ("--host=unix://" DINV_AGENT_DOCKER_SOCKET),
         ("--containerd=" CONTAINERD_SOCKET),
         ("--data-root=" DINV_WIRE_DATA_ROOT),
         "--exec-root=/run/docker",
@@ -189,47 +201,83 @@ static int make_dockerd(DinvAgent *agent) {
     };
     static const DinvEnginePlan plan = {
         .command = command,
-        .socket_path = DINV_DOCKER_SOCKET,
+        .socket_path = DINV_AGENT_DOCKER_SOCKET,
         .cgroup = ENGINE_CGROUP,
     };
     static const DinvEngineCallbacks callbacks = {
-        .ready = engine_ready,
-        .failed = engine_failed,
-        .stopped = engine_stopped,
+        .ready = dockerd_ready,
+        .failed = dockerd_failed,
     };
-    agent->engine = dinv_engine_new(agent->loop, agent->engine_log, &plan, &callbacks, agent);
-    return agent->engine != NULL ? 0 : -ENOMEM;
+    engine->dockerd = dinv_engine_new(engine->loop, engine->log, &plan, &callbacks, engine);
+    return engine->dockerd != NULL ? 0 : -ENOMEM;
 }
 
-int dinv_agent_make_engine(DinvAgent *agent) {
+static int make_parts(DinvAgentEngine *engine) {
     if (mkdir(RUN_DIRECTORY, 0755) < 0 && errno != EEXIST) {
         return -errno;
     }
-    agent->engine_log = dinv_engine_log_new(RUN_DIRECTORY "/dockerd.log", ENGINE_LOG_SIZE);
-    if (agent->engine_log == NULL) {
+    engine->log = dinv_engine_log_new(RUN_DIRECTORY "/dockerd.log", ENGINE_LOG_SIZE);
+    if (engine->log == NULL) {
         return -errno;
     }
-    agent->publish =
-        dinv_ports_publish_new(agent->loop, DINV_PORT_PROXY_SOCKET, send_publish_request, agent);
-    if (agent->publish == NULL) {
-        return -errno;
-    }
-    agent->names = dinv_network_names_new(agent->loop, "iptables-restore");
-    if (agent->names == NULL) {
-        return -ENOMEM;
-    }
-    int result = make_containerd(agent);
-    return result == 0 ? make_dockerd(agent) : result;
+    int result = create_containerd(engine);
+    return result == 0 ? create_dockerd(engine) : result;
 }
 
-int dinv_agent_start_engine(DinvAgent *agent, const DinvConfiguration *configuration,
+int dinv_agent_engine_new(DinvLoop *loop, const DinvAgentLife *life,
+                          const DinvAgentEngineCallbacks *callbacks, void *user,
+                          DinvAgentEngine **engine) {
+    DinvAgentEngine *fresh = calloc(1, sizeof *fresh);
+    if (fresh == NULL) {
+        return -ENOMEM;
+    }
+    *fresh = (DinvAgentEngine){.loop = loop, .life = life, .callbacks = *callbacks, .user = user};
+    int result = make_parts(fresh);
+    if (result < 0) {
+        dinv_engine_containerd_free(fresh->containerd);
+        dinv_engine_log_free(fresh->log);
+        free(fresh);
+        return result;
+    }
+    *engine = fresh;
+    return 0;
+}
+
+int dinv_agent_engine_start(DinvAgentEngine *engine, const DinvConfiguration *configuration,
                             const char **program) {
+    engine->configuration = configuration;
     *program = "containerd";
-    int result = dinv_engine_containerd_start(agent->containerd, configuration->environment,
-                                              &configuration->containerd_logging);
+    int result = start_containerd(engine);
     if (result == 0) {
         *program = "dockerd";
-        result = start_dockerd(agent, configuration);
+        result = start_dockerd(engine);
     }
+    engine->was_started = result == 0;
+    engine->configuration = result == 0 ? configuration : NULL;
     return result;
+}
+
+bool dinv_agent_engine_was_started(const DinvAgentEngine *engine) {
+    return engine->was_started;
+}
+
+void dinv_agent_engine_set_configuration(DinvAgentEngine *engine,
+                                         const DinvConfiguration *configuration) {
+    engine->configuration = configuration;
+}
+
+bool dinv_agent_engine_is_running(const DinvAgentEngine *engine) {
+    return dinv_engine_is_running(engine->dockerd);
+}
+
+void dinv_agent_engine_signal(DinvAgentEngine *engine, int number) {
+    dinv_engine_signal(engine->dockerd, number);
+}
+
+const char *dinv_agent_engine_get_version(const DinvAgentEngine *engine) {
+    return engine->version;
+}
+
+DinvEngineLog *dinv_agent_engine_get_log(const DinvAgentEngine *engine) {
+    return engine->log;
 }

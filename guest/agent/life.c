@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table of states, and the one place where the state is changed. */
 #include "guest/agent/life.h"
 
 #include <errno.h>
@@ -29,6 +30,10 @@ const char *dinv_agent_life_name(DinvAgentLifeState state) {
         "terminating", "killing", "unmounting", "farewell", "off",
     };
     return state < DINV_AGENT_LIFE_COUNT ? names[state] : "?";
+}
+
+bool dinv_agent_life_is_ending(const DinvAgentLife *life) {
+    return life->state >= DINV_AGENT_LIFE_STOPPING;
 }
 
 int dinv_agent_life_set(DinvAgentLife *life, DinvAgentLifeState next) {

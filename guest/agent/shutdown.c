@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The steps of the end, each with the timer that leads to the next. */
 #include "guest/agent/shutdown.h"
 
 #include <signal.h>
@@ -13,9 +14,9 @@ enum {
     UNMOUNT_AT = 15,           /* if there are processes that even SIGKILL does not end, but: */
     KILL_GRACE_LEAST_MS = 500, /* they have at least this long for it, */
     KILL_GRACE_MOST_MS = 2000, /* and at most this long */
-    TERM_GRACE_MS = 500,       /* between SIGTERM and SIGKILL for what is not dockerd's */
-    UNMOUNT_AGAIN_MS = 20,     /* mount namespaces go a moment after their last process */
-    UNMOUNT_LEAST_MS = 500,    /* is tried for this long even if the deadline has passed */
+    TERM_GRACE_MS = 500,    /* between SIGTERM and SIGKILL for what is not dockerd's, nor e2fsck */
+    UNMOUNT_AGAIN_MS = 20,  /* mount namespaces go a moment after their last process */
+    UNMOUNT_LEAST_MS = 500, /* is tried for this long even if the deadline has passed */
     DRAIN_AGAIN_MS = 5,
     DRAIN_MS = 500,
 };
@@ -27,11 +28,11 @@ struct DinvAgentShutdown {
     DinvTimer *timer;
     bool begun;
     uint64_t start_ms;
-    uint64_t deadline_ms; /* absolute, like the next */
-    uint64_t give_up_ms;  /* of the present step, where one is needed */
+    uint64_t deadline_ms; /* of CLOCK_MONOTONIC */
+    uint64_t give_up_ms;  /* of CLOCK_MONOTONIC: the end of the present step, if it has one */
 };
 
-static void step(void *user);
+static void shutdown_step(void *user);
 
 DinvAgentShutdown *dinv_agent_shutdown_new(DinvLoop *loop, DinvAgentLife *life,
                                            const DinvAgentShutdownOperations *operations,
@@ -43,7 +44,7 @@ DinvAgentShutdown *dinv_agent_shutdown_new(DinvLoop *loop, DinvAgentLife *life,
     shutdown->life = life;
     shutdown->operations = *operations;
     shutdown->user = user;
-    shutdown->timer = dinv_timer_new(loop, step, shutdown);
+    shutdown->timer = dinv_timer_new(loop, shutdown_step, shutdown);
     if (shutdown->timer == NULL) {
         free(shutdown);
         return NULL;
@@ -103,6 +104,13 @@ static void enter_killing(DinvAgentShutdown *shutdown) {
     dinv_timer_set(shutdown->timer, grace > KILL_GRACE_LEAST_MS ? grace : KILL_GRACE_LEAST_MS);
 }
 
+/* e2fsck ends in order upon SIGTERM, but not at once, and must not be cut short while it writes. */
+static uint64_t terminating_left(const DinvAgentShutdown *shutdown) {
+    uint64_t left = until(moment(shutdown, KILL_AT));
+    return left < TERM_GRACE_MS || shutdown->operations.checks_disk(shutdown->user) ? left
+                                                                                    : TERM_GRACE_MS;
+}
+
 static void enter_terminating(DinvAgentShutdown *shutdown) {
     (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_TERMINATING);
     if (!shutdown->operations.has_processes(shutdown->user)) {
@@ -110,8 +118,7 @@ static void enter_terminating(DinvAgentShutdown *shutdown) {
         return;
     }
     shutdown->operations.signal_everything(shutdown->user, SIGTERM);
-    uint64_t left = until(moment(shutdown, KILL_AT));
-    dinv_timer_set(shutdown->timer, left < TERM_GRACE_MS ? left : TERM_GRACE_MS);
+    dinv_timer_set(shutdown->timer, terminating_left(shutdown));
 }
 
 static void enter_cutting(DinvAgentShutdown *shutdown) {
@@ -130,7 +137,7 @@ static void farewell(DinvAgentShutdown *shutdown) {
 }
 
 /* The time of the present step is over. */
-static void step(void *user) {
+static void shutdown_step(void *user) {
     DinvAgentShutdown *shutdown = user;
     switch (shutdown->life->state) {
     case DINV_AGENT_LIFE_STOPPING:
@@ -159,17 +166,25 @@ static void step(void *user) {
     }
 }
 
+/* Takes a nearer deadline. */
+static void hurry(DinvAgentShutdown *shutdown, uint64_t deadline_ms) {
+    DinvAgentLifeState state = shutdown->life->state;
+    shutdown->deadline_ms = deadline_ms;
+    if (state == DINV_AGENT_LIFE_STOPPING) {
+        dinv_timer_set(shutdown->timer, until(moment(shutdown, CUT_AT)));
+    } else if (state == DINV_AGENT_LIFE_CUTTING ||
+               (state == DINV_AGENT_LIFE_TERMINATING &&
+                shutdown->operations.checks_disk(shutdown->user))) {
+        dinv_timer_set(shutdown->timer, until(moment(shutdown, KILL_AT)));
+    }
+}
+
 void dinv_agent_shutdown_begin(DinvAgentShutdown *shutdown, uint64_t deadline_ms) {
     uint64_t least = deadline_ms > DEADLINE_LEAST_MS ? deadline_ms : DEADLINE_LEAST_MS;
     uint64_t deadline = dinv_now_ms() + least;
     if (shutdown->begun) {
         if (deadline < shutdown->deadline_ms) {
-            shutdown->deadline_ms = deadline;
-            if (shutdown->life->state == DINV_AGENT_LIFE_STOPPING) {
-                dinv_timer_set(shutdown->timer, until(moment(shutdown, CUT_AT)));
-            } else if (shutdown->life->state == DINV_AGENT_LIFE_CUTTING) {
-                dinv_timer_set(shutdown->timer, until(moment(shutdown, KILL_AT)));
-            }
+            hurry(shutdown, deadline);
         }
         return;
     }

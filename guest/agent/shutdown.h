@@ -5,7 +5,9 @@
  *
  *   stopping     dockerd got SIGTERM: it sends the containers their stop signals and waits for them
  *   cutting      at half of the time: containers are killed, dockerd is left to write that down
- *   killing      at 13/16 of it: SIGKILL to everything (or earlier: soon after SIGTERM to the rest)
+ *   terminating  dockerd is gone, or never ran: SIGTERM to the rest
+ *   killing      SIGKILL to everything: at 13/16 of the time, or soon after SIGTERM to the rest if
+ *                no disk is being checked
  *   unmounting   when no process is left, or some cannot be killed; tried again until it is clean
  *                or the time is over
  *   farewell     `exit` goes out; then off, at the latest half a second later
@@ -23,6 +25,7 @@ typedef struct DinvAgentShutdown DinvAgentShutdown;
 typedef struct {
     bool (*engine_is_running)(void *user);
     void (*signal_engine)(void *user, int number);
+    bool (*checks_disk)(void *user); /* e2fsck runs; asked after dockerd is gone */
     void (*kill_containers)(void *user);
     void (*signal_everything)(void *user, int number);
     bool (*has_processes)(void *user); /* whether any process but this one is left */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* /etc/passwd and /etc/group read line by line, by libc's parsers. */
 #include "guest/base/account.h"
 
 #include <errno.h>
@@ -8,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static FILE *open_file(const char *directory, const char *name) {
+static FILE *open_account_file(const char *directory, const char *name) {
     char path[512];
     if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path) {
         return NULL;
@@ -26,7 +27,7 @@ static bool is_member(const struct group *group, const char *name) {
 }
 
 static void add_groups(const char *directory, const char *name, DinvAccount *account) {
-    FILE *file = open_file(directory, "group");
+    FILE *file = open_account_file(directory, "group");
     if (file == NULL) {
         return;
     }
@@ -40,7 +41,7 @@ static void add_groups(const char *directory, const char *name, DinvAccount *acc
 }
 
 int dinv_account_find(const char *directory, const char *name, DinvAccount *account) {
-    FILE *file = open_file(directory, "passwd");
+    FILE *file = open_account_file(directory, "passwd");
     if (file == NULL) {
         return -ENOENT;
     }

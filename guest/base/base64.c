@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A decoder that accepts the canonical padded form only. */
 #include "guest/base/base64.h"
 
 #include <errno.h>

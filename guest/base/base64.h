@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* base64: bytes that came as text, which is the entropy in `configure`. */
 #pragma once
 
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Whole small files: read with a limit, written in one write, replaced by a rename. */
 #include "guest/base/files.h"
 
 #include <errno.h>

@@ -8,16 +8,17 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Reads the whole of a small file into `text` (NUL-terminated; cut at cap - 1 bytes). Its length,
- * or -errno. */
+/* Reads a small file into `text` (NUL-terminated; cut at cap - 1 bytes). Its length, or -errno. */
 ssize_t dinv_file_read(const char *path, char *text, size_t cap);
-/* The same for a file of any size up to `max`: *text is the caller's to free. -EFBIG beyond. */
+/* Reads a whole file of up to `max` bytes; *text is NUL-terminated, the caller's to free. Its
+ * length, or -errno: -EFBIG if it is larger. */
 ssize_t dinv_file_read_all(const char *path, char **text, size_t max);
 /* Writes `text` into an existing file such as one of /proc/sys, in one write. 0 or -errno. */
 int dinv_file_write(const char *path, const char *text);
-/* Makes or replaces an ordinary file (mode 0644): a reader sees the old or the new content. */
+/* Makes or replaces an ordinary file (mode 0644): a reader sees the old or the new content. 0 or
+ * -errno. */
 int dinv_file_replace(const char *path, const char *text);
-/* The same with another mode. */
+/* Like dinv_file_replace(), but the file gets `mode`, whatever the umask. */
 int dinv_file_replace_with_mode(const char *path, const char *text, mode_t mode);
 /* Makes a directory and what is missing above it (mode 0755). 0 also if it exists. */
 int dinv_make_directories(const char *path);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest room: dinv-guest, process 1 of the microVM and the launcher's agent in it.
- *
- * Here live the mounts, the network, the supervision of dockerd, the guest end of the relay with
- * its services, and the orderly end of the machine. May depend on relay/ and a static json-c; no
- * GLib, nothing from the root file system before `hello` was sent. One epoll loop (loop.h), no
- * threads. Errors are negative errno values; text about them goes to the log.
+ * The room guest/base: what every room of dinv-guest, process 1 of the microVM, stands on: the
+ * log, the one epoll loop, processes, small files, lines of JSON. Nothing that knows what the
+ * machine is for may enter, no GLib, no threads, and nothing that needs the root file system, as
+ * `hello` is sent before it is looked at. Errors are negative errno values; text about them goes
+ * to the log.
  *
  * log.h: lines for a person, on the console and (from the sink's level on) to the launcher.
  */
@@ -22,7 +21,7 @@ typedef enum {
 const char *dinv_guest_log_level_name(DinvGuestLogLevel level);
 
 /* Writes one line to standard error (the console) and hands it to the sink. Never fails; the text
- * is cut at 1 KiB, control characters in it are replaced. */
+ * is cut at 1 KiB between two characters, control characters and what is not UTF-8 are replaced. */
 void dinv_guest_log(DinvGuestLogLevel level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

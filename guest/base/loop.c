@@ -51,7 +51,6 @@ struct DinvLoop {
     bool in_timers;
     Child *children;
     size_t child_count;
-    bool quit;
 };
 
 uint64_t dinv_now_ms(void) {
@@ -277,14 +276,9 @@ int dinv_loop_iterate(DinvLoop *loop, int max_ms) {
 }
 
 int dinv_loop_run(DinvLoop *loop) {
-    loop->quit = false;
     int result = 0;
-    while (!loop->quit && result == 0) {
+    while (result == 0) {
         result = dinv_loop_iterate(loop, -1);
     }
     return result;
-}
-
-void dinv_loop_quit(DinvLoop *loop) {
-    loop->quit = true;
 }

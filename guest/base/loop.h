@@ -40,6 +40,7 @@ bool dinv_timer_is_set(const DinvTimer *timer);
 
 /* Calls back once when dinv_loop_reap() has collected `pid`. 0 or -ENOMEM. */
 int dinv_loop_watch_child(DinvLoop *loop, pid_t pid, DinvLoopChildCallback callback, void *user);
+/* No callback comes for it any more; it is collected all the same. */
 void dinv_loop_unwatch_child(DinvLoop *loop, pid_t pid);
 /* Collects every child that has ended, ours by adoption too. To be called upon SIGCHLD. Returns
  * whether any child, running or not, is left. */
@@ -47,10 +48,10 @@ bool dinv_loop_reap(DinvLoop *loop);
 
 /* One round: waits for at most `max_ms` (-1: without limit), runs what is due. 0 or -errno. */
 int dinv_loop_iterate(DinvLoop *loop, int max_ms);
-/* Rounds until dinv_loop_quit(). 0 or -errno. */
+/* Rounds until one fails, whose -errno it returns. */
 int dinv_loop_run(DinvLoop *loop);
-void dinv_loop_quit(DinvLoop *loop);
 
-/* Milliseconds of CLOCK_MONOTONIC, and microseconds of CLOCK_BOOTTIME. */
+/* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t dinv_now_ms(void);
+/* Microseconds of CLOCK_BOOTTIME, which also counts while the machine is suspended. */
 uint64_t dinv_boottime_us(void);

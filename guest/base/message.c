@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* The bounds of a line (size, depth, UTF-8) are kept here, by the options of the parser. */
 #include "guest/base/message.h"
-#include "wire/control.h"
 
 #include <errno.h>
-#include <string.h>
+
+#include "wire/control.h"
 
 struct json_object *dinv_json_parse_object(const char *text, size_t len) {
     if (len == 0 || len > DINV_WIRE_CONTROL_LINE_MAX) {

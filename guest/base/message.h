@@ -22,6 +22,6 @@ int dinv_message_parse(const char *line, size_t len, DinvMessage *message, const
 void dinv_message_clear(DinvMessage *message);
 
 /* Parses text that must be one JSON object and nothing else, nested at most
- * DINV_WIRE_CONTROL_DEPTH_MAX deep. NULL if not.
- * Owned by the caller (json_object_put). */
+ * DINV_WIRE_CONTROL_DEPTH_MAX deep, and valid UTF-8. The caller's (json_object_put); NULL if it is
+ * not such an object. */
 struct json_object *dinv_json_parse_object(const char *text, size_t len);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What a mount's place in the tree and its type say about how it ends. */
 #include "guest/base/mountinfo.h"
 
 #include <stdlib.h>

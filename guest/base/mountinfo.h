@@ -6,7 +6,7 @@
 
 #include "mountinfo/mountinfo.h"
 
-/* Reads and parses the mounts of this process. 0 or -errno. */
+/* Reads and parses the mounts of this process. 0 with *table, to be cleared, or -errno. */
 int dinv_mountinfo_load(DinvMountTable *table);
 
 /* Sorts into the order of unmounting: a mount before the one it is mounted upon, else the younger

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Children of the agent: what is done between fork() and the program, or instead of a program. */
 #include "guest/base/process.h"
 
 #include <errno.h>
@@ -130,6 +131,48 @@ int dinv_process_start(const DinvProcessOptions *options, pid_t *pid) {
     if (got == (ssize_t)sizeof failure) {
         (void)waitpid(child, NULL, 0);
         return failure;
+    }
+    *pid = child;
+    return 0;
+}
+
+static int compare_fds(const void *left, const void *right) {
+    return *(const int *)left - *(const int *)right;
+}
+
+/* Closes every descriptor but these, which are sorted for it. */
+static void close_all_but(int *fds, size_t count) {
+    if (count > 0) {
+        qsort(fds, count, sizeof *fds, compare_fds);
+    }
+    unsigned first = 0;
+    for (size_t index = 0; index < count; index++) {
+        unsigned kept = (unsigned)fds[index];
+        if (kept > first) {
+            (void)close_range(first, kept - 1, 0);
+        }
+        first = kept + 1;
+    }
+    (void)close_range(first, UINT_MAX, 0);
+}
+
+int dinv_process_fork_worker(int (*work)(void *user), void *user, const int *fds, size_t fd_count,
+                             pid_t *pid) {
+    int kept[DINV_WORKER_FDS_MAX];
+    if (fd_count > DINV_WORKER_FDS_MAX) {
+        return -EINVAL;
+    }
+    for (size_t index = 0; index < fd_count; index++) {
+        kept[index] = fds[index];
+    }
+    pid_t child = fork();
+    if (child < 0) {
+        return -errno;
+    }
+    if (child == 0) {
+        close_all_but(kept, fd_count);
+        reset_signals();
+        _exit(work(user));
     }
     *pid = child;
     return 0;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * process: starts a program as a child with nothing inherited that it should not have.
+ * process: starts a program, or a function of ours, as a child with nothing inherited that it
+ * should not have.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "guest/base/account.h"
@@ -29,9 +31,19 @@ typedef struct {
     const DinvAccount *account; /* to become; NULL: ours */
 } DinvProcessOptions;
 
-/* Starts it in a session of its own, all signals at their defaults and unblocked. Waits until the
- * program was executed (a moment). 0 with *pid, or -errno: what chdir or exec said, too. */
+/* Starts it in a session of its own, all signals at their defaults and unblocked. Blocks for a
+ * moment, until the program was executed. 0 with *pid, or -errno, also of chdir or exec. */
 int dinv_process_start(const DinvProcessOptions *options, pid_t *pid);
+
+enum { DINV_WORKER_FDS_MAX = 8 };
+
+/* Runs `work` in a child, whose exit status is what it returns: for a system call that may take
+ * long, as nothing may block in the loop. Of our descriptors the child has only those in `fds`
+ * (under their numbers; at most DINV_WORKER_FDS_MAX), as it lives on while they are closed here: a
+ * connection that we close must be closed. So `work` must not log. Its signals are at their
+ * defaults and unblocked. The caller keeps `fds` and watches the child. 0 with *pid, or -errno. */
+int dinv_process_fork_worker(int (*work)(void *user), void *user, const int *fds, size_t fd_count,
+                             pid_t *pid);
 
 /* "exited with status 3", "was killed by signal 9 (Killed)": for messages. */
 const char *dinv_process_describe(int wait_status, char *text, size_t size);

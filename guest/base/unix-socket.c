@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A connection is made or refused at once: unix sockets have no handshake to wait for. */
 #include "guest/base/unix-socket.h"
 
 #include <errno.h>

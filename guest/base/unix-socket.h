@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* unix-socket: the client side of a unix stream socket. */
 #pragma once
 
 /* Connects to a unix stream socket without blocking. The descriptor (nonblocking, close-on-exec;

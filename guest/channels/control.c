@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation. Bytes of the port are collected up to a newline and handed on as a line; a
+ * line that is too long is skipped up to its end. Messages are queued whole in a buffer of bounded
+ * size, so that a launcher that does not read costs messages, never memory, and never half a line.
+ * What comes is the launcher's and is checked all the same: it may be of another version.
+ */
 #include "guest/channels/control.h"
 
 #include <errno.h>
@@ -6,6 +12,7 @@
 #include <string.h>
 
 #include "guest/base/log.h"
+#include "guest/base/utf8.h"
 #include "guest/channels/port.h"
 #include "wire/control.h"
 
@@ -62,7 +69,7 @@ static void buffer_clear(Buffer *buffer) {
     *buffer = (Buffer){0};
 }
 
-static void flush(DinvChannelControl *control) {
+static void flush_control(DinvChannelControl *control) {
     Buffer *output = &control->output;
     while (control->output_sent < output->len) {
         ssize_t taken = dinv_channel_port_write(control->port, output->bytes + control->output_sent,
@@ -76,6 +83,22 @@ static void flush(DinvChannelControl *control) {
     control->output_sent = 0;
 }
 
+/* Moves what the port has not taken to the front of the buffer, and the line behind it. */
+static bool queue_line(DinvChannelControl *control, const char *line, size_t len) {
+    Buffer *output = &control->output;
+    if (control->output_sent > 0) {
+        output->len -= control->output_sent;
+        memmove(output->bytes, output->bytes + control->output_sent, output->len);
+        control->output_sent = 0;
+    }
+    size_t before = output->len;
+    bool queued = buffer_append(output, line, len) && buffer_append(output, "\n", 1);
+    if (!queued) {
+        output->len = before;
+    }
+    return queued;
+}
+
 /* Takes `object` over. Whether it will be sent. */
 static bool send_object(DinvChannelControl *control, struct json_object *object) {
     size_t len = 0;
@@ -83,31 +106,26 @@ static bool send_object(DinvChannelControl *control, struct json_object *object)
         object == NULL ? NULL
                        : json_object_to_json_string_length(
                              object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-    Buffer *output = &control->output;
+    /* A path in a sentence may be any bytes. The launcher drops a line that is not UTF-8. */
+    char *line = text != NULL ? dinv_utf8_make_valid(text, len) : NULL;
+    json_object_put(object);
+    len = line != NULL ? strlen(line) : 0;
     bool queued = false;
-    if (text == NULL) {
+    if (line == NULL) {
         dinv_log_error("out of memory for a control message");
     } else if (!dinv_channel_port_is_connected(control->port)) {
         ; /* nobody to read it */
-    } else if (len + 1 > DINV_WIRE_CONTROL_QUEUE_MAX - (output->len - control->output_sent)) {
+    } else if (len + 1 >
+               DINV_WIRE_CONTROL_QUEUE_MAX - (control->output.len - control->output_sent)) {
         if (!control->overflowed) {
             control->overflowed = true;
             dinv_log_error("the launcher does not read the control channel, messages are lost");
         }
     } else {
-        if (control->output_sent > 0) {
-            output->len -= control->output_sent;
-            memmove(output->bytes, output->bytes + control->output_sent, output->len);
-            control->output_sent = 0;
-        }
-        size_t before = output->len;
-        queued = buffer_append(output, text, len) && buffer_append(output, "\n", 1);
-        if (!queued) {
-            output->len = before;
-        }
-        flush(control);
+        queued = queue_line(control, line, len);
+        flush_control(control);
     }
-    json_object_put(object);
+    free(line);
     return queued;
 }
 
@@ -168,12 +186,12 @@ int dinv_channel_control_request(DinvChannelControl *control, const char *verb,
     return 0;
 }
 
-static void complete(PendingRequest *request, const char *error) {
+static void answer_request(PendingRequest *request, const char *error) {
     request->answer(request->user, error);
     free(request);
 }
 
-static void handle_reply(DinvChannelControl *control, const DinvMessage *message) {
+static void handle_launcher_reply(DinvChannelControl *control, const DinvMessage *message) {
     for (PendingRequest **link = &control->requests; *link != NULL; link = &(*link)->next) {
         PendingRequest *request = *link;
         if (request->id != message->reply) {
@@ -189,7 +207,7 @@ static void handle_reply(DinvChannelControl *control, const DinvMessage *message
             error = NULL;
         }
         *link = request->next;
-        complete(request, error);
+        answer_request(request, error);
         return;
     }
 }
@@ -198,16 +216,16 @@ static void fail_requests(DinvChannelControl *control) {
     while (control->requests != NULL) {
         PendingRequest *request = control->requests;
         control->requests = request->next;
-        complete(request, "the launcher has gone");
+        answer_request(request, "the launcher has gone");
     }
 }
 
-static void handle_line(DinvChannelControl *control, const char *line, size_t len) {
+static void handle_control_line(DinvChannelControl *control, const char *line, size_t len) {
     DinvMessage message;
     const char *reason = "";
     if (dinv_message_parse(line, len, &message, &reason) == 0) {
         if (message.reply > 0) {
-            handle_reply(control, &message);
+            handle_launcher_reply(control, &message);
         } else {
             control->callbacks.request(control->user, &message);
         }
@@ -221,7 +239,7 @@ static void handle_line(DinvChannelControl *control, const char *line, size_t le
 }
 
 /* Adds to the line being collected; a line that grows too long is dropped up to its end. */
-static void collect(DinvChannelControl *control, const uint8_t *bytes, size_t len) {
+static void collect_line(DinvChannelControl *control, const uint8_t *bytes, size_t len) {
     if (control->skipping) {
         return;
     }
@@ -234,12 +252,12 @@ static void collect(DinvChannelControl *control, const uint8_t *bytes, size_t le
     }
 }
 
-static void port_received(void *user, const uint8_t *bytes, size_t len) {
+static void control_port_received(void *user, const uint8_t *bytes, size_t len) {
     DinvChannelControl *control = user;
     while (len > 0) {
         const uint8_t *newline = memchr(bytes, '\n', len);
         size_t part = newline != NULL ? (size_t)(newline - bytes) : len;
-        collect(control, bytes, part);
+        collect_line(control, bytes, part);
         if (newline == NULL) {
             return;
         }
@@ -247,7 +265,7 @@ static void port_received(void *user, const uint8_t *bytes, size_t len) {
             /* Out of the channel's hands first: the handler may see the channel reset. */
             Buffer line = control->input;
             control->input = (Buffer){0};
-            handle_line(control, line.bytes, line.len);
+            handle_control_line(control, line.bytes, line.len);
             buffer_clear(&line);
         }
         control->skipping = false;
@@ -256,12 +274,12 @@ static void port_received(void *user, const uint8_t *bytes, size_t len) {
     }
 }
 
-static void port_connected(void *user) {
+static void control_port_connected(void *user) {
     DinvChannelControl *control = user;
     control->callbacks.connected(control->user);
 }
 
-static void port_disconnected(void *user) {
+static void control_port_disconnected(void *user) {
     DinvChannelControl *control = user;
     buffer_clear(&control->input);
     buffer_clear(&control->output);
@@ -271,23 +289,23 @@ static void port_disconnected(void *user) {
     fail_requests(control);
 }
 
-static void port_writable(void *user) {
-    flush(user);
+static void control_port_writable(void *user) {
+    flush_control(user);
 }
 
 DinvChannelControl *dinv_channel_control_new(DinvLoop *loop, int fd,
                                              const DinvChannelControlCallbacks *callbacks,
                                              void *user) {
+    static const DinvChannelPortCallbacks port_callbacks = {
+        .connected = control_port_connected,
+        .disconnected = control_port_disconnected,
+        .received = control_port_received,
+        .writable = control_port_writable,
+    };
     DinvChannelControl *control = calloc(1, sizeof *control);
     if (control == NULL) {
         return NULL;
     }
-    static const DinvChannelPortCallbacks port_callbacks = {
-        .connected = port_connected,
-        .disconnected = port_disconnected,
-        .received = port_received,
-        .writable = port_writable,
-    };
     control->port = dinv_channel_port_new(loop, fd, &port_callbacks, control);
     if (control->port == NULL) {
         free(control);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * control: the guest's end of the control channel (docs/control-protocol.md): lines in, lines out,
- * no policy. The channel comes and goes with the launcher; what is sent while nobody is connected
- * is dropped, as the launcher that comes next starts with a `hello` of its own.
+ * The room guest/channels: the two byte streams to the launcher (port.h), and on one of them the
+ * lines of the control channel. What the lines mean may not enter, nor who answers them.
+ *
+ * control.h: the guest's end of the control channel (docs/control-protocol.md): lines in, lines
+ * out, always valid UTF-8. The channel comes and goes with the launcher; what is sent while nobody
+ * is connected is dropped, as the launcher that comes next starts with a `hello` of its own.
  */
 #pragma once
 
@@ -31,9 +34,10 @@ void dinv_channel_control_free(DinvChannelControl *control);
  * leaves more than 4 MiB unread. */
 void dinv_channel_control_send_event(DinvChannelControl *control, const char *name,
                                      struct json_object *fields);
-/* The same for a reply: {"reply": id, "ok": true, …results}, or {"reply": id, "error": text}. */
+/* Queues the reply {"reply": id, "ok": true, …results}; `results` is like `fields` of an event. */
 void dinv_channel_control_reply(DinvChannelControl *control, int64_t id,
                                 struct json_object *results);
+/* Queues the reply {"reply": id, "error": text}; `text` is for a person, and may be any bytes. */
 void dinv_channel_control_reply_error(DinvChannelControl *control, int64_t id, const char *text);
 
 /* The launcher's answer: `error` is NULL if it said yes, or a sentence; borrowed for the call. */

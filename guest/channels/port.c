@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finding a port by its name, and the peer who comes and goes: see port.h for both. */
 #include "guest/channels/port.h"
 
 #include <dirent.h>
@@ -75,7 +76,7 @@ int dinv_channel_port_find(const char *class_directory, const char *device_direc
 
 static void port_ready(void *user, int fd, short revents);
 
-static void watch(DinvChannelPort *port) {
+static void watch_port(DinvChannelPort *port) {
     short events = port->want_write ? POLLIN | POLLOUT : POLLIN;
     int result = dinv_loop_watch(port->loop, port->fd, events, port_ready, port);
     if (result < 0) {
@@ -83,7 +84,7 @@ static void watch(DinvChannelPort *port) {
     }
 }
 
-static void hang_up(DinvChannelPort *port) {
+static void hang_up_port(DinvChannelPort *port) {
     dinv_loop_unwatch(port->loop, port->fd);
     dinv_timer_set(port->recheck, RECHECK_MS);
     if (port->connected) {
@@ -93,7 +94,7 @@ static void hang_up(DinvChannelPort *port) {
     }
 }
 
-static void recheck(void *user) {
+static void recheck_port(void *user) {
     DinvChannelPort *port = user;
     struct pollfd pollfd = {.fd = port->fd, .events = POLLIN | POLLOUT};
     if (poll(&pollfd, 1, 0) < 0 || (pollfd.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
@@ -101,7 +102,7 @@ static void recheck(void *user) {
         return;
     }
     port->connected = true;
-    watch(port);
+    watch_port(port);
     port->callbacks.connected(port->user);
 }
 
@@ -109,7 +110,7 @@ static void port_ready(void *user, int fd, short revents) {
     DinvChannelPort *port = user;
     if ((revents & POLLOUT) != 0 && port->want_write) {
         port->want_write = false;
-        watch(port);
+        watch_port(port);
         port->callbacks.writable(port->user);
     }
     for (int turn = 0; turn < READS_A_ROUND && port->connected; turn++) {
@@ -117,12 +118,12 @@ static void port_ready(void *user, int fd, short revents) {
         if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
             /* Nothing to read and hung up: the peer went away, however read() puts it. */
             if ((revents & (POLLHUP | POLLERR)) != 0) {
-                hang_up(port);
+                hang_up_port(port);
             }
             return;
         }
         if (len <= 0) {
-            hang_up(port);
+            hang_up_port(port);
             return;
         }
         port->callbacks.received(port->user, port->buffer, (size_t)len);
@@ -139,7 +140,7 @@ DinvChannelPort *dinv_channel_port_new(DinvLoop *loop, int fd,
     port->fd = fd;
     port->callbacks = *callbacks;
     port->user = user;
-    port->recheck = dinv_timer_new(loop, recheck, port);
+    port->recheck = dinv_timer_new(loop, recheck_port, port);
     if (port->recheck == NULL) {
         free(port);
         return NULL;
@@ -172,7 +173,7 @@ ssize_t dinv_channel_port_write(DinvChannelPort *port, const void *bytes, size_t
     }
     if (written == 0 || errno == EAGAIN || errno == EINTR) {
         port->want_write = true;
-        watch(port);
+        watch_port(port);
         return -EAGAIN;
     }
     /* Broken: the loop will see the hang-up; until then it is as good as full. */

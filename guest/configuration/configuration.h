@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * configuration: what the launcher tells the guest in `configure` (docs/control-protocol.md),
- * checked completely before any of it is acted upon, then only passed around as const.
+ * The room guest/configuration: what the launcher tells the guest in `configure`
+ * (docs/control-protocol.md), checked completely before any of it is acted upon, then only passed
+ * around as const. The rooms that carry it out include this header, and none of them may enter: no
+ * I/O here, and nothing that the guest decides for itself.
+ *
+ * configuration.h: the result, and how to get it. The JSON is the launcher's, but parts of it are
+ * settings of a user: nothing in it is trusted to have the right type, size or characters.
  */
 #pragma once
 
@@ -12,8 +17,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
-
-#include "guest/engine/containerd.h"
 
 typedef struct {
     char *name;
@@ -59,6 +62,11 @@ typedef struct {
 } DinvFileConfiguration;
 
 typedef struct {
+    const char *level; /* one that containerd knows, static text; NULL: its default */
+    bool json;
+} DinvContainerdConfiguration;
+
+typedef struct {
     char *hostname;       /* NULL: leave */
     struct timespec time; /* tv_sec 0: leave */
     uint8_t *entropy;
@@ -73,7 +81,7 @@ typedef struct {
     size_t file_count;
     char **dockerd_args; /* NULL-terminated */
     uint32_t dockerd_deadline_ms;
-    DinvEngineContainerdLogging containerd_logging;
+    DinvContainerdConfiguration containerd_logging;
     char **environment; /* NULL-terminated, "NAME=value" */
 } DinvConfiguration;
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Mounting a disk: check if need be, mount, check thoroughly if that fails, grow, set the owner. */
 #include "guest/disks/disk.h"
 
 #include <dirent.h>
@@ -6,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -81,7 +83,7 @@ static void grow(const char *device, const char *target) {
     }
 }
 
-static bool is_mounted(const char *device, const char *target) {
+static bool disk_is_mounted(const char *device, const char *target) {
     DinvMountTable table;
     if (dinv_mountinfo_load(&table) < 0) {
         return false;
@@ -102,37 +104,6 @@ static bool blames_content(int result) {
     return result == -EUCLEAN || result == -EINVAL || result == -EBADMSG;
 }
 
-static int repair(const char *device, const DinvDiskConfiguration *disk, bool thorough,
-                  const DinvDiskObserver *observer) {
-    char said[256];
-    observer->checking(observer->user, disk);
-    int result = dinv_disk_repair(device, thorough, said, sizeof said);
-    observer->checked(observer->user, disk);
-    if (result == -EUCLEAN) {
-        observer->damaged(observer->user, disk, said);
-    } else if (result == -ENOENT) {
-        dinv_log_warning("there is no e2fsck in this image to check disk %s with, ignoring",
-                         disk->serial);
-        result = 0;
-    }
-    return result;
-}
-
-static int repair_and_mount(const char *device, const DinvDiskConfiguration *disk,
-                            const DinvDiskObserver *observer) {
-    bool dirty = dinv_disk_needs_repair(device);
-    int result = dirty ? repair(device, disk, false, observer) : 0;
-    if (result == 0) {
-        result = mount_ext4(device, disk->target);
-    }
-    if (!blames_content(result)) {
-        return result;
-    }
-    /* It looked good from outside. */
-    int repaired = repair(device, disk, true, observer);
-    return repaired == 0 ? mount_ext4(device, disk->target) : repaired;
-}
-
 static int set_owner(const DinvDiskConfiguration *disk) {
     if (disk->uid == (uid_t)-1 && disk->gid == (gid_t)-1) {
         return 0;
@@ -140,23 +111,92 @@ static int set_owner(const DinvDiskConfiguration *disk) {
     return chown(disk->target, disk->uid, disk->gid) < 0 ? -errno : 0;
 }
 
-int dinv_disk_mount(const DinvDiskConfiguration *disk, const DinvDiskObserver *observer) {
+/* A disk on its way to its target. Functions that return a result say -EINPROGRESS when a check
+ * runs, at the end of which it goes on. */
+typedef struct {
+    DinvLoop *loop;
+    const DinvDiskConfiguration *disk;
+    const DinvDiskCallbacks *callbacks;
+    void *user;
     char device[64];
-    int result = find_device(disk->serial, device, sizeof device);
+    bool checked_thoroughly;
+} Mounting;
+
+static int mounting_start_check(Mounting *mounting, bool thorough);
+
+static int mount_or_check(Mounting *mounting) {
+    int result = mount_ext4(mounting->device, mounting->disk->target);
+    if (!blames_content(result) || mounting->checked_thoroughly) {
+        return result;
+    }
+    /* It looked good from outside. */
+    return mounting_start_check(mounting, true);
+}
+
+/* Goes on after a check with that result. */
+static int mounting_go_on(Mounting *mounting, int result, const char *said) {
+    if (!mounting->callbacks->checked(mounting->user, mounting->disk)) {
+        return -ECANCELED;
+    }
+    if (result == -EUCLEAN) {
+        mounting->callbacks->damaged(mounting->user, mounting->disk, said);
+    } else if (result == -ENOENT) {
+        dinv_log_warning("there is no e2fsck in this image to check disk %s with, ignoring",
+                         mounting->disk->serial);
+        result = 0;
+    }
+    return result < 0 ? result : mount_or_check(mounting);
+}
+
+static int mounting_finish(Mounting *mounting, int result) {
+    if (result == 0) {
+        grow(mounting->device, mounting->disk->target);
+        result = set_owner(mounting->disk);
+    }
+    free(mounting);
+    return result;
+}
+
+static void mounting_check_ended(void *user, int result, const char *said) {
+    Mounting *mounting = user;
+    result = mounting_go_on(mounting, result, said);
+    if (result != -EINPROGRESS) {
+        const DinvDiskCallbacks *callbacks = mounting->callbacks;
+        void *callbacks_user = mounting->user;
+        callbacks->mounted(callbacks_user, mounting_finish(mounting, result));
+    }
+}
+
+static int mounting_start_check(Mounting *mounting, bool thorough) {
+    const DinvDiskRepairPlan plan = {"e2fsck", mounting->device, thorough};
+    mounting->checked_thoroughly = thorough;
+    mounting->callbacks->checking(mounting->user, mounting->disk);
+    int result = dinv_disk_repair(mounting->loop, &plan, mounting_check_ended, mounting);
+    return result == 0 ? -EINPROGRESS : mounting_go_on(mounting, result, "");
+}
+
+static int mounting_begin(Mounting *mounting) {
+    int result = find_device(mounting->disk->serial, mounting->device, sizeof mounting->device);
+    if (result < 0 || disk_is_mounted(mounting->device, mounting->disk->target)) {
+        return result;
+    }
+    result = dinv_make_directories(mounting->disk->target);
     if (result < 0) {
         return result;
     }
-    if (!is_mounted(device, disk->target)) {
-        result = dinv_make_directories(disk->target);
-        if (result == 0) {
-            result = repair_and_mount(device, disk, observer);
-        }
+    return dinv_disk_needs_repair(mounting->device) ? mounting_start_check(mounting, false)
+                                                    : mount_or_check(mounting);
+}
+
+int dinv_disk_mount(DinvLoop *loop, const DinvDiskConfiguration *disk,
+                    const DinvDiskCallbacks *callbacks, void *user) {
+    Mounting *mounting = calloc(1, sizeof *mounting);
+    if (mounting == NULL) {
+        return -ENOMEM;
     }
-    if (result == 0) {
-        grow(device, disk->target);
-        result = set_owner(disk);
-    }
-    return result;
+    *mounting = (Mounting){.loop = loop, .disk = disk, .callbacks = callbacks, .user = user};
+    int result = mounting_begin(mounting);
+    return result == -EINPROGRESS ? result : mounting_finish(mounting, result);
 }
 
 int dinv_disk_usage(const char *target, DinvDiskUsage *usage) {
@@ -170,18 +210,4 @@ int dinv_disk_usage(const char *target, DinvDiskUsage *usage) {
         .available = (uint64_t)status.f_bavail * status.f_frsize,
     };
     return 0;
-}
-
-int dinv_disk_trim(const char *target, uint64_t *bytes) {
-    int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    struct fstrim_range range = {.len = UINT64_MAX};
-    int result = ioctl(fd, FITRIM, &range) < 0 ? -errno : 0;
-    close(fd);
-    if (result == 0) {
-        *bytes = range.len;
-    }
-    return result;
 }

@@ -1,28 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disk: the data disks, ext4 on virtio-blk, found by serial number. All of it may block.
+ * The room guest/disks: the data disks of the machine, from their block device to a mounted file
+ * system. What is mounted besides them (shares, the kernel's file systems) is not here, and nothing
+ * here speaks to the launcher: who is to hear of a check hands in callbacks.
+ *
+ * disk: ext4 on virtio-blk, found by serial number.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "guest/base/loop.h"
 #include "guest/configuration/configuration.h"
 
-/* Who wants to know of a check by e2fsck: it may take long. */
+/* What is said of a check by e2fsck, which may take long. */
 typedef struct {
     void (*checking)(void *user, const DinvDiskConfiguration *disk);
-    void (*checked)(void *user, const DinvDiskConfiguration *disk);
+    /* Whether to go on; false: the disk is left unmounted, with -ECANCELED. */
+    bool (*checked)(void *user, const DinvDiskConfiguration *disk);
     /* It cannot be repaired without losing something; what e2fsck said of it. */
     void (*damaged)(void *user, const DinvDiskConfiguration *disk, const char *said);
-    void *user;
-} DinvDiskObserver;
+    /* The result of a dinv_disk_mount() that was in progress. */
+    void (*mounted)(void *user, int result);
+} DinvDiskCallbacks;
 
 /* Mounts the disk at its target unless it is there already, grows the file system when the device
  * is larger, and gives its top directory the owner that is asked for. Before it is mounted, a file
  * system that was not unmounted in order, has errors noted in it, or cannot be mounted is checked.
- * 0; -ENODEV when no disk has the serial; -EUCLEAN when it is damaged; or -errno of the mount. A
+ * Without a check it blocks for as long as the kernel needs, and no callback comes. 0; -EINPROGRESS
+ * when a check runs: `mounted` comes once, from the loop, and `disk` and `callbacks` must stay till
+ * then; -ENODEV when no disk has the serial; -EUCLEAN when it is damaged; or -errno of the mount. A
  * failed growth is logged and ignored: the data is there. */
-int dinv_disk_mount(const DinvDiskConfiguration *disk, const DinvDiskObserver *observer);
+int dinv_disk_mount(DinvLoop *loop, const DinvDiskConfiguration *disk,
+                    const DinvDiskCallbacks *callbacks, void *user);
 
 /* Of a file system, in bytes. */
 typedef struct {
@@ -33,6 +44,3 @@ typedef struct {
 
 /* 0 or -errno, when *usage is as it was. */
 int dinv_disk_usage(const char *target, DinvDiskUsage *usage);
-
-/* Gives unused blocks back to the launcher's file. 0 with the bytes, or -errno. */
-int dinv_disk_trim(const char *target, uint64_t *bytes);

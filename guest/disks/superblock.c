@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Takes the superblock's fields out of its bytes, at the offsets of the documentation. */
 #include "guest/disks/superblock.h"
 
 #include <endian.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ext4-super: the few fields of an ext4 superblock that the guest looks at
+ * superblock: the few fields of an ext4 superblock that the guest looks at
  * (Documentation/filesystems/ext4/super.rst).
  */
 #pragma once
@@ -16,5 +16,6 @@ typedef struct {
     bool needs_replay;  /* of the journal */
 } DinvDiskSuperblock;
 
-/* 0; -EIO when it cannot be read, -EINVAL when it is none. */
+/* Reads it from a device or an image, whose bytes are whatever the guest left there. 0; -EIO when
+ * it cannot be read, -EINVAL when it is none; then *super is as it was. */
 int dinv_disk_superblock_read(int fd, DinvDiskSuperblock *super);

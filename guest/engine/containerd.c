@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* Its configuration file, and the question whether it answers: a connection, tried again. */
 #include "guest/engine/containerd.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "guest/base/files.h"
@@ -46,7 +46,7 @@ static const char config_format[] =
     "  \"io.containerd.timeout.shim.shutdown\" = \"30s\"\n"
     "  \"io.containerd.timeout.task.state\" = \"30s\"\n";
 
-static void try_to_connect(void *user) {
+static void try_containerd(void *user) {
     DinvEngineContainerd *containerd = user;
     int fd = dinv_unix_socket_connect(containerd->plan.socket_path);
     if (fd < 0 && fd != -EAGAIN) {
@@ -60,23 +60,12 @@ static void try_to_connect(void *user) {
     containerd->callbacks.answers(containerd->user);
 }
 
-static void ended(void *user, pid_t pid, const char *text) {
+static void containerd_ended(void *user, pid_t pid, const char *text) {
     (void)pid;
     DinvEngineContainerd *containerd = user;
     containerd->answers = false;
     dinv_timer_cancel(containerd->connect);
     containerd->callbacks.failed(containerd->user, text);
-}
-
-const char *dinv_engine_containerd_find_level(const char *name) {
-    static const char *const levels[] = {"trace", "debug", "info", "warn",
-                                         "error", "fatal", "panic"};
-    for (size_t index = 0; index < sizeof levels / sizeof levels[0]; index++) {
-        if (strcmp(levels[index], name) == 0) {
-            return levels[index];
-        }
-    }
-    return NULL;
 }
 
 DinvEngineContainerd *dinv_engine_containerd_new(DinvLoop *loop, DinvEngineLog *log,
@@ -91,8 +80,8 @@ DinvEngineContainerd *dinv_engine_containerd_new(DinvLoop *loop, DinvEngineLog *
     containerd->callbacks = *callbacks;
     containerd->user = user;
     containerd->daemon =
-        dinv_engine_daemon_new(loop, log, "containerd", plan->cgroup, ended, containerd);
-    containerd->connect = dinv_timer_new(loop, try_to_connect, containerd);
+        dinv_engine_daemon_new(loop, log, "containerd", plan->cgroup, containerd_ended, containerd);
+    containerd->connect = dinv_timer_new(loop, try_containerd, containerd);
     if (containerd->daemon == NULL || containerd->connect == NULL) {
         dinv_engine_containerd_free(containerd);
         return NULL;
@@ -109,7 +98,7 @@ void dinv_engine_containerd_free(DinvEngineContainerd *containerd) {
 }
 
 static int write_config(const DinvEngineContainerd *containerd,
-                        const DinvEngineContainerdLogging *logging) {
+                        const DinvContainerdConfiguration *logging) {
     char text[2048];
     int len =
         snprintf(text, sizeof text, config_format, containerd->plan.socket_path,
@@ -120,7 +109,7 @@ static int write_config(const DinvEngineContainerd *containerd,
 }
 
 int dinv_engine_containerd_start(DinvEngineContainerd *containerd, char *const *environment,
-                                 const DinvEngineContainerdLogging *logging) {
+                                 const DinvContainerdConfiguration *logging) {
     static char *const no_arguments[] = {NULL};
     int result = write_config(containerd, logging);
     result = result == 0 ? dinv_engine_daemon_start(containerd->daemon, containerd->plan.command,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * containerd: its life: configuration, start, first answer, end.
+ * containerd: its life from the configuration file to its end.
  *
  * dockerd would start one itself, but gives it 15 seconds, which are not enough where the machine
  * is emulated within an emulated one. So it is started here, and dockerd is told of it by
@@ -10,6 +10,7 @@
 #pragma once
 
 #include "guest/base/loop.h"
+#include "guest/configuration/configuration.h"
 #include "guest/engine/log.h"
 
 typedef struct DinvEngineContainerd DinvEngineContainerd;
@@ -21,21 +22,13 @@ typedef struct {
     void (*failed)(void *user, const char *text);
 } DinvEngineContainerdCallbacks;
 
-/* What is what when it runs; the strings are borrowed for its life. */
+/* The program and the places that it uses; the strings are borrowed for its life. */
 typedef struct {
     char *const *command;    /* program and arguments, NULL-terminated */
     const char *config_path; /* what the arguments name; is written anew at each start */
     const char *socket_path;
     const char *cgroup; /* NULL: none of its own */
 } DinvEngineContainerdPlan;
-
-typedef struct {
-    const char *level; /* static text; NULL: its default */
-    bool json;
-} DinvEngineContainerdLogging;
-
-/* The level of this name as static text, NULL if containerd knows none. */
-const char *dinv_engine_containerd_find_level(const char *name);
 
 /* `log` is borrowed, `callbacks` copied. NULL if out of memory. */
 DinvEngineContainerd *dinv_engine_containerd_new(DinvLoop *loop, DinvEngineLog *log,
@@ -48,7 +41,7 @@ void dinv_engine_containerd_free(DinvEngineContainerd *containerd);
 /* Starts it with environment variables as dinv_engine_daemon_start() takes them. 0 or -errno (then
  * nothing runs and no callback comes). */
 int dinv_engine_containerd_start(DinvEngineContainerd *containerd, char *const *environment,
-                                 const DinvEngineContainerdLogging *logging);
+                                 const DinvContainerdConfiguration *logging);
 
 /* Whether it runs and has taken a connection since it was started. */
 bool dinv_engine_containerd_answers(const DinvEngineContainerd *containerd);

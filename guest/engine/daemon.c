@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One child, the pipe of its output, and what of the environment is a default. */
 #include "guest/engine/daemon.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ struct DinvEngineDaemon {
 };
 
 /* Takes what the pipe holds. The other end may outlive the process: its children have it too. */
-static void read_output(void *user, int fd, short revents) {
+static void read_daemon_output(void *user, int fd, short revents) {
     DinvEngineDaemon *daemon = user;
     char bytes[16 * 1024];
     ssize_t len = read(fd, bytes, sizeof bytes);
@@ -38,7 +39,7 @@ static void read_output(void *user, int fd, short revents) {
     }
 }
 
-static void process_ended(void *user, pid_t pid, int wait_status) {
+static void daemon_ended(void *user, pid_t pid, int wait_status) {
     DinvEngineDaemon *daemon = user;
     daemon->pid = 0;
     /* What it said last is in the pipe, and is what a failure will show. */
@@ -47,7 +48,7 @@ static void process_ended(void *user, pid_t pid, int wait_status) {
         if (poll(&pollfd, 1, 0) <= 0) {
             break;
         }
-        read_output(daemon, daemon->output_fd, pollfd.revents);
+        read_daemon_output(daemon, daemon->output_fd, pollfd.revents);
     }
     char how[96];
     char text[128];
@@ -100,7 +101,7 @@ static size_t count(char *const *list) {
     return number;
 }
 
-/* A new list of the same strings. */
+/* A new list of both lists' strings, which it only borrows. */
 static char **concatenate(char *const *first, char *const *second) {
     size_t first_count = count(first);
     size_t second_count = count(second);
@@ -113,7 +114,7 @@ static char **concatenate(char *const *first, char *const *second) {
 }
 
 /* Defaults first, less those that `environment` sets itself. */
-static char **make_environment(char *const *environment) {
+static char **make_daemon_environment(char *const *environment) {
     static char *const defaults[] = {DINV_DEFAULT_PATH, "HOME=/root", "LANG=C.UTF-8", NULL};
     char *kept[sizeof defaults / sizeof defaults[0]];
     size_t kept_count = 0;
@@ -131,7 +132,7 @@ static char **make_environment(char *const *environment) {
     return concatenate(kept, environment);
 }
 
-static int spawn(DinvEngineDaemon *daemon, char *const *argv, char *const *environment) {
+static int spawn_daemon(DinvEngineDaemon *daemon, char *const *argv, char *const *environment) {
     int output[2];
     if (pipe2(output, O_CLOEXEC) < 0) {
         return -errno;
@@ -150,14 +151,14 @@ static int spawn(DinvEngineDaemon *daemon, char *const *argv, char *const *envir
     if (result == 0) {
         /* Only our end: its own writes are to block when we are slow, not to fail. */
         (void)fcntl(output[0], F_SETFL, O_NONBLOCK);
-        result = dinv_loop_watch(daemon->loop, output[0], POLLIN, read_output, daemon);
+        result = dinv_loop_watch(daemon->loop, output[0], POLLIN, read_daemon_output, daemon);
     }
     if (result < 0) {
         close(output[0]);
         return result;
     }
     daemon->output_fd = output[0];
-    return dinv_loop_watch_child(daemon->loop, daemon->pid, process_ended, daemon);
+    return dinv_loop_watch_child(daemon->loop, daemon->pid, daemon_ended, daemon);
 }
 
 int dinv_engine_daemon_start(DinvEngineDaemon *daemon, char *const *command, char *const *arguments,
@@ -167,8 +168,9 @@ int dinv_engine_daemon_start(DinvEngineDaemon *daemon, char *const *command, cha
     }
     forget_output(daemon);
     char **argv = concatenate(command, arguments);
-    char **variables = make_environment(environment);
-    int result = argv == NULL || variables == NULL ? -ENOMEM : spawn(daemon, argv, variables);
+    char **variables = make_daemon_environment(environment);
+    int result =
+        argv == NULL || variables == NULL ? -ENOMEM : spawn_daemon(daemon, argv, variables);
     free(argv);
     free(variables);
     return result;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* dockerd as a daemon, its first answer by a ping, and the deadline for that. */
 #include "guest/engine/engine.h"
 
 #include <errno.h>
@@ -28,36 +29,33 @@ static void stop_watching_start(DinvEngine *engine) {
     dinv_timer_cancel(engine->deadline);
 }
 
-static void fail(DinvEngine *engine, const char *text) {
+static void report_failure(DinvEngine *engine, const char *text) {
     if (!engine->failed && !engine->asked_to_stop) {
         engine->failed = true;
         engine->callbacks.failed(engine->user, text);
     }
 }
 
-static void deadline_passed(void *user) {
+static void dockerd_deadline_passed(void *user) {
     DinvEngine *engine = user;
     stop_watching_start(engine);
     char text[160];
     (void)snprintf(text, sizeof text, "dockerd did not answer within %.1f s",
                    (double)engine->deadline_ms / 1000.0);
-    fail(engine, text);
+    report_failure(engine, text);
 }
 
-static void answered(void *user, const char *version) {
+static void dockerd_answered(void *user, const char *version) {
     DinvEngine *engine = user;
     stop_watching_start(engine);
     engine->callbacks.ready(engine->user, version);
 }
 
-static void ended(void *user, pid_t pid, const char *text) {
+static void dockerd_ended(void *user, pid_t pid, const char *text) {
     DinvEngine *engine = user;
     stop_watching_start(engine);
     dinv_log_info("%s (process %d)", text, (int)pid);
-    fail(engine, text);
-    if (!dinv_engine_daemon_is_running(engine->daemon)) {
-        engine->callbacks.stopped(engine->user);
-    }
+    report_failure(engine, text);
 }
 
 DinvEngine *dinv_engine_new(DinvLoop *loop, DinvEngineLog *log, const DinvEnginePlan *plan,
@@ -70,8 +68,9 @@ DinvEngine *dinv_engine_new(DinvLoop *loop, DinvEngineLog *log, const DinvEngine
     engine->plan = *plan;
     engine->callbacks = *callbacks;
     engine->user = user;
-    engine->daemon = dinv_engine_daemon_new(loop, log, "dockerd", plan->cgroup, ended, engine);
-    engine->deadline = dinv_timer_new(loop, deadline_passed, engine);
+    engine->daemon =
+        dinv_engine_daemon_new(loop, log, "dockerd", plan->cgroup, dockerd_ended, engine);
+    engine->deadline = dinv_timer_new(loop, dockerd_deadline_passed, engine);
     if (engine->daemon == NULL || engine->deadline == NULL) {
         dinv_engine_free(engine);
         return NULL;
@@ -97,7 +96,8 @@ int dinv_engine_start(DinvEngine *engine, char *const *arguments, char *const *e
     if (result < 0) {
         return result;
     }
-    engine->ping = dinv_engine_ping_new(engine->loop, engine->plan.socket_path, answered, engine);
+    engine->ping =
+        dinv_engine_ping_new(engine->loop, engine->plan.socket_path, dockerd_answered, engine);
     if (engine->ping == NULL) {
         return -ENOMEM;
     }

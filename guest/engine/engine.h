@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engine: dockerd's life: start, log, first answer within a deadline, end. One start per engine.
+ * The room guest/engine: dockerd and containerd as processes: start, supervision, first answer,
+ * what they print, and that layers reach the disk. Whether and when they are started (again) is
+ * decided above: of the agent's state nothing may enter.
+ *
+ * engine.h: dockerd's life: start, log, first answer within a deadline, end. It may be started
+ * again when it has ended.
  */
 #pragma once
 
@@ -15,11 +20,9 @@ typedef struct {
     /* It did not come up in time (and still runs), or died unasked. `text` is for a person. Once
      * for each start. One that died may be started again from within this. */
     void (*failed)(void *user, const char *text);
-    /* It is gone after dinv_engine_signal(), or after `failed` and not started again. */
-    void (*stopped)(void *user);
 } DinvEngineCallbacks;
 
-/* What is what when it runs; the strings are borrowed for the engine's life. */
+/* The program and the places that it uses; the strings are borrowed for the engine's life. */
 typedef struct {
     char *const *command; /* program and its fixed arguments, NULL-terminated */
     const char *socket_path;

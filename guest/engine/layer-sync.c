@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* fanotify events in, answers out; each sync in a process that may take its time. */
 #include "guest/engine/layer-sync.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "guest/base/log.h"
+#include "guest/base/process.h"
 
 /* An open that waits for the end of a sync. */
 typedef struct Waiting Waiting;
@@ -31,7 +33,7 @@ struct DinvEngineLayerSync {
     Waiting *waiting;
 };
 
-static int mark(int fd, const char *path) {
+static int mark_layerdb(int fd, const char *path) {
     if (mount(path, path, NULL, MS_BIND, NULL) < 0) {
         return -errno;
     }
@@ -44,18 +46,18 @@ static int mark(int fd, const char *path) {
 }
 
 /* There is one for each storage driver that was ever used. */
-static int mark_all(int fd, const char *data_root) {
+static int mark_layerdbs(int fd, const char *data_root) {
     char pattern[256];
-    glob_t found = {0};
     if (snprintf(pattern, sizeof pattern, "%s/image/*/layerdb", data_root) >= (int)sizeof pattern) {
         return -ENAMETOOLONG;
     }
+    glob_t found = {0};
     int result = glob(pattern, 0, NULL, &found);
     if (result != 0) {
         return result == GLOB_NOMATCH ? -ENOENT : -EIO;
     }
     for (size_t index = 0; result == 0 && index < found.gl_pathc; index++) {
-        result = mark(fd, found.gl_pathv[index]);
+        result = mark_layerdb(fd, found.gl_pathv[index]);
     }
     globfree(&found);
     return result;
@@ -66,7 +68,7 @@ int dinv_engine_layer_sync_open(const char *data_root) {
     if (fd < 0) {
         return -errno;
     }
-    int result = mark_all(fd, data_root);
+    int result = mark_layerdbs(fd, data_root);
     if (result < 0) {
         close(fd);
         return result;
@@ -88,8 +90,8 @@ static bool completes_record(int fd) {
     return name != NULL && strcmp(name, "/cache-id") == 0 && strstr(path, "/layerdb/tmp/") != NULL;
 }
 
-/* Closes the file, too. */
-static void answer(const DinvEngineLayerSync *layers, int fd, bool allowed) {
+/* Lets the open go on, or fail, and closes our descriptor of the file. */
+static void answer_open(const DinvEngineLayerSync *layers, int fd, bool allowed) {
     const struct fanotify_response response = {.fd = fd,
                                                .response = allowed ? FAN_ALLOW : FAN_DENY};
     if (write(layers->events_fd, &response, sizeof response) != (ssize_t)sizeof response) {
@@ -104,14 +106,14 @@ static void answer_synced(const DinvEngineLayerSync *layers, int fd, int status)
         dinv_log_error("a layer is not recorded, because its files cannot be written: %s",
                        WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "the sync was killed");
     }
-    answer(layers, fd, status == 0);
+    answer_open(layers, fd, status == 0);
 }
 
 static void sync_ended(void *user, pid_t pid, int wait_status) {
+    (void)pid;
     Waiting *waiting = user;
     DinvEngineLayerSync *layers = waiting->layers;
     Waiting **link = &layers->waiting;
-    (void)pid;
     while (*link != waiting) {
         link = &(*link)->next;
     }
@@ -120,34 +122,28 @@ static void sync_ended(void *user, pid_t pid, int wait_status) {
     free(waiting);
 }
 
-/* A process that syncs, or -errno. It keeps nothing else of ours open: a connection that is closed
- * meanwhile must be closed. */
-static pid_t start_sync(const DinvEngineLayerSync *layers, int fd) {
-    pid_t pid = fork();
-    if (pid == 0) {
-        if (fd > 0) {
-            (void)close_range(0, (unsigned)fd - 1, 0);
-        }
-        (void)close_range((unsigned)fd + 1, ~0U, 0);
-        _exit(layers->sync(fd) < 0 ? errno : 0);
-    }
-    return pid < 0 ? -errno : pid;
+/* In a worker. Exits with the errno. */
+static int sync_layer(void *user) {
+    const Waiting *waiting = user;
+    return waiting->layers->sync(waiting->fd) < 0 ? errno : 0;
 }
 
 static void sync_then_answer(DinvEngineLayerSync *layers, int fd) {
     Waiting *waiting = calloc(1, sizeof *waiting);
-    pid_t pid = waiting != NULL ? start_sync(layers, fd) : -ENOMEM;
-    if (pid >= 0 && dinv_loop_watch_child(layers->loop, pid, sync_ended, waiting) == 0) {
-        *waiting = (Waiting){.layers = layers, .next = layers->waiting, .fd = fd, .pid = pid};
-        layers->waiting = waiting;
-        return;
+    if (waiting != NULL) {
+        *waiting = (Waiting){.layers = layers, .next = layers->waiting, .fd = fd};
+        if (dinv_process_fork_worker(sync_layer, waiting, &fd, 1, &waiting->pid) == 0 &&
+            dinv_loop_watch_child(layers->loop, waiting->pid, sync_ended, waiting) == 0) {
+            layers->waiting = waiting;
+            return;
+        }
     }
     /* Without the memory for that: here, however long it takes. */
     free(waiting);
     answer_synced(layers, fd, layers->sync(fd) < 0 ? W_EXITCODE(errno, 0) : 0);
 }
 
-static void read_events(void *user, int fd, short revents) {
+static void read_open_events(void *user, int fd, short revents) {
     DinvEngineLayerSync *layers = user;
     _Alignas(struct fanotify_event_metadata) char bytes[4096];
     ssize_t len = read(fd, bytes, sizeof bytes);
@@ -163,7 +159,7 @@ static void read_events(void *user, int fd, short revents) {
         if (completes_record(event->fd)) {
             sync_then_answer(layers, event->fd);
         } else {
-            answer(layers, event->fd, true);
+            answer_open(layers, event->fd, true);
         }
     }
 }
@@ -171,7 +167,7 @@ static void read_events(void *user, int fd, short revents) {
 DinvEngineLayerSync *dinv_engine_layer_sync_new(DinvLoop *loop, int events_fd,
                                                 int (*sync)(int fd)) {
     DinvEngineLayerSync *layers = calloc(1, sizeof *layers);
-    if (layers == NULL || dinv_loop_watch(loop, events_fd, POLLIN, read_events, layers) < 0) {
+    if (layers == NULL || dinv_loop_watch(loop, events_fd, POLLIN, read_open_events, layers) < 0) {
         free(layers);
         close(events_fd);
         return NULL;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Two files as a ring. Positions count on for ever: a rotation cannot mislead a reader. */
 #include "guest/engine/log.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "guest/base/log.h"
+#include "guest/base/utf8.h"
 
 typedef struct {
     DinvEngineLogListener callback;
@@ -75,7 +77,7 @@ void dinv_engine_log_free(DinvEngineLog *log) {
     free(log);
 }
 
-static int rotate(DinvEngineLog *log) {
+static int rotate_engine_log(DinvEngineLog *log) {
     if (rename(log->path, log->older_path) < 0) {
         return -errno;
     }
@@ -93,11 +95,11 @@ static int rotate(DinvEngineLog *log) {
     return 0;
 }
 
-static int append(DinvEngineLog *log, const char *bytes, size_t len) {
+static int append_bytes(DinvEngineLog *log, const char *bytes, size_t len) {
     while (len > 0) {
         uint64_t used = log->end - log->start;
         if (used >= log->file_size) {
-            int result = rotate(log);
+            int result = rotate_engine_log(log);
             if (result < 0) {
                 return result;
             }
@@ -117,7 +119,7 @@ static int append(DinvEngineLog *log, const char *bytes, size_t len) {
 }
 
 void dinv_engine_log_append(DinvEngineLog *log, const void *bytes, size_t len) {
-    int result = append(log, bytes, len);
+    int result = append_bytes(log, bytes, len);
     if (result < 0 && !log->complained) {
         log->complained = true;
         dinv_log_warning("dockerd's log %s: %s, ignoring", log->path, strerror(-result));
@@ -126,10 +128,6 @@ void dinv_engine_log_append(DinvEngineLog *log, const void *bytes, size_t len) {
     for (size_t index = log->listener_count; index-- > 0;) {
         log->listeners[index].callback(log->listeners[index].user);
     }
-}
-
-uint64_t dinv_engine_log_end(const DinvEngineLog *log) {
-    return log->end;
 }
 
 ssize_t dinv_engine_log_read(const DinvEngineLog *log, uint64_t *position, void *bytes,
@@ -176,22 +174,36 @@ uint64_t dinv_engine_log_find_tail(const DinvEngineLog *log, uint64_t lines) {
     return lines > 0 ? log->oldest : log->end;
 }
 
+/* How many bytes at the beginning continue a character that a cut has split. */
+static size_t count_continuations(const char *text, size_t len) {
+    size_t count = 0;
+    while (count < 3 && count < len && ((unsigned char)text[count] & 0xc0) == 0x80) {
+        count++;
+    }
+    return count;
+}
+
 char *dinv_engine_log_get_tail(const DinvEngineLog *log, uint64_t lines, size_t max) {
     uint64_t position = dinv_engine_log_find_tail(log, lines);
+    bool cut = position == log->oldest && log->oldest > 0; /* by the rotation */
     if (log->end - position > max) {
         position = log->end - max;
+        cut = true;
     }
     size_t size = (size_t)(log->end - position);
-    char *text = malloc(size + 1);
+    char *bytes = malloc(size + 1); /* never of 0 bytes */
+    if (bytes == NULL) {
+        return NULL;
+    }
     size_t len = 0;
     ssize_t got = 1;
-    while (text != NULL && len < size && got > 0) {
-        got = dinv_engine_log_read(log, &position, text + len, size - len);
+    while (len < size && got > 0) {
+        got = dinv_engine_log_read(log, &position, bytes + len, size - len);
         len += got > 0 ? (size_t)got : 0;
     }
-    if (text != NULL) {
-        text[len] = '\0';
-    }
+    size_t skip = cut ? count_continuations(bytes, len) : 0;
+    char *text = dinv_utf8_make_valid(bytes + skip, len - skip);
+    free(bytes);
     return text;
 }
 

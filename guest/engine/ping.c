@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A connection for each try, and a parser of the reply that takes it in any split. */
 #include "guest/engine/ping.h"
 
 #include <errno.h>
@@ -109,7 +110,7 @@ struct DinvEnginePing {
     DinvEnginePingReply reply;
 };
 
-static void disconnect(DinvEnginePing *ping) {
+static void ping_disconnect(DinvEnginePing *ping) {
     if (ping->fd >= 0) {
         dinv_loop_unwatch(ping->loop, ping->fd);
         close(ping->fd);
@@ -117,19 +118,19 @@ static void disconnect(DinvEnginePing *ping) {
     }
 }
 
-static void try_later(DinvEnginePing *ping) {
-    disconnect(ping);
+static void ping_try_later(DinvEnginePing *ping) {
+    ping_disconnect(ping);
     dinv_timer_set(ping->retry, RETRY_MS);
 }
 
-static void socket_ready(void *user, int fd, short revents) {
+static void ping_socket_ready(void *user, int fd, short revents) {
     DinvEnginePing *ping = user;
     if (!ping->asked) {
         /* So short that a fresh socket takes it whole. */
         ssize_t sent = send(fd, ping_request, sizeof ping_request - 1, MSG_NOSIGNAL);
         ping->asked = sent == (ssize_t)(sizeof ping_request - 1);
-        if (!ping->asked || dinv_loop_watch(ping->loop, fd, POLLIN, socket_ready, ping) < 0) {
-            try_later(ping);
+        if (!ping->asked || dinv_loop_watch(ping->loop, fd, POLLIN, ping_socket_ready, ping) < 0) {
+            ping_try_later(ping);
         }
         return;
     }
@@ -143,14 +144,14 @@ static void socket_ready(void *user, int fd, short revents) {
         len < 0 ? -errno
                 : dinv_engine_ping_reply_add(&ping->reply, bytes, (size_t)len, len == 0, version);
     if (result < 0) {
-        try_later(ping);
+        ping_try_later(ping);
     } else if (result > 0) {
-        disconnect(ping);
+        ping_disconnect(ping);
         ping->callback(ping->user, version);
     }
 }
 
-static void attempt(void *user) {
+static void ping_attempt(void *user) {
     DinvEnginePing *ping = user;
     ping->asked = false;
     ping->reply = (DinvEnginePingReply){0};
@@ -160,8 +161,8 @@ static void attempt(void *user) {
         return;
     }
     ping->fd = fd;
-    if (dinv_loop_watch(ping->loop, fd, POLLOUT, socket_ready, ping) < 0) {
-        try_later(ping);
+    if (dinv_loop_watch(ping->loop, fd, POLLOUT, ping_socket_ready, ping) < 0) {
+        ping_try_later(ping);
     }
 }
 
@@ -176,7 +177,7 @@ DinvEnginePing *dinv_engine_ping_new(DinvLoop *loop, const char *socket_path,
     ping->callback = callback;
     ping->user = user;
     ping->socket_path = strdup(socket_path);
-    ping->retry = dinv_timer_new(loop, attempt, ping);
+    ping->retry = dinv_timer_new(loop, ping_attempt, ping);
     if (ping->socket_path == NULL || ping->retry == NULL) {
         dinv_engine_ping_free(ping);
         return NULL;
@@ -189,7 +190,7 @@ void dinv_engine_ping_free(DinvEnginePing *ping) {
     if (ping == NULL) {
         return;
     }
-    disconnect(ping);
+    ping_disconnect(ping);
     dinv_timer_free(ping->retry);
     free(ping->socket_path);
     free(ping);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/* Looks at the number of inodes now and then, and has a worker drop the caches when it is high. */
 #include "guest/mounts/inodes.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "guest/base/files.h"
 #include "guest/base/log.h"
+#include "guest/base/process.h"
 
 /* The kernel tells nobody, so somebody has to look. */
 #define INTERVAL_MS 1000u
@@ -40,7 +39,7 @@ static uint64_t next_threshold(const DinvMountsInodes *inodes) {
     return next > inodes->max ? next : inodes->max;
 }
 
-static void dropped(void *user, pid_t pid, int wait_status) {
+static void inodes_dropped(void *user, pid_t pid, int wait_status) {
     DinvMountsInodes *inodes = user;
     (void)pid;
     inodes->child = 0;
@@ -51,21 +50,26 @@ static void dropped(void *user, pid_t pid, int wait_status) {
     look_again(inodes);
 }
 
-/* Pages, too: an inode that has some is not dropped. It walks all of the caches: in a child, as
- * nothing may block here. */
+/* In a worker. Pages are dropped, too: an inode that has some is not dropped without them. */
+static int inodes_drop(void *user) {
+    const DinvMountsInodes *inodes = user;
+    return dinv_file_write(inodes->options.drop_path, "3") == 0 ? 0 : 1;
+}
+
+/* The kernel walks all of its caches for it, which takes long. */
 static int start_dropping(DinvMountsInodes *inodes) {
-    pid_t pid = fork();
-    if (pid == 0) {
-        _exit(dinv_file_write(inodes->options.drop_path, "3") == 0 ? 0 : 1);
+    pid_t pid = 0;
+    int result = dinv_process_fork_worker(inodes_drop, inodes, NULL, 0, &pid);
+    if (result == 0) {
+        result = dinv_loop_watch_child(inodes->loop, pid, inodes_dropped, inodes);
     }
-    int result = pid < 0 ? -errno : dinv_loop_watch_child(inodes->loop, pid, dropped, inodes);
     if (result == 0) {
         inodes->child = pid;
     }
     return result;
 }
 
-static void look(void *user) {
+static void inodes_look(void *user) {
     DinvMountsInodes *inodes = user;
     if (count_inodes(inodes) > inodes->threshold && start_dropping(inodes) == 0) {
         return;
@@ -91,7 +95,7 @@ DinvMountsInodes *dinv_mounts_inodes_new(DinvLoop *loop, const DinvMountsInodesO
     if (options->interval_ms == 0) {
         inodes->options.interval_ms = INTERVAL_MS;
     }
-    inodes->timer = dinv_timer_new(loop, look, inodes);
+    inodes->timer = dinv_timer_new(loop, inodes_look, inodes);
     if (inodes->timer == NULL) {
         free(inodes);
         return NULL;

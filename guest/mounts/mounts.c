@@ -6,17 +6,10 @@
  * not have. The overlay's own tmpfs was mounted at the old /run; after the move to the new root it
  * is reachable only through the overlay. The new root is then made a shared mount, as systemd does
  * and as `docker run -v …:rshared` expects.
- *
- * A virtio-fs mount whose server has died cannot be taken down: the driver waits for the answers,
- * fusectl has no entry for it and unmounting by force does not abort it. Nor can the processes be
- * killed that wait there, and they hold their container's file system on the data disk. sync(2)
- * would join them. What does work is the kernel's emergency remount: it asks nobody's leave, looks
- * at disks only, and takes them in the order in which they were mounted, ours before any share.
  */
 #include "guest/mounts/mounts.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -25,7 +18,6 @@
 
 #include "guest/base/files.h"
 #include "guest/base/log.h"
-#include "guest/base/mountinfo.h"
 #include "wire/disks.h"
 
 #define OVERLAY_BASE "/run"
@@ -59,7 +51,7 @@ static const KernelMount kernel_mounts[] = {
      NULL, false},
 };
 
-static int make_directory(const char *path) {
+static int make_mount_point(const char *path) {
     return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
@@ -69,7 +61,7 @@ static void move_early_mounts(void) {
     for (size_t index = 0; index < sizeof names / sizeof names[0]; index++) {
         char target[64];
         (void)snprintf(target, sizeof target, OVERLAY_ROOT "%s", names[index]);
-        (void)make_directory(target);
+        (void)make_mount_point(target);
         /* EINVAL where it is no mount point: nothing to take along then. */
         (void)mount(names[index], target, NULL, MS_MOVE, NULL);
     }
@@ -79,9 +71,9 @@ static int overlay_root(void) {
     if (mount("dinv-overlay", OVERLAY_BASE, "tmpfs", MS_NODEV, "mode=0755") < 0) {
         return -errno;
     }
-    int result = make_directory(OVERLAY_BASE "/upper");
-    result = result == 0 ? make_directory(OVERLAY_BASE "/work") : result;
-    result = result == 0 ? make_directory(OVERLAY_ROOT) : result;
+    int result = make_mount_point(OVERLAY_BASE "/upper");
+    result = result == 0 ? make_mount_point(OVERLAY_BASE "/work") : result;
+    result = result == 0 ? make_mount_point(OVERLAY_ROOT) : result;
     if (result < 0) {
         return result;
     }
@@ -100,7 +92,7 @@ static int overlay_root(void) {
 static void mount_kernel_file_systems(int *result, const char **what) {
     for (size_t index = 0; index < sizeof kernel_mounts / sizeof kernel_mounts[0]; index++) {
         const KernelMount *entry = &kernel_mounts[index];
-        (void)make_directory(entry->target);
+        (void)make_mount_point(entry->target);
         /* EBUSY: it is mounted there already. */
         if (mount(entry->source, entry->target, entry->type, entry->flags, entry->options) == 0 ||
             errno == EBUSY) {
@@ -162,119 +154,4 @@ int dinv_mounts_prepare(const char **what) {
         dinv_log_warning("cannot make the root mount shared: %s, ignoring", strerror(errno));
     }
     return result;
-}
-
-/* One pass over all mounts. How many went. */
-static size_t unmount_pass(void) {
-    DinvMountTable table;
-    if (dinv_mountinfo_load(&table) < 0) {
-        return 0;
-    }
-    dinv_mountinfo_sort_for_unmount(&table);
-    size_t gone = 0;
-    for (size_t index = 0; index < table.count; index++) {
-        const DinvMount *mount = &table.mounts[index];
-        if (dinv_mount_is_to_unmount(mount) && umount2(mount->target, UMOUNT_NOFOLLOW) == 0) {
-            gone++;
-        }
-    }
-    dinv_mountinfo_clear(&table);
-    return gone;
-}
-
-/* Whether the file system of a block device is really gone: an unmounted one lives on while another
- * mount namespace or an open file holds it, and keeps the device claimed. */
-static bool is_claimed(const char *device) {
-    int fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC);
-    if (fd >= 0) {
-        close(fd);
-        return false;
-    }
-    return errno == EBUSY;
-}
-
-/* Block devices that had a writable file system when the unmounting began: checked at its end. */
-enum { DEVICES_MAX = 16 };
-typedef struct {
-    char names[DEVICES_MAX][64];
-    size_t count;
-} Devices;
-
-static void collect_devices(Devices *devices) {
-    DinvMountTable table;
-    if (dinv_mountinfo_load(&table) < 0) {
-        return;
-    }
-    for (size_t index = 0; index < table.count && devices->count < DEVICES_MAX; index++) {
-        const DinvMount *mount = &table.mounts[index];
-        if (dinv_mount_holds_data(mount) && strncmp(mount->source, "/dev/", 5) == 0 &&
-            strlen(mount->source) < sizeof devices->names[0]) {
-            (void)snprintf(devices->names[devices->count++], sizeof devices->names[0], "%s",
-                           mount->source);
-        }
-    }
-    dinv_mountinfo_clear(&table);
-}
-
-/* Read-only is as good as unmounted for what is on the disk. */
-static bool make_rest_readonly(void) {
-    DinvMountTable table;
-    if (dinv_mountinfo_load(&table) < 0) {
-        return false;
-    }
-    bool clean = true;
-    for (size_t index = 0; index < table.count; index++) {
-        const DinvMount *entry = &table.mounts[index];
-        if (dinv_mount_is_to_unmount(entry) && dinv_mount_holds_data(entry) &&
-            mount(NULL, entry->target, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0) {
-            dinv_log_warning("%s is still in use: %s", entry->target, strerror(errno));
-            clean = false;
-        }
-    }
-    dinv_mountinfo_clear(&table);
-    return clean;
-}
-
-bool dinv_mounts_unmount_all(void) {
-    static Devices devices; /* of the first call: a later one sees no mount of them any more */
-    collect_devices(&devices);
-    sync();
-    while (unmount_pass() > 0) {
-        ;
-    }
-    bool clean = make_rest_readonly();
-    sync();
-    DinvMountTable table = {0};
-    bool known = dinv_mountinfo_load(&table) == 0;
-    for (size_t index = 0; index < devices.count; index++) {
-        bool mounted = false;
-        for (size_t other = 0; other < table.count; other++) {
-            mounted = mounted || strcmp(table.mounts[other].source, devices.names[index]) == 0;
-        }
-        clean = clean && known && (mounted || !is_claimed(devices.names[index]));
-    }
-    dinv_mountinfo_clear(&table);
-    return clean;
-}
-
-bool dinv_mounts_make_disks_readonly(void) {
-    static bool asked;
-    if (!asked) {
-        asked = true;
-        int result = dinv_file_write("/proc/sysrq-trigger", "u");
-        if (result < 0) {
-            dinv_log_warning("cannot make the disks read-only: %s, ignoring", strerror(-result));
-        }
-    }
-    DinvMountTable table;
-    if (dinv_mountinfo_load(&table) < 0) {
-        return false;
-    }
-    bool clean = true;
-    for (size_t index = 0; index < table.count; index++) {
-        const DinvMount *mount = &table.mounts[index];
-        clean = clean && !(dinv_mount_holds_data(mount) && strncmp(mount->source, "/dev/", 5) == 0);
-    }
-    dinv_mountinfo_clear(&table);
-    return clean;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The text for iptables-restore, and one run of it at a time: the last rules asked for win. */
 #include "guest/network/names.h"
 
 #include <arpa/inet.h>
@@ -23,15 +24,17 @@ struct DinvNetworkNames {
     char *wanted[2]; /* rules without and with jumps, for when it has ended; NULL: none */
 };
 
-char *dinv_network_names_make_rules(const DinvNetworkConfiguration *network, bool with_jumps) {
+/* What iptables-restore --noflush is to read; `with_jumps`: also the jumps from the chains of the
+ * kernel, which must be set only once. NULL if out of memory; the caller's to free. */
+static char *make_name_rules(const DinvNetworkConfiguration *network, bool with_jumps) {
     static const char *const protocols[] = {"udp", "tcp"};
-    char resolver[INET_ADDRSTRLEN] = "";
     char *text = NULL;
     size_t len = 0;
     FILE *to = open_memstream(&text, &len);
     if (to == NULL) {
         return NULL;
     }
+    char resolver[INET_ADDRSTRLEN] = "";
     (void)inet_ntop(AF_INET, &network->resolver, resolver, sizeof resolver);
     /* With --noflush this makes the chain, or empties it. */
     (void)fputs("*nat\n:" CHAIN " - [0:0]\n", to);
@@ -76,27 +79,27 @@ static int make_input(const char *text) {
     return fd;
 }
 
-static int start(DinvNetworkNames *names);
+static int start_restore(DinvNetworkNames *names);
 
-static void ended(void *user, pid_t pid, int wait_status) {
-    DinvNetworkNames *names = user;
-    char how[96];
+static void restore_ended(void *user, pid_t pid, int wait_status) {
     (void)pid;
+    DinvNetworkNames *names = user;
     names->pid = 0;
     if (wait_status == 0) {
         names->has_jumps = names->has_jumps || names->sets_jumps;
     } else {
+        char how[96];
         dinv_log_warning("names are not asked of the launcher: %s %s, ignoring", names->program,
                          dinv_process_describe(wait_status, how, sizeof how));
     }
-    int result = names->wanted[0] != NULL ? start(names) : 0;
+    int result = names->wanted[0] != NULL ? start_restore(names) : 0;
     if (result < 0) {
         dinv_log_warning("names are not asked of the launcher: %s: %s, ignoring", names->program,
                          strerror(-result));
     }
 }
 
-static int start(DinvNetworkNames *names) {
+static int start_restore(DinvNetworkNames *names) {
     char *argv[] = {(char *)names->program, "--noflush", "--wait", NULL};
     static char *const environment[] = {DINV_DEFAULT_PATH, NULL};
     names->sets_jumps = !names->has_jumps;
@@ -117,7 +120,7 @@ static int start(DinvNetworkNames *names) {
         names->pid = 0;
         return result;
     }
-    return dinv_loop_watch_child(names->loop, names->pid, ended, names);
+    return dinv_loop_watch_child(names->loop, names->pid, restore_ended, names);
 }
 
 DinvNetworkNames *dinv_network_names_new(DinvLoop *loop, const char *program) {
@@ -145,15 +148,11 @@ int dinv_network_names_redirect(DinvNetworkNames *names, const DinvNetworkConfig
         return 0;
     }
     forget_wanted(names);
-    names->wanted[0] = dinv_network_names_make_rules(network, false);
-    names->wanted[1] = dinv_network_names_make_rules(network, true);
+    names->wanted[0] = make_name_rules(network, false);
+    names->wanted[1] = make_name_rules(network, true);
     if (names->wanted[0] == NULL || names->wanted[1] == NULL) {
         forget_wanted(names);
         return -ENOMEM;
     }
-    return names->pid == 0 ? start(names) : 0;
-}
-
-bool dinv_network_names_is_busy(const DinvNetworkNames *names) {
-    return names->pid > 0;
+    return names->pid == 0 ? start_restore(names) : 0;
 }

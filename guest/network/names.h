@@ -19,9 +19,3 @@ void dinv_network_names_free(DinvNetworkNames *names);
 /* Begins to set the rules for this network, or to change those of an earlier one; without a
  * resolver in it there are none. What fails later is logged. 0 or -errno. */
 int dinv_network_names_redirect(DinvNetworkNames *names, const DinvNetworkConfiguration *network);
-/* Whether it still runs. */
-bool dinv_network_names_is_busy(const DinvNetworkNames *names);
-
-/* What iptables-restore --noflush is to read; `with_jumps`: also the jumps from the chains of the
- * kernel, which must be set only once. NULL if out of memory; the caller's to free. */
-char *dinv_network_names_make_rules(const DinvNetworkConfiguration *network, bool with_jumps);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Interfaces by ioctl, which needs no program of the image; the files of /etc by replacement. */
 #include "guest/network/network.h"
 
 #include <dirent.h>
@@ -32,7 +33,7 @@ static bool is_ethernet(const char *name) {
     return dinv_file_read(path, type, sizeof type) > 0 && atoi(type) == ARPHRD_ETHER;
 }
 
-/* The first by name. */
+/* Of several ethernet devices the one whose name sorts first. 0 or -errno. */
 static int find_ethernet(char name[static IFNAMSIZ]) {
     DIR *directory = opendir(NET_CLASS);
     if (directory == NULL) {
@@ -71,7 +72,8 @@ static int set_up(int fd, const char *device) {
     return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
 }
 
-static int set_address(int fd, const char *device, const DinvNetworkConfiguration *network) {
+static int set_ethernet_address(int fd, const char *device,
+                                const DinvNetworkConfiguration *network) {
     struct ifreq request = request_for(device);
     request.ifr_addr = to_sockaddr(network->address);
     if (ioctl(fd, SIOCSIFADDR, &request) < 0) {
@@ -115,7 +117,7 @@ static int configure_ethernet(int fd, const DinvNetworkConfiguration *network) {
     }
     if (result == 0) {
         step = "set the address";
-        result = set_address(fd, device, network);
+        result = set_ethernet_address(fd, device, network);
     }
     if (result == 0) {
         step = "bring the device up";
@@ -187,8 +189,8 @@ static void print_hostname(FILE *to, const DinvNetworkConfiguration *network,
 
 typedef void (*PrintFile)(FILE *to, const DinvNetworkConfiguration *network, const char *hostname);
 
-static int write_file(const char *directory, const char *name, PrintFile print,
-                      const DinvNetworkConfiguration *network, const char *hostname) {
+static int write_etc_file(const char *directory, const char *name, PrintFile print,
+                          const DinvNetworkConfiguration *network, const char *hostname) {
     char *text = NULL;
     size_t len = 0;
     FILE *to = open_memstream(&text, &len);
@@ -207,17 +209,17 @@ static int write_file(const char *directory, const char *name, PrintFile print,
 }
 
 int dinv_network_write_resolv_conf(const char *directory, const DinvNetworkConfiguration *network) {
-    return write_file(directory, "resolv.conf", print_resolv_conf, network, NULL);
+    return write_etc_file(directory, "resolv.conf", print_resolv_conf, network, NULL);
 }
 
 int dinv_network_write_files(const char *directory, const DinvNetworkConfiguration *network,
                              const char *hostname) {
     int result = dinv_network_write_resolv_conf(directory, network);
     if (result == 0) {
-        result = write_file(directory, "hosts", print_hosts, network, hostname);
+        result = write_etc_file(directory, "hosts", print_hosts, network, hostname);
     }
     if (result == 0 && hostname != NULL) {
-        result = write_file(directory, "hostname", print_hostname, network, hostname);
+        result = write_etc_file(directory, "hostname", print_hostname, network, hostname);
     }
     return result;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * network: loopback and the one ethernet device of the machine, and the files of /etc that go with
- * them.
+ * The room guest/network: the machine's interfaces, its files of /etc, and the way of its DNS
+ * queries, as the configuration has them. Containers' networks are dockerd's and may not enter.
+ *
+ * network.h: loopback and the one ethernet device of the machine, and the files of /etc that go
+ * with them.
  */
 #pragma once
 

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A process of its own beside the agent, started and ended by dockerd. It has one thing to do, so
+ * it blocks, each wait with a deadline or until a signal; proxy.h has the theory of operation.
+ */
 #include "guest/ports/proxy.h"
 
 #include <arpa/inet.h>
@@ -25,9 +29,7 @@ enum {
     VERDICT_FD = 3,
     LISTEN_FD = 4,
     LOCAL_PROXIES_MAX = 2,
-    /* dockerd waits 16 s for the verdict, and then forgets about us: by then nothing is to be left.
-     */
-    START_MS = 14000,
+    START_MS = 14000, /* dockerd waits 16 s for the verdict, then forgets us: nothing may be left */
     RELEASE_MS = 10000, /* until dockerd's user is let go, who waits for our end */
     LINE_SIZE = DINV_PUBLISH_LINE_SIZE,
 };
@@ -46,7 +48,7 @@ typedef struct {
 
 /* --- Arguments --- */
 
-static bool parse_port(const char *text, unsigned *port) {
+static bool parse_port_option(const char *text, unsigned *port) {
     char *end;
     unsigned long value = strtoul(text, &end, 10);
     if (*text < '0' || *text > '9' || *end != '\0' || value < 1 || value > 65535) {
@@ -75,8 +77,8 @@ static const char *value_of(int argc, char **argv, int *index) {
     return *index + 1 < argc ? argv[++*index] : NULL;
 }
 
-static bool take(DinvPortsProxyArguments *arguments, const char *name, size_t len,
-                 const char *value) {
+static bool take_option(DinvPortsProxyArguments *arguments, const char *name, size_t len,
+                        const char *value) {
     const struct {
         const char *name;
         const char **text;
@@ -93,7 +95,7 @@ static bool take(DinvPortsProxyArguments *arguments, const char *name, size_t le
             continue;
         }
         if (options[i].port != NULL) {
-            return parse_port(value, options[i].port);
+            return parse_port_option(value, options[i].port);
         }
         *options[i].text = value;
         return true;
@@ -116,7 +118,7 @@ bool dinv_ports_proxy_parse(int argc, char **argv, DinvPortsProxyArguments *argu
             continue;
         }
         const char *value = value_of(argc, argv, &index);
-        if (value == NULL || !take(arguments, name, len, value)) {
+        if (value == NULL || !take_option(arguments, name, len, value)) {
             *problem = "dinv-port-proxy: an option has no value that makes sense";
             return false;
         }
@@ -131,7 +133,7 @@ bool dinv_ports_proxy_parse(int argc, char **argv, DinvPortsProxyArguments *argu
 
 /* --- Waiting --- */
 
-static void complain(PortProxy *proxy, const char *text) {
+static void set_problem(PortProxy *proxy, const char *text) {
     (void)snprintf(proxy->problem, sizeof proxy->problem, "%s", text);
 }
 
@@ -140,7 +142,7 @@ static uint64_t min(uint64_t left, uint64_t right) {
 }
 
 /* Reads one line. False at the end, after the deadline, or when a signal says that it is over. */
-static bool read_line(const PortProxy *proxy, int fd, char line[LINE_SIZE]) {
+static bool read_line_in_time(const PortProxy *proxy, int fd, char line[LINE_SIZE]) {
     size_t len = 0;
     while (len < LINE_SIZE - 1) {
         uint64_t now_ms = dinv_now_ms();
@@ -172,9 +174,8 @@ _Noreturn static void exec_local(const PortProxy *proxy, const char *address, bo
                                  int verdict_fd) {
     const DinvPortsProxyArguments *arguments = &proxy->arguments;
     char host_port[8];
-    char container_port[8];
-    sigset_t none;
     (void)snprintf(host_port, sizeof host_port, "%u", arguments->host_port);
+    char container_port[8];
     (void)snprintf(container_port, sizeof container_port, "%u", arguments->container_port);
     const char *argv[] = {"docker-proxy",
                           "-proto",
@@ -190,6 +191,7 @@ _Noreturn static void exec_local(const PortProxy *proxy, const char *address, bo
                           use_listen_fd ? "-use-listen-fd" : NULL,
                           NULL};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)dup2(verdict_fd, VERDICT_FD);
@@ -200,15 +202,15 @@ _Noreturn static void exec_local(const PortProxy *proxy, const char *address, bo
 /* What docker-proxy says on its descriptor 3 is what we say on ours. */
 static bool hear_local(PortProxy *proxy, int fd) {
     char line[LINE_SIZE];
-    if (!read_line(proxy, fd, line)) {
-        complain(proxy, "docker-proxy did not start");
+    if (!read_line_in_time(proxy, fd, line)) {
+        set_problem(proxy, "docker-proxy did not start");
         return false;
     }
     if (strcmp(line, "0") == 0) {
         return true;
     }
-    if (!read_line(proxy, fd, proxy->problem) || proxy->problem[0] == '\0') {
-        complain(proxy, "docker-proxy failed");
+    if (!read_line_in_time(proxy, fd, proxy->problem) || proxy->problem[0] == '\0') {
+        set_problem(proxy, "docker-proxy failed");
     }
     return false;
 }
@@ -216,7 +218,7 @@ static bool hear_local(PortProxy *proxy, int fd) {
 static bool start_local(PortProxy *proxy, const char *address, bool use_listen_fd) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) {
-        complain(proxy, strerror(errno));
+        set_problem(proxy, strerror(errno));
         return false;
     }
     pid_t pid = fork();
@@ -229,7 +231,7 @@ static bool start_local(PortProxy *proxy, const char *address, bool use_listen_f
         proxy->locals[proxy->local_count++] = pid;
         started = hear_local(proxy, ends[0]);
     } else {
-        complain(proxy, strerror(errno));
+        set_problem(proxy, strerror(errno));
     }
     close(ends[0]);
     return started;
@@ -237,12 +239,12 @@ static bool start_local(PortProxy *proxy, const char *address, bool use_listen_f
 
 /* The guest's own address on the way out; empty if it has none. */
 static void get_guest_address(const char *interface, char text[INET_ADDRSTRLEN]) {
-    struct ifreq request = {0};
-    struct sockaddr_in address;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     text[0] = '\0';
+    struct ifreq request = {0};
     (void)snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
     if (fd >= 0 && ioctl(fd, SIOCGIFADDR, &request) == 0) {
+        struct sockaddr_in address;
         memcpy(&address, &request.ifr_addr, sizeof address);
         (void)inet_ntop(AF_INET, &address.sin_addr, text, INET_ADDRSTRLEN);
     }
@@ -251,7 +253,7 @@ static void get_guest_address(const char *interface, char text[INET_ADDRSTRLEN])
     }
 }
 
-static bool is_local(const char *address) {
+static bool is_own_address(const char *address) {
     struct sockaddr_in name = {.sin_family = AF_INET};
     (void)inet_pton(AF_INET, address, &name.sin_addr);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -268,7 +270,7 @@ static bool serve_local(PortProxy *proxy) {
     get_guest_address(proxy->plan->interface, guest);
     bool any = strcmp(arguments->host_ip, "0.0.0.0") == 0;
     bool ipv4 = is_ipv4(arguments->host_ip);
-    if ((any || !ipv4 || is_local(arguments->host_ip)) &&
+    if ((any || !ipv4 || is_own_address(arguments->host_ip)) &&
         !start_local(proxy, arguments->host_ip, arguments->use_listen_fd)) {
         return false;
     }
@@ -280,7 +282,7 @@ static bool serve_local(PortProxy *proxy) {
 
 /* --- Clients outside --- */
 
-static bool send_request(const PortProxy *proxy) {
+static bool ask_agent(const PortProxy *proxy) {
     const DinvPortsProxyArguments *arguments = &proxy->arguments;
     char container[INET6_ADDRSTRLEN + 16];
     (void)snprintf(container, sizeof container, "%s:%u", arguments->container_ip,
@@ -291,27 +293,28 @@ static bool send_request(const PortProxy *proxy) {
     return len > 0 && send(proxy->agent_fd, line, (size_t)len, MSG_NOSIGNAL) == len;
 }
 
-static bool publish(PortProxy *proxy) {
+static bool publish_port(PortProxy *proxy) {
     char line[LINE_SIZE];
     if (!is_ipv4(proxy->arguments.host_ip)) {
         return true;
     }
     proxy->agent_fd = dinv_unix_socket_connect(proxy->plan->agent_socket);
-    if (proxy->agent_fd < 0 || !send_request(proxy) || !read_line(proxy, proxy->agent_fd, line)) {
-        complain(proxy, "dinv's agent does not answer, the port is not published");
+    if (proxy->agent_fd < 0 || !ask_agent(proxy) ||
+        !read_line_in_time(proxy, proxy->agent_fd, line)) {
+        set_problem(proxy, "dinv's agent does not answer, the port is not published");
         return false;
     }
     proxy->published = strcmp(line, "ok") == 0;
     if (proxy->published) {
         return true;
     }
-    complain(proxy, strncmp(line, "error ", 6) == 0 ? line + 6 : line);
+    set_problem(proxy, strncmp(line, "error ", 6) == 0 ? line + 6 : line);
     return false;
 }
 
 /* --- The end --- */
 
-static void unpublish(const PortProxy *proxy) {
+static void release_forward(const PortProxy *proxy) {
     uint64_t deadline_ms = dinv_now_ms() + RELEASE_MS;
     (void)shutdown(proxy->agent_fd, SHUT_WR);
     for (uint64_t now_ms; (now_ms = dinv_now_ms()) < deadline_ms;) {
@@ -326,9 +329,9 @@ static void unpublish(const PortProxy *proxy) {
 
 /* From outside first: nobody is to be let in who then finds nobody. An agent that has not said yes
  * is not waited for: it sees to it that nothing stays of the request. */
-static void release(PortProxy *proxy) {
+static void release_port(PortProxy *proxy) {
     if (proxy->published) {
-        unpublish(proxy);
+        release_forward(proxy);
     }
     if (proxy->agent_fd >= 0) {
         close(proxy->agent_fd);
@@ -340,7 +343,7 @@ static void release(PortProxy *proxy) {
 }
 
 /* Until a signal comes, or a docker-proxy has ended: the exit status. */
-static int wait_for_end(const PortProxy *proxy) {
+static int wait_for_signal(const PortProxy *proxy) {
     struct signalfd_siginfo info = {0};
     while (read(proxy->signal_fd, &info, sizeof info) < 0 && errno == EAGAIN) {
         struct pollfd pollfd = {.fd = proxy->signal_fd, .events = POLLIN};
@@ -359,7 +362,7 @@ static bool give_verdict(const char *problem) {
     return heard;
 }
 
-static int watch_signals(void) {
+static int watch_proxy_signals(void) {
     sigset_t signals;
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGTERM);
@@ -389,15 +392,15 @@ int dinv_ports_proxy_run(int argc, char **argv, const DinvPortsProxyPlan *plan) 
         (void)give_verdict(problem);
         return EXIT_FAILURE;
     }
-    proxy.signal_fd = watch_signals();
-    if (!serve_local(&proxy) || !publish(&proxy)) {
-        release(&proxy);
+    proxy.signal_fd = watch_proxy_signals();
+    if (!serve_local(&proxy) || !publish_port(&proxy)) {
+        release_port(&proxy);
         (void)give_verdict(proxy.problem);
         return EXIT_FAILURE;
     }
     /* A dockerd that waits no more has told its user that the port is not published. */
-    int status = give_verdict(NULL) ? wait_for_end(&proxy) : EXIT_FAILURE;
-    release(&proxy);
+    int status = give_verdict(NULL) ? wait_for_signal(&proxy) : EXIT_FAILURE;
+    release_port(&proxy);
     return status;
 }
 

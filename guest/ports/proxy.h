@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * port-proxy: dinv-guest under the name dinv-port-proxy, which dockerd starts for each published
+ * proxy: dinv-guest under the name dinv-port-proxy, which dockerd starts for each published
  * port and address family (`--userland-proxy-path`), and whose verdict on descriptor 3 it waits
  * for.
  *
@@ -16,7 +16,6 @@
  */
 #pragma once
 
-#include <netinet/in.h>
 #include <stdbool.h>
 
 #define DINV_PORT_PROXY_NAME   "dinv-port-proxy"
@@ -46,5 +45,5 @@ typedef struct {
 /* The whole program, from the verdict on descriptor 3 to its exit status: EXIT_SUCCESS if it served
  * until a signal ended it. Takes over this process: descriptors 3 and 4, the signals. */
 int dinv_ports_proxy_run(int argc, char **argv, const DinvPortsProxyPlan *plan);
-/* The same with the guest's own plan. */
+/* dinv_ports_proxy_run() in the microVM: with its docker-proxy, agent and interface. */
 int dinv_ports_proxy_main(int argc, char **argv);

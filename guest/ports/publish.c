@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A state machine for each port proxy that is connected: see ProxyState and proxy_released(). */
 #include "guest/ports/publish.h"
 
 #include <errno.h>
@@ -12,9 +13,14 @@
 #include <unistd.h>
 
 #include "guest/base/log.h"
+#include "guest/base/utf8.h"
 #include "guest/ports/request.h"
+#include "wire/verbs.h"
 
-enum { BACKLOG = 1024 };
+enum {
+    BACKLOG = 1024,
+    ERROR_MAX = 400, /* bytes of a sentence for a proxy, whose lines are short */
+};
 
 typedef enum {
     PROXY_READING,
@@ -43,7 +49,7 @@ struct DinvPortsPublish {
     Proxy *proxies;
 };
 
-static void end(Proxy *proxy) {
+static void end_proxy(Proxy *proxy) {
     DinvPortsPublish *publish = proxy->publish;
     if (proxy->previous != NULL) {
         proxy->previous->next = proxy->next;
@@ -62,64 +68,66 @@ static void end(Proxy *proxy) {
 /* A short line on a new connection: there is room for it, or nobody reads. */
 static void answer_proxy(Proxy *proxy, const char *error) {
     char text[DINV_PUBLISH_LINE_SIZE];
+    size_t error_len = error != NULL ? strlen(error) : 0;
+    error_len = error_len > ERROR_MAX ? dinv_utf8_cut(error, ERROR_MAX) : error_len;
     int len = error == NULL ? snprintf(text, sizeof text, "ok\n")
-                            : snprintf(text, sizeof text, "error %.400s\n", error);
+                            : snprintf(text, sizeof text, "error %.*s\n", (int)error_len, error);
     (void)send(proxy->fd, text, (size_t)len, MSG_NOSIGNAL);
 }
 
-static void unpublished(void *user, const char *error) {
+static void proxy_unpublished(void *user, const char *error) {
     if (error != NULL) {
         dinv_log_warning("a port is not published any more, but the launcher says: %s, ignoring",
                          error);
     }
-    end(user);
+    end_proxy(user);
 }
 
-static void unpublish(Proxy *proxy) {
+static void ask_unpublish(Proxy *proxy) {
     proxy->state = PROXY_UNPUBLISHING;
     dinv_loop_unwatch(proxy->publish->loop, proxy->fd);
-    int result = proxy->publish->request(proxy->publish->user, "unpublish",
-                                         json_object_get(proxy->fields), unpublished, proxy);
+    int result = proxy->publish->request(proxy->publish->user, DINV_WIRE_VERB_UNPUBLISH,
+                                         json_object_get(proxy->fields), proxy_unpublished, proxy);
     if (result < 0) {
-        unpublished(proxy, strerror(-result));
+        proxy_unpublished(proxy, strerror(-result));
     }
 }
 
-static void published(void *user, const char *error) {
+static void proxy_published(void *user, const char *error) {
     Proxy *proxy = user;
     answer_proxy(proxy, error);
     if (error != NULL) {
-        end(proxy);
+        end_proxy(proxy);
         return;
     }
     proxy->state = PROXY_PUBLISHED;
     if (proxy->released) {
-        unpublish(proxy);
+        ask_unpublish(proxy);
     }
 }
 
-static void line_came(Proxy *proxy, size_t len) {
+static void proxy_line_came(Proxy *proxy, size_t len) {
     proxy->fields = dinv_ports_request_parse(proxy->line, len);
     if (proxy->fields == NULL) {
         answer_proxy(proxy, "dinv-port-proxy asked for something that makes no sense");
-        end(proxy);
+        end_proxy(proxy);
         return;
     }
     proxy->state = PROXY_PUBLISHING;
-    int result = proxy->publish->request(proxy->publish->user, "publish",
-                                         json_object_get(proxy->fields), published, proxy);
+    int result = proxy->publish->request(proxy->publish->user, DINV_WIRE_VERB_PUBLISH,
+                                         json_object_get(proxy->fields), proxy_published, proxy);
     if (result < 0) {
-        published(proxy, "the launcher does not answer");
+        proxy_published(proxy, "the launcher does not answer");
     }
 }
 
-/* It ended or asked for the release. */
-static void released(Proxy *proxy) {
+/* The proxy has ended, or asks for the release of its port. */
+static void proxy_released(Proxy *proxy) {
     proxy->released = true;
     if (proxy->state == PROXY_READING) {
-        end(proxy);
+        end_proxy(proxy);
     } else if (proxy->state == PROXY_PUBLISHED) {
-        unpublish(proxy);
+        ask_unpublish(proxy);
     } else { /* the answer decides; until then a hang-up is no news */
         dinv_loop_unwatch(proxy->publish->loop, proxy->fd);
     }
@@ -133,7 +141,7 @@ static void proxy_ready(void *user, int fd, short revents) {
         return;
     }
     if (got <= 0 || proxy->state != PROXY_READING) {
-        released(proxy); /* whatever it says after its line */
+        proxy_released(proxy); /* whatever it says after its line */
         return;
     }
     proxy->len += (size_t)got;
@@ -141,9 +149,9 @@ static void proxy_ready(void *user, int fd, short revents) {
     if (newline != NULL) {
         size_t len = (size_t)(newline - proxy->line);
         proxy->len = 0;
-        line_came(proxy, len);
+        proxy_line_came(proxy, len);
     } else if (proxy->len == sizeof proxy->line) {
-        end(proxy);
+        end_proxy(proxy);
     }
 }
 
@@ -210,7 +218,7 @@ void dinv_ports_publish_free(DinvPortsPublish *publish) {
         return;
     }
     while (publish->proxies != NULL) {
-        end(publish->proxies);
+        end_proxy(publish->proxies);
     }
     if (publish->listen_fd >= 0) {
         dinv_loop_unwatch(publish->loop, publish->listen_fd);

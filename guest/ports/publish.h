@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * publish: the agent's side of published ports. A port proxy (proxy.c) connects for each port
+ * The room guest/ports: published ports, both the agent's side (here) and the port proxy
+ * (proxy.h), a program of its own, and the line that they share (request.h). Listening outside is
+ * the launcher's part and may not enter, nor may other requests to it.
+ *
+ * publish.h: the agent's side of published ports. A port proxy (proxy.c) connects for each port
  * that dockerd publishes, and says which; the launcher is asked to forward it, and the proxy gets
  * the answer. The port is published for as long as the proxy keeps its connection: however the
  * proxy ends, the launcher hears of it.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Both directions of the line in one place, so that proxy and agent cannot differ. */
 #include "guest/ports/request.h"
 
 #include <errno.h>

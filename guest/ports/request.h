@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * publish-request: the line by which a port proxy asks the agent to publish its port (publish.h has
+ * request: the line by which a port proxy asks the agent to publish its port (publish.h has
  * the conversation). No I/O.
  */
 #pragma once
@@ -8,7 +8,7 @@
 #include <json-c/json.h>
 #include <stddef.h>
 
-/* Lines of both are shorter than this, the newline counted. */
+/* Lines in both directions are shorter than this, the newline counted. */
 enum { DINV_PUBLISH_LINE_SIZE = 512 };
 
 /* Writes the line, with its newline. Its length, or -EMSGSIZE. */

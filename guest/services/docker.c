@@ -18,13 +18,13 @@ typedef struct {
     int fd;
 } Connection;
 
-static void fd_ready(void *user, int fd, short revents) {
+static void docker_fd_ready(void *user, int fd, short revents) {
     (void)fd;
     Connection *connection = user;
     dinv_relay_pump_ready(connection->pump, revents);
 }
 
-static void pump_watch(void *user, DinvRelayPump *pump, int fd, short events) {
+static void docker_pump_watch(void *user, DinvRelayPump *pump, int fd, short events) {
     (void)pump;
     Connection *connection = user;
     if (events == 0) {
@@ -33,13 +33,13 @@ static void pump_watch(void *user, DinvRelayPump *pump, int fd, short events) {
     }
     /* A hang-up is always reported, and may not be asked for. */
     events = (short)(events & (POLLIN | POLLOUT));
-    int result = dinv_loop_watch(connection->loop, fd, events, fd_ready, connection);
+    int result = dinv_loop_watch(connection->loop, fd, events, docker_fd_ready, connection);
     if (result < 0) {
         dinv_log_error("docker service: cannot watch a connection (errno %d)", -result);
     }
 }
 
-static void pump_done(void *user, DinvRelayPump *pump, int error) {
+static void docker_pump_done(void *user, DinvRelayPump *pump, int error) {
     (void)pump;
     (void)error;
     Connection *connection = user;
@@ -48,12 +48,12 @@ static void pump_done(void *user, DinvRelayPump *pump, int error) {
     dinv_service_relay_has_output(host);
 }
 
-static void pump_output(void *user) {
+static void docker_pump_output(void *user) {
     Connection *connection = user;
     dinv_service_relay_has_output(connection->host);
 }
 
-static void readable(DinvService *service) {
+static void docker_readable(DinvService *service) {
     Connection *connection = (Connection *)service;
     DinvServiceRelay *host = connection->host;
     dinv_relay_pump_stream_readable(connection->pump);
@@ -61,27 +61,27 @@ static void readable(DinvService *service) {
     dinv_service_relay_has_output(host);
 }
 
-static void writable(DinvService *service) {
+static void docker_writable(DinvService *service) {
     Connection *connection = (Connection *)service;
     dinv_relay_pump_stream_writable(connection->pump);
 }
 
-static void broken(DinvService *service, int error) {
+static void docker_broken(DinvService *service, int error) {
     Connection *connection = (Connection *)service;
     dinv_relay_pump_stream_broken(connection->pump, error);
 }
 
-static void destroy(DinvService *service) {
+static void docker_destroy(DinvService *service) {
     Connection *connection = (Connection *)service;
     dinv_relay_pump_free(connection->pump);
     free(connection);
 }
 
 static const DinvServiceOperations operations = {
-    .readable = readable,
-    .writable = writable,
-    .broken = broken,
-    .destroy = destroy,
+    .readable = docker_readable,
+    .writable = docker_writable,
+    .broken = docker_broken,
+    .destroy = docker_destroy,
 };
 
 int dinv_service_docker_open(DinvServiceRelay *host, DinvRelayStream *stream,
@@ -89,9 +89,9 @@ int dinv_service_docker_open(DinvServiceRelay *host, DinvRelayStream *stream,
     (void)argument;
     (void)argument_len;
     static const DinvRelayPumpCallbacks callbacks = {
-        .watch = pump_watch,
-        .done = pump_done,
-        .output = pump_output,
+        .watch = docker_pump_watch,
+        .done = docker_pump_done,
+        .output = docker_pump_output,
     };
     Connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The request comes from outside, on behalf of a user: every field is checked, none is trusted. */
 #include "guest/services/exec-request.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 enum { ARGUMENTS_MAX = 4096 };
 
 /* A string without a NUL in it; such a thing has no place in argv or environment. */
-static bool is_text(struct json_object *value) {
+static bool is_plain_text(struct json_object *value) {
     return json_object_is_type(value, json_type_string) &&
            strlen(json_object_get_string(value)) == (size_t)json_object_get_string_len(value);
 }
@@ -30,7 +31,7 @@ static int take_argv(struct json_object *object, DinvServiceExecRequest *request
     request->argv = calloc(count + 1, sizeof *request->argv);
     for (size_t index = 0; request->argv != NULL && index < count; index++) {
         struct json_object *value = json_object_array_get_idx(array, index);
-        if (!is_text(value)) {
+        if (!is_plain_text(value)) {
             return -EINVAL;
         }
         request->argv[index] = strdup(json_object_get_string(value));
@@ -41,14 +42,14 @@ static int take_argv(struct json_object *object, DinvServiceExecRequest *request
     return request->argv != NULL ? 0 : -ENOMEM;
 }
 
-static bool is_given(struct json_object *variables, const char *assignment) {
+static bool is_variable_given(struct json_object *variables, const char *assignment) {
     char name[32] = "";
     size_t len = strcspn(assignment, "=");
     memcpy(name, assignment, len < sizeof name ? len : sizeof name - 1);
     return json_object_object_get_ex(variables, name, NULL);
 }
 
-static int take_environment(struct json_object *object, DinvServiceExecRequest *request) {
+static int take_exec_environment(struct json_object *object, DinvServiceExecRequest *request) {
     static const char *const defaults[] = {DINV_DEFAULT_PATH, "HOME=/root", "USER=root",
                                            "LANG=C.UTF-8", "TERM=xterm"};
     struct json_object *variables = NULL;
@@ -61,7 +62,7 @@ static int take_environment(struct json_object *object, DinvServiceExecRequest *
     if (given > ARGUMENTS_MAX) {
         return -EINVAL;
     }
-    request->home_is_given = is_given(variables, "HOME");
+    request->home_is_given = is_variable_given(variables, "HOME");
     request->environment = calloc(given + default_count + 1, sizeof *request->environment);
     if (request->environment == NULL) {
         return -ENOMEM;
@@ -69,7 +70,7 @@ static int take_environment(struct json_object *object, DinvServiceExecRequest *
     char **next = request->environment;
     /* A terminal's kind means nothing without one. */
     for (size_t index = 0; index < default_count - (request->terminal ? 0 : 1); index++) {
-        if (!is_given(variables, defaults[index])) {
+        if (!is_variable_given(variables, defaults[index])) {
             if ((*next = strdup(defaults[index])) == NULL) {
                 return -ENOMEM;
             }
@@ -80,7 +81,7 @@ static int take_environment(struct json_object *object, DinvServiceExecRequest *
         return 0;
     }
     json_object_object_foreach(variables, name, value) {
-        if (name[0] == '\0' || strchr(name, '=') != NULL || !is_text(value)) {
+        if (name[0] == '\0' || strchr(name, '=') != NULL || !is_plain_text(value)) {
             return -EINVAL;
         }
         if (asprintf(next, "%s=%s", name, json_object_get_string(value)) < 0) {
@@ -106,12 +107,12 @@ static int take_size(struct json_object *object, const char *name, unsigned shor
 }
 
 /* A string that may be missing or null. */
-static int take_text(struct json_object *object, const char *name, char **text) {
+static int take_exec_text(struct json_object *object, const char *name, char **text) {
     struct json_object *value;
     if (!json_object_object_get_ex(object, name, &value) || value == NULL) {
         return 0;
     }
-    if (!is_text(value)) {
+    if (!is_plain_text(value)) {
         return -EINVAL;
     }
     *text = strdup(json_object_get_string(value));
@@ -126,12 +127,12 @@ static int take_fields(struct json_object *object, DinvServiceExecRequest *reque
         }
         request->terminal = json_object_get_boolean(value);
     }
-    int result = take_text(object, "cwd", &request->directory);
-    result = result == 0 ? take_text(object, "user", &request->user) : result;
+    int result = take_exec_text(object, "cwd", &request->directory);
+    result = result == 0 ? take_exec_text(object, "user", &request->user) : result;
     result = result == 0 ? take_size(object, "rows", &request->rows) : result;
     result = result == 0 ? take_size(object, "cols", &request->columns) : result;
     result = result == 0 ? take_argv(object, request) : result;
-    return result == 0 ? take_environment(object, request) : result;
+    return result == 0 ? take_exec_environment(object, request) : result;
 }
 
 int dinv_service_exec_request_parse(const char *text, size_t len,
@@ -148,7 +149,7 @@ int dinv_service_exec_request_parse(const char *text, size_t len,
     return 0;
 }
 
-static void free_list(char **list) {
+static void free_strings(char **list) {
     for (char **item = list; list != NULL && *item != NULL; item++) {
         free(*item);
     }
@@ -157,8 +158,8 @@ static void free_list(char **list) {
 
 void dinv_service_exec_request_free(DinvServiceExecRequest *request) {
     if (request != NULL) {
-        free_list(request->argv);
-        free_list(request->environment);
+        free_strings(request->argv);
+        free_strings(request->environment);
         free(request->directory);
         free(request->user);
         free(request);

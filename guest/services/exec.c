@@ -16,25 +16,27 @@
  * the object stays until the command was collected.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "guest/base/log.h"
-#include "guest/base/process.h"
+#include "guest/services/exec-command.h"
 #include "guest/services/exec-request.h"
 #include "guest/services/service.h"
 #include "relay/exec.h"
 
 enum { SESSIONS_MAX = 64, LINGER_MS = 500, KILL_MS = 2000, READS_A_ROUND = 8 };
 
-enum { OUT, ERR, OUTPUTS }; /* the command's outputs; a terminal has only the first */
+enum {
+    OUT = DINV_SERVICE_EXEC_OUT,
+    ERR = DINV_SERVICE_EXEC_ERR,
+    OUTPUTS = DINV_SERVICE_EXEC_OUTPUTS,
+};
 
 typedef struct {
     DinvService base;
@@ -42,13 +44,11 @@ typedef struct {
     DinvLoop *loop;
     DinvRelayStream *stream; /* NULL: given up */
     DinvTimer *timer;        /* LINGER_MS or KILL_MS */
-    pid_t pid;
-    bool terminal;
+    DinvServiceExecCommand command;
     bool exited;
     int wait_status;
     bool exit_queued; /* the exit record is in the output buffer, or was */
 
-    int stdin_fd; /* -1: closed */
     DinvExecParser parser;
     bool broken_input; /* the parser said so */
     bool input_ended;  /* no more input will come */
@@ -56,7 +56,6 @@ typedef struct {
     size_t input_len;
     uint8_t input[DINV_EXEC_PAYLOAD_MAX];
 
-    int output_fds[OUTPUTS];  /* -1: ended */
     int output_left[OUTPUTS]; /* once exited: bytes of a pipe still to be delivered; else -1 */
     size_t output_start;
     size_t output_len;
@@ -66,8 +65,8 @@ typedef struct {
 static unsigned session_count;
 
 static void advance_output(Session *session);
-static void stdin_ready(void *user, int fd, short revents);
-static void output_ready(void *user, int fd, short revents);
+static void exec_stdin_ready(void *user, int fd, short revents);
+static void exec_output_ready(void *user, int fd, short revents);
 
 static void close_fd(Session *session, int *fd) {
     if (*fd >= 0) {
@@ -78,24 +77,13 @@ static void close_fd(Session *session, int *fd) {
 }
 
 static void close_all_fds(Session *session) {
-    close_fd(session, &session->stdin_fd);
-    close_fd(session, &session->output_fds[OUT]);
-    close_fd(session, &session->output_fds[ERR]);
-}
-
-/* To the group in the foreground of the terminal, else to the command's own. */
-static void send_signal(const Session *session, int number) {
-    if (session->exited) {
-        return; /* the number may be another process by now */
-    }
-    pid_t group = session->terminal && session->output_fds[OUT] >= 0
-                      ? tcgetpgrp(session->output_fds[OUT])
-                      : session->pid;
-    (void)kill(group > 1 ? -group : -session->pid, number);
+    close_fd(session, &session->command.stdin_fd);
+    close_fd(session, &session->command.output_fds[OUT]);
+    close_fd(session, &session->command.output_fds[ERR]);
 }
 
 /* The stream is of no use any more: the command has to go. */
-static void give_up(Session *session, int error) {
+static void give_up_stream(Session *session, int error) {
     if (session->stream != NULL) {
         dinv_relay_stream_close(session->stream, error);
         session->stream = NULL;
@@ -106,38 +94,36 @@ static void give_up(Session *session, int error) {
         dinv_service_end(&session->base);
         return;
     }
-    (void)kill(-session->pid, SIGHUP);
+    (void)kill(-session->command.pid, SIGHUP);
     dinv_timer_set(session->timer, KILL_MS);
 }
 
 /* --- input ------------------------------------------------------------------------------------ */
 
-static void parsed_data(void *user, DinvExecType type, const uint8_t *bytes, size_t len) {
+static void exec_parsed_data(void *user, DinvExecType type, const uint8_t *bytes, size_t len) {
     Session *session = user;
     if (type != DINV_EXEC_STDIN) {
         session->broken_input = true; /* records of the other direction */
     } else if (len == 0) {
         session->input_ended = true;
-    } else if (session->stdin_fd >= 0 && !session->input_ended) {
+    } else if (session->command.stdin_fd >= 0 && !session->input_ended) {
         /* There is room: no more was given to the parser. */
         memcpy(session->input + session->input_start + session->input_len, bytes, len);
         session->input_len += len;
     }
 }
 
-static void parsed_control(void *user, DinvExecType type, const uint8_t *bytes, size_t len) {
+static void exec_parsed_control(void *user, DinvExecType type, const uint8_t *bytes, size_t len) {
     Session *session = user;
     (void)len; /* the parser has checked it */
     if (type == DINV_EXEC_RESIZE) {
-        struct winsize size = {
-            .ws_row = (unsigned short)(bytes[0] << 8 | bytes[1]),
-            .ws_col = (unsigned short)(bytes[2] << 8 | bytes[3]),
-        };
-        if (session->terminal && session->output_fds[OUT] >= 0) {
-            (void)ioctl(session->output_fds[OUT], TIOCSWINSZ, &size);
-        }
+        dinv_service_exec_command_resize(&session->command,
+                                         (unsigned short)(bytes[0] << 8 | bytes[1]),
+                                         (unsigned short)(bytes[2] << 8 | bytes[3]));
     } else if (type == DINV_EXEC_SIGNAL && bytes[0] > 0 && bytes[0] < NSIG) {
-        send_signal(session, bytes[0]);
+        if (!session->exited) {
+            dinv_service_exec_command_signal(&session->command, bytes[0]);
+        }
     } else {
         session->broken_input = true;
     }
@@ -145,35 +131,37 @@ static void parsed_control(void *user, DinvExecType type, const uint8_t *bytes, 
 
 /* Passes the buffer on to the command. Whether there is room again. */
 static bool write_input(Session *session) {
-    while (session->input_len > 0 && session->stdin_fd >= 0) {
-        ssize_t written =
-            write(session->stdin_fd, session->input + session->input_start, session->input_len);
+    while (session->input_len > 0 && session->command.stdin_fd >= 0) {
+        ssize_t written = write(session->command.stdin_fd, session->input + session->input_start,
+                                session->input_len);
         if (written > 0) {
             session->input_start += (size_t)written;
             session->input_len -= (size_t)written;
         } else if (written < 0 && errno == EAGAIN) {
-            (void)dinv_loop_watch(session->loop, session->stdin_fd, POLLOUT, stdin_ready, session);
+            (void)dinv_loop_watch(session->loop, session->command.stdin_fd, POLLOUT,
+                                  exec_stdin_ready, session);
             return false;
         } else if (written == 0 || errno != EINTR) {
-            close_fd(session, &session->stdin_fd); /* it does not read any more */
+            close_fd(session, &session->command.stdin_fd); /* it does not read any more */
         }
     }
     session->input_start = session->input_len = 0;
-    if (session->stdin_fd >= 0) {
-        dinv_loop_unwatch(session->loop, session->stdin_fd);
+    if (session->command.stdin_fd >= 0) {
+        dinv_loop_unwatch(session->loop, session->command.stdin_fd);
         if (session->input_ended) {
             /* A terminal has no end of file but the character for it. */
-            if (session->terminal && write(session->stdin_fd, "\004", 1) < 0) {
+            if (session->command.terminal && write(session->command.stdin_fd, "\004", 1) < 0) {
                 dinv_guest_log(DINV_LOG_DEBUG, "exec: no room for an end of file, ignoring");
             }
-            close_fd(session, &session->stdin_fd);
+            close_fd(session, &session->command.stdin_fd);
         }
     }
     return true;
 }
 
 static void advance_input(Session *session) {
-    static const DinvExecCallbacks callbacks = {.data = parsed_data, .control = parsed_control};
+    static const DinvExecCallbacks callbacks = {.data = exec_parsed_data,
+                                                .control = exec_parsed_control};
     while (session->stream != NULL && write_input(session)) {
         const uint8_t *bytes;
         ssize_t len = dinv_relay_stream_peek(session->stream, &bytes);
@@ -190,13 +178,13 @@ static void advance_input(Session *session) {
         dinv_service_relay_has_output(session->host);
         if (result < 0 || session->broken_input) {
             dinv_log_warning("exec: the client broke the protocol, ending its command");
-            give_up(session, EPROTO);
+            give_up_stream(session, EPROTO);
             return;
         }
     }
 }
 
-static void stdin_ready(void *user, int fd, short revents) {
+static void exec_stdin_ready(void *user, int fd, short revents) {
     (void)fd;
     (void)revents;
     advance_input(user);
@@ -236,8 +224,8 @@ static int write_output(Session *session) {
 }
 
 /* Fills the (empty) buffer with one record. Whether there was anything. */
-static bool read_output(Session *session, int which) {
-    int *fd = &session->output_fds[which];
+static bool read_command_output(Session *session, int which) {
+    int *fd = &session->command.output_fds[which];
     size_t want = DINV_EXEC_PAYLOAD_MAX;
     if (session->output_left[which] >= 0 && (size_t)session->output_left[which] < want) {
         want = (size_t)session->output_left[which];
@@ -260,11 +248,11 @@ static bool read_output(Session *session, int which) {
     return true;
 }
 
-static void watch_outputs(Session *session, bool wanted) {
+static void watch_command_outputs(Session *session, bool wanted) {
     for (int which = 0; which < OUTPUTS; which++) {
-        int fd = session->output_fds[which];
+        int fd = session->command.output_fds[which];
         if (fd >= 0 && wanted) {
-            (void)dinv_loop_watch(session->loop, fd, POLLIN, output_ready, session);
+            (void)dinv_loop_watch(session->loop, fd, POLLIN, exec_output_ready, session);
         } else if (fd >= 0) {
             dinv_loop_unwatch(session->loop, fd); /* a hang-up would be reported for ever */
         }
@@ -275,11 +263,11 @@ static void advance_output(Session *session) {
     for (int turn = 0; session->stream != NULL; turn++) {
         int result = write_output(session);
         if (result < 0) {
-            give_up(session, 0);
+            give_up_stream(session, 0);
             return;
         }
         if (result == 0) {
-            watch_outputs(session, false);
+            watch_command_outputs(session, false);
             return;
         }
         if (session->exit_queued) {
@@ -289,19 +277,20 @@ static void advance_output(Session *session) {
         }
         /* What a command that has ended left behind is bounded; one that runs has to share. */
         bool may_read = turn < READS_A_ROUND || session->exited;
-        bool any = may_read && (read_output(session, OUT) || read_output(session, ERR));
-        bool ended = session->output_fds[OUT] < 0 && session->output_fds[ERR] < 0;
+        bool any =
+            may_read && (read_command_output(session, OUT) || read_command_output(session, ERR));
+        bool ended = session->command.output_fds[OUT] < 0 && session->command.output_fds[ERR] < 0;
         if (!any && session->exited && ended) {
             dinv_timer_cancel(session->timer);
             queue_exit(session);
         } else if (!any) {
-            watch_outputs(session, true);
+            watch_command_outputs(session, true);
             return;
         }
     }
 }
 
-static void output_ready(void *user, int fd, short revents) {
+static void exec_output_ready(void *user, int fd, short revents) {
     (void)fd;
     (void)revents;
     advance_output(user);
@@ -309,7 +298,7 @@ static void output_ready(void *user, int fd, short revents) {
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static void process_ended(void *user, pid_t pid, int wait_status) {
+static void exec_command_ended(void *user, pid_t pid, int wait_status) {
     (void)pid;
     Session *session = user;
     session->exited = true;
@@ -318,61 +307,61 @@ static void process_ended(void *user, pid_t pid, int wait_status) {
         dinv_service_end(&session->base);
         return;
     }
-    for (int which = 0; which < OUTPUTS && !session->terminal; which++) {
+    for (int which = 0; which < OUTPUTS && !session->command.terminal; which++) {
         int left = 0;
-        if (session->output_fds[which] >= 0) {
-            (void)ioctl(session->output_fds[which], FIONREAD, &left);
+        if (session->command.output_fds[which] >= 0) {
+            (void)ioctl(session->command.output_fds[which], FIONREAD, &left);
         }
         session->output_left[which] = left;
     }
-    if (session->terminal) {
+    if (session->command.terminal) {
         dinv_timer_set(session->timer, LINGER_MS);
     }
     advance_output(session);
 }
 
-static void timer_passed(void *user) {
+static void exec_timer_passed(void *user) {
     Session *session = user;
     if (!session->exited) {
-        (void)kill(-session->pid, SIGKILL);
+        (void)kill(-session->command.pid, SIGKILL);
         return;
     }
     /* Somebody keeps the terminal open. */
-    close_fd(session, &session->output_fds[OUT]);
+    close_fd(session, &session->command.output_fds[OUT]);
     advance_output(session);
 }
 
-static void readable(DinvService *service) {
+static void exec_readable(DinvService *service) {
     advance_input((Session *)service);
 }
 
-static void writable(DinvService *service) {
+static void exec_writable(DinvService *service) {
     Session *session = (Session *)service;
     if (session->stream == NULL) {
         return;
     }
     if (session->exit_queued && dinv_relay_stream_is_flushed(session->stream)) {
-        give_up(session, 0);
+        give_up_stream(session, 0);
         return;
     }
     if (!session->exit_queued && dinv_relay_stream_write(session->stream, NULL, 0) < 0) {
-        give_up(session, 0); /* nobody reads what the command says */
+        give_up_stream(session, 0); /* nobody reads what the command says */
         return;
     }
     advance_output(session);
 }
 
-static void broken(DinvService *service, int error) {
+static void exec_broken(DinvService *service, int error) {
     (void)error;
-    give_up((Session *)service, 0);
+    give_up_stream((Session *)service, 0);
 }
 
-static void destroy(DinvService *service) {
+static void exec_destroy(DinvService *service) {
     Session *session = (Session *)service;
     close_all_fds(session);
-    if (!session->exited && session->pid > 0) {
-        dinv_loop_unwatch_child(session->loop, session->pid);
-        (void)kill(-session->pid, SIGHUP);
+    if (!session->exited && session->command.pid > 0) {
+        dinv_loop_unwatch_child(session->loop, session->command.pid);
+        (void)kill(-session->command.pid, SIGHUP);
     }
     if (session->stream != NULL) {
         dinv_relay_stream_close(session->stream, 0);
@@ -383,119 +372,13 @@ static void destroy(DinvService *service) {
 }
 
 static const DinvServiceOperations operations = {
-    .readable = readable,
-    .writable = writable,
-    .broken = broken,
-    .destroy = destroy,
+    .readable = exec_readable,
+    .writable = exec_writable,
+    .broken = exec_broken,
+    .destroy = exec_destroy,
 };
 
 /* --- start ------------------------------------------------------------------------------------ */
-
-/* The ends of the command, to be closed once it runs. */
-typedef struct {
-    int in;
-    int out;
-    int err;
-} CommandFds;
-
-static int open_terminal(Session *session, const DinvServiceExecRequest *request,
-                         CommandFds *command) {
-    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-    if (master < 0) {
-        return -errno;
-    }
-    session->output_fds[OUT] = master;
-    session->stdin_fd = fcntl(master, F_DUPFD_CLOEXEC, 0);
-    int unlock = 0;
-    if (session->stdin_fd < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0) {
-        return -errno;
-    }
-    /* By the master, so that the right one is found in whichever devpts. */
-    command->in = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (command->in < 0) {
-        return -errno;
-    }
-    command->out = command->err = command->in;
-    struct winsize size = {.ws_row = request->rows, .ws_col = request->columns};
-    (void)ioctl(master, TIOCSWINSZ, &size);
-    return 0;
-}
-
-static int open_pipe(int *ours, int *theirs, bool we_read) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) {
-        return -errno;
-    }
-    *ours = ends[we_read ? 0 : 1];
-    *theirs = ends[we_read ? 1 : 0];
-    /* Only our end: the command may expect its own to block. */
-    (void)fcntl(*ours, F_SETFL, O_NONBLOCK);
-    return 0;
-}
-
-static int open_fds(Session *session, const DinvServiceExecRequest *request, CommandFds *command) {
-    if (request->terminal) {
-        return open_terminal(session, request, command);
-    }
-    int result = open_pipe(&session->stdin_fd, &command->in, false);
-    if (result == 0) {
-        result = open_pipe(&session->output_fds[OUT], &command->out, true);
-    }
-    if (result == 0) {
-        result = open_pipe(&session->output_fds[ERR], &command->err, true);
-    }
-    return result;
-}
-
-/* Another user than root; the terminal becomes theirs, as after a login. */
-static int become_user(DinvServiceExecRequest *request, DinvAccount *account, int terminal_fd) {
-    int result = dinv_account_find("/etc", request->user, account);
-    if (result == 0) {
-        result = dinv_service_exec_request_set_home(request, request->user, account->home);
-    }
-    if (result == 0 && request->terminal) {
-        (void)fchown(terminal_fd, account->uid, (gid_t)-1);
-    }
-    return result;
-}
-
-/* -errno if the session cannot be; 0 with *start_error if the command cannot. */
-static int start(Session *session, DinvServiceExecRequest *request, int *start_error) {
-    CommandFds command = {-1, -1, -1};
-    DinvAccount account;
-    int result = open_fds(session, request, &command);
-    if (result == 0) {
-        DinvProcessOptions options = {
-            .argv = request->argv,
-            .environment = request->environment,
-            .directory = request->directory,
-            .stdin_fd = command.in,
-            .stdout_fd = command.out,
-            .stderr_fd = command.err,
-            .terminal = request->terminal,
-            .account = request->user != NULL ? &account : NULL,
-        };
-        if (request->user != NULL) {
-            *start_error = become_user(request, &account, command.in);
-        }
-        if (*start_error == 0) {
-            *start_error = dinv_process_start(&options, &session->pid);
-        }
-    }
-    if (command.in >= 0) {
-        close(command.in);
-    }
-    if (command.out >= 0 && command.out != command.in) {
-        close(command.out);
-    }
-    if (command.err >= 0 && command.err != command.in) {
-        close(command.err);
-    }
-    if (result == 0 && *start_error == 0) {
-        result = dinv_loop_watch_child(session->loop, session->pid, process_ended, session);
-    }
-    return result;
-}
 
 /* Says that the command could not be started, in the way of the protocol. */
 static void queue_start_error(Session *session, int error) {
@@ -506,8 +389,7 @@ static void queue_start_error(Session *session, int error) {
     session->output[DINV_EXEC_HEADER] = 2;
 }
 
-static Session *session_new(DinvServiceRelay *host, DinvRelayStream *stream,
-                            const DinvServiceExecRequest *request) {
+static Session *session_new(DinvServiceRelay *host, DinvRelayStream *stream) {
     Session *session = calloc(1, sizeof *session);
     if (session == NULL) {
         return NULL;
@@ -516,10 +398,8 @@ static Session *session_new(DinvServiceRelay *host, DinvRelayStream *stream,
     session->host = host;
     session->loop = dinv_service_relay_get_loop(host);
     session->stream = stream;
-    session->terminal = request->terminal;
-    session->stdin_fd = session->output_fds[OUT] = session->output_fds[ERR] = -1;
     session->output_left[OUT] = session->output_left[ERR] = -1;
-    session->timer = dinv_timer_new(session->loop, timer_passed, session);
+    session->timer = dinv_timer_new(session->loop, exec_timer_passed, session);
     if (session->timer == NULL) {
         free(session);
         return NULL;
@@ -538,14 +418,20 @@ int dinv_service_exec_open(DinvServiceRelay *host, DinvRelayStream *stream, cons
     if (result < 0) {
         return result;
     }
-    Session *session = session_new(host, stream, request);
+    Session *session = session_new(host, stream);
     int start_error = 0;
-    result = session != NULL ? start(session, request, &start_error) : -ENOMEM;
+    result = session != NULL
+                 ? dinv_service_exec_command_start(&session->command, request, &start_error)
+                 : -ENOMEM;
     dinv_service_exec_request_free(request);
+    if (result == 0 && start_error == 0) {
+        result =
+            dinv_loop_watch_child(session->loop, session->command.pid, exec_command_ended, session);
+    }
     if (result < 0) {
         if (session != NULL) {
             session->stream = NULL; /* to be refused */
-            destroy(&session->base);
+            exec_destroy(&session->base);
         }
         return result;
     }

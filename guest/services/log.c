@@ -21,7 +21,7 @@ typedef struct {
 } LogStream;
 
 /* Moves as much as the stream takes. */
-static void advance(LogStream *to) {
+static void advance_log_stream(LogStream *to) {
     char chunk[16 * 1024];
     bool stuck = false;
     while (!stuck && !to->finished) {
@@ -46,10 +46,10 @@ static void advance(LogStream *to) {
 
 static void log_appended(void *user) {
     LogStream *to = user;
-    advance(to);
+    advance_log_stream(to);
 }
 
-static void readable(DinvService *service) {
+static void log_readable(DinvService *service) {
     LogStream *to = (LogStream *)service;
     const uint8_t *bytes;
     ssize_t len;
@@ -62,9 +62,9 @@ static void readable(DinvService *service) {
     }
 }
 
-static void writable(DinvService *service) {
+static void log_writable(DinvService *service) {
     LogStream *to = (LogStream *)service;
-    advance(to);
+    advance_log_stream(to);
     /* A peer that no longer reads ends it, too: nothing is left to be flushed then. */
     if (dinv_relay_stream_write(to->stream, NULL, 0) < 0 &&
         (!to->finished || dinv_relay_stream_is_flushed(to->stream))) {
@@ -72,12 +72,12 @@ static void writable(DinvService *service) {
     }
 }
 
-static void broken(DinvService *service, int error) {
+static void log_broken(DinvService *service, int error) {
     (void)error;
     dinv_service_end(service);
 }
 
-static void destroy(DinvService *service) {
+static void log_destroy(DinvService *service) {
     LogStream *to = (LogStream *)service;
     DinvServiceRelay *host = to->host;
     dinv_engine_log_remove_listener(to->log, log_appended, to);
@@ -87,14 +87,14 @@ static void destroy(DinvService *service) {
 }
 
 static const DinvServiceOperations operations = {
-    .readable = readable,
-    .writable = writable,
-    .broken = broken,
-    .destroy = destroy,
+    .readable = log_readable,
+    .writable = log_writable,
+    .broken = log_broken,
+    .destroy = log_destroy,
 };
 
 /* 0 or -errno: -EINVAL for a wrong argument, -ENOENT for a log that we do not have. */
-static int parse(const uint8_t *argument, size_t len, LogStream *to) {
+static int parse_log_argument(const uint8_t *argument, size_t len, LogStream *to) {
     struct json_object *object = dinv_json_parse_object((const char *)argument, len);
     struct json_object *value;
     int result = 0;
@@ -129,7 +129,7 @@ int dinv_service_log_open(DinvServiceRelay *host, DinvRelayStream *stream, const
     to->host = host;
     to->log = dinv_service_relay_get_log(host);
     to->stream = stream;
-    int result = parse(argument, argument_len, to);
+    int result = parse_log_argument(argument, argument_len, to);
     if (result == 0 && to->follow) {
         result = dinv_engine_log_add_listener(to->log, log_appended, to);
     }

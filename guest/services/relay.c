@@ -39,7 +39,7 @@ static const struct {
     {DINV_WIRE_SERVICE_LOG, dinv_service_log_open},
 };
 
-static uint64_t make_epoch(void) {
+static uint64_t make_guest_epoch(void) {
     uint64_t epoch;
     /* Before the launcher's entropy has come the kernel may have none: the clock differs too. */
     if (getrandom(&epoch, sizeof epoch, GRND_NONBLOCK) != (ssize_t)sizeof epoch) {
@@ -48,8 +48,8 @@ static uint64_t make_epoch(void) {
     return epoch;
 }
 
-static void incoming(void *user, DinvRelayStream *stream, const char *name, const uint8_t *argument,
-                     size_t argument_len) {
+static void relay_incoming(void *user, DinvRelayStream *stream, const char *name,
+                           const uint8_t *argument, size_t argument_len) {
     DinvServiceRelay *host = user;
     int result = -ENOENT;
     for (size_t index = 0; index < sizeof services / sizeof services[0]; index++) {
@@ -101,16 +101,9 @@ static void stream_broken(void *user, DinvRelayStream *stream, int error) {
     }
 }
 
-/* We open no streams, so that these two are never called. */
-static void stream_opened(void *user, DinvRelayStream *stream) {
-    (void)user;
-    (void)stream;
-}
-
+/* The guest opens no streams: nobody accepts or refuses one of ours. */
 static const DinvRelayCallbacks mux_callbacks = {
-    .incoming = incoming,
-    .opened = stream_opened,
-    .refused = stream_broken,
+    .incoming = relay_incoming,
     .readable = stream_readable,
     .writable = stream_writable,
     .reset = stream_broken,
@@ -123,20 +116,20 @@ void dinv_service_relay_has_output(DinvServiceRelay *host) {
 }
 
 /* Everything on the transport is void: streams, half frames in either direction. */
-static void start_anew(DinvServiceRelay *host) {
-    dinv_relay_mux_restart(host->mux, make_epoch());
+static void restart_relay(DinvServiceRelay *host) {
+    dinv_relay_mux_restart(host->mux, make_guest_epoch());
     dinv_service_relay_has_output(host);
 }
 
-static void protocol_error(DinvServiceRelay *host) {
+static void relay_protocol_error(DinvServiceRelay *host) {
     if (!host->complained) {
         host->complained = true;
         dinv_log_error("relay: the launcher broke the protocol, starting anew");
     }
-    start_anew(host);
+    restart_relay(host);
 }
 
-static void flush(void *user) {
+static void flush_relay(void *user) {
     DinvServiceRelay *host = user;
     if (!dinv_channel_port_is_connected(host->port)) {
         return;
@@ -145,7 +138,7 @@ static void flush(void *user) {
         const uint8_t *bytes;
         ssize_t len = dinv_relay_mux_peek(host->mux, &bytes);
         if (len < 0) {
-            protocol_error(host);
+            relay_protocol_error(host);
         }
         if (len <= 0) {
             return;
@@ -159,20 +152,20 @@ static void flush(void *user) {
     dinv_service_relay_has_output(host);
 }
 
-static void port_connected(void *user) {
+static void relay_port_connected(void *user) {
     DinvServiceRelay *host = user;
     host->complained = false;
     dinv_service_relay_has_output(host);
 }
 
-static void port_disconnected(void *user) {
-    start_anew(user);
+static void relay_port_disconnected(void *user) {
+    restart_relay(user);
 }
 
-static void port_received(void *user, const uint8_t *bytes, size_t len) {
+static void relay_port_received(void *user, const uint8_t *bytes, size_t len) {
     DinvServiceRelay *host = user;
     if (dinv_relay_mux_feed(host->mux, bytes, len) < 0) {
-        protocol_error(host);
+        relay_protocol_error(host);
     }
     if (dinv_relay_mux_has_output(host->mux)) {
         dinv_service_relay_has_output(host);
@@ -182,10 +175,10 @@ static void port_received(void *user, const uint8_t *bytes, size_t len) {
 DinvServiceRelay *dinv_service_relay_new(DinvLoop *loop, int fd, const char *docker_socket,
                                          DinvEngineLog *log) {
     static const DinvChannelPortCallbacks port_callbacks = {
-        .connected = port_connected,
-        .disconnected = port_disconnected,
-        .received = port_received,
-        .writable = flush,
+        .connected = relay_port_connected,
+        .disconnected = relay_port_disconnected,
+        .received = relay_port_received,
+        .writable = flush_relay,
     };
     DinvServiceRelay *host = calloc(1, sizeof *host);
     if (host == NULL) {
@@ -194,8 +187,9 @@ DinvServiceRelay *dinv_service_relay_new(DinvLoop *loop, int fd, const char *doc
     host->loop = loop;
     host->log = log;
     host->docker_socket = strdup(docker_socket);
-    host->mux = dinv_relay_mux_new(DINV_RELAY_GUEST, make_epoch(), NULL, &mux_callbacks, host);
-    host->flush = dinv_timer_new(loop, flush, host);
+    host->mux =
+        dinv_relay_mux_new(DINV_RELAY_GUEST, make_guest_epoch(), NULL, &mux_callbacks, host);
+    host->flush = dinv_timer_new(loop, flush_relay, host);
     if (host->docker_socket != NULL && host->mux != NULL && host->flush != NULL) {
         host->port = dinv_channel_port_new(loop, fd, &port_callbacks, host);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relay-host: the guest's end of the relay: the mux on its port, and the services on its streams.
+ * relay: the guest's end of the relay: the mux on its port, and the services on its streams. The
+ * launcher's bytes are checked by the mux; what breaks its protocol starts the relay anew.
  */
 #pragma once
 

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * service: what a relay stream of the guest is answered by: `docker`, `exec` and `log`
+ * The room guest/services: the guest's end of the relay and the services on its streams. A service
+ * knows its stream, its host and what it serves (docker's socket, a command, a log); of the
+ * control channel and of the machine's states nothing may enter.
+ *
+ * service.h: what a relay stream of the guest is answered by: `docker`, `exec` and `log`
  * (docs/relay-protocol.md). A service object lives from the open of its stream to
  * dinv_service_end(), which it calls itself, or until its host goes.
  */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The key is one of an input device; the switch is reboot(2). */
 #include "guest/system/power.h"
 
 #include <fcntl.h>
@@ -12,15 +13,13 @@
 
 #include "guest/base/log.h"
 
-enum { DEVICES_MAX = 4 };
+enum { DEVICES_MAX = 16 };
 
-struct DinvSystemPowerButton {
+typedef struct {
     DinvLoop *loop;
     DinvSystemPowerButtonCallback callback;
     void *user;
-    int fds[DEVICES_MAX];
-    size_t count;
-};
+} PowerButton;
 
 static bool has_power_key(int fd) {
     uint8_t keys[KEY_MAX / 8 + 1] = {0};
@@ -28,8 +27,8 @@ static bool has_power_key(int fd) {
            (keys[KEY_POWER / 8] & (1u << KEY_POWER % 8)) != 0;
 }
 
-static void device_ready(void *user, int fd, short revents) {
-    DinvSystemPowerButton *button = user;
+static void button_ready(void *user, int fd, short revents) {
+    PowerButton *button = user;
     struct input_event events[16];
     ssize_t len = read(fd, events, sizeof events);
     for (size_t index = 0; len > 0 && index < (size_t)len / sizeof events[0]; index++) {
@@ -43,42 +42,30 @@ static void device_ready(void *user, int fd, short revents) {
     }
 }
 
-DinvSystemPowerButton *
-dinv_system_power_button_new(DinvLoop *loop, DinvSystemPowerButtonCallback callback, void *user) {
-    DinvSystemPowerButton *button = calloc(1, sizeof *button);
+void dinv_system_power_button_watch(DinvLoop *loop, DinvSystemPowerButtonCallback callback,
+                                    void *user) {
+    PowerButton *button = malloc(sizeof *button);
+    size_t count = 0;
     if (button == NULL) {
-        return NULL;
+        return;
     }
-    *button = (DinvSystemPowerButton){.loop = loop, .callback = callback, .user = user};
-    for (int number = 0; number < 16 && button->count < DEVICES_MAX; number++) {
+    *button = (PowerButton){.loop = loop, .callback = callback, .user = user};
+    for (int number = 0; number < DEVICES_MAX; number++) {
         char path[64];
         (void)snprintf(path, sizeof path, "/dev/input/event%d", number);
         int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0) {
             continue;
         }
-        if (has_power_key(fd) && dinv_loop_watch(loop, fd, POLLIN, device_ready, button) == 0) {
-            button->fds[button->count++] = fd;
+        if (has_power_key(fd) && dinv_loop_watch(loop, fd, POLLIN, button_ready, button) == 0) {
+            count++;
         } else {
             close(fd);
         }
     }
-    if (button->count == 0) {
+    if (count == 0) {
         free(button);
-        return NULL;
     }
-    return button;
-}
-
-void dinv_system_power_button_free(DinvSystemPowerButton *button) {
-    if (button == NULL) {
-        return;
-    }
-    for (size_t index = 0; index < button->count; index++) {
-        dinv_loop_unwatch(button->loop, button->fds[index]);
-        close(button->fds[index]);
-    }
-    free(button);
 }
 
 void dinv_system_power_off(void) {

@@ -6,14 +6,12 @@
 
 #include "guest/base/loop.h"
 
-typedef struct DinvSystemPowerButton DinvSystemPowerButton;
 typedef void (*DinvSystemPowerButtonCallback)(void *user);
 
-/* Watches every input device that has a power key (ACPI's, on the microVM). NULL if there is none.
- */
-DinvSystemPowerButton *
-dinv_system_power_button_new(DinvLoop *loop, DinvSystemPowerButtonCallback callback, void *user);
-void dinv_system_power_button_free(DinvSystemPowerButton *button);
+/* Calls back whenever the power key of any input device is pressed (ACPI's, on the microVM), for as
+ * long as the machine lives. A machine without one, or without the memory, has to do without. */
+void dinv_system_power_button_watch(DinvLoop *loop, DinvSystemPowerButtonCallback callback,
+                                    void *user);
 
 /* Switches the machine off, without a flush; resets it if it cannot be switched off. */
 _Noreturn void dinv_system_power_off(void);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The settings with their reasons, and a few system calls. */
 #include "guest/system/system.h"
 
 #include <errno.h>

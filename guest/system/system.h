@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * system: settings of the kernel that a container host has, clock, entropy, and figures.
+ * The room guest/system: what the machine is as a whole, from its kernel's settings to the power
+ * switch. Nothing here knows of the engine, the launcher or a configuration.
+ *
+ * system: settings of the kernel that a container host has, clock, entropy, and figures. Nothing
+ * blocks.
  */
 #pragma once
 
@@ -13,9 +17,10 @@
 void dinv_system_set_sysctls(void);
 /* 0 or -errno. */
 int dinv_system_set_hostname(const char *hostname);
+/* Sets CLOCK_REALTIME. 0 or -errno. */
 int dinv_system_set_time(const struct timespec *time);
-/* The same, but a clock that is off by less than half a second is left alone: programs mind a step
- * more than that, and the message took its time, too. */
+/* Sets CLOCK_REALTIME if it is off by half a second or more. With less it is left alone: programs
+ * mind a step more than that, and the message took its time, too. 0 or -errno. */
 int dinv_system_correct_time(const struct timespec *time);
 /* Mixes the bytes into the kernel's pool and credits them. 0 or -errno. */
 int dinv_system_add_entropy(const uint8_t *bytes, size_t len);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What looks a path up may block, and is kept apart from what the loop does: the latter only reads
- * events, and never waits for the lock for longer than a few comparisons take. */
+/*
+ * One inotify descriptor, with a watch on the inode of each file that is renewed when it changes.
+ * What looks a path up may block, and is kept apart from what the loop does, so that a thread can
+ * do it.
+ */
 #include "launcher/base/file-watch.h"
 
 #include <errno.h>
@@ -113,7 +116,8 @@ int dinv_file_watch_path_renew(DinvFileWatchPath *path) {
     Inotify *inotify = path->inotify;
     int now = inotify->fd;
     if (now >= 0) {
-        /* As before if it is the same file; of two paths, equal if they are one file. */
+        /* inotify gives the descriptor from before if the path still leads to the same file, and
+         * one descriptor for two paths that lead to one file. */
         now = inotify_add_watch(inotify->fd, path->path, mask);
         now = now >= 0 ? now : -errno;
     }
@@ -145,7 +149,7 @@ void dinv_file_watch_renew(DinvFileWatch *watch) {
     }
 }
 
-static gboolean on_settled(gpointer user) {
+static gboolean file_watch_on_settled(gpointer user) {
     DinvFileWatch *watch = user;
     watch->settle_source = 0;
     for (guint i = 0; i < watch->paths->len; i++) {
@@ -168,13 +172,13 @@ static void mark_changed(DinvFileWatch *watch, const struct inotify_event *event
         if (path_get_descriptor(path) == event->wd || (event->mask & IN_Q_OVERFLOW) != 0) {
             path->changed = TRUE;
             if (watch->settle_source == 0) {
-                watch->settle_source = g_timeout_add(SETTLE_MS, on_settled, watch);
+                watch->settle_source = g_timeout_add(SETTLE_MS, file_watch_on_settled, watch);
             }
         }
     }
 }
 
-static gboolean on_events(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer user) {
+static gboolean file_watch_on_events(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer user) {
     char bytes[4096];
     gssize length = read(fd, bytes, sizeof bytes);
     for (gssize at = 0; at + (gssize)sizeof(struct inotify_event) <= length;) {
@@ -195,7 +199,7 @@ static DinvFileWatch *watch_new(const char *const *paths, gboolean is_passive,
     watch->user = user;
     watch->is_passive = is_passive;
     if (watch->inotify->fd >= 0) {
-        watch->source = g_unix_fd_add(watch->inotify->fd, G_IO_IN, on_events, watch);
+        watch->source = g_unix_fd_add(watch->inotify->fd, G_IO_IN, file_watch_on_events, watch);
     }
     for (guint i = 0; paths[i] != NULL; i++) {
         g_ptr_array_add(watch->paths, path_new(watch->inotify, paths[i]));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Opens without waiting, looks at what was opened, and reads no more than was asked for. */
 #include "launcher/base/input-file.h"
 
 #include <errno.h>
@@ -69,7 +70,7 @@ char *dinv_input_file_read(const char *path, gsize max_bytes, gsize *length, GEr
     return g_steal_pointer(&bytes);
 }
 
-static gint compare_names(gconstpointer a, gconstpointer b) {
+static gint compare_file_names(gconstpointer a, gconstpointer b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
@@ -79,6 +80,6 @@ GPtrArray *dinv_input_directory_list(const char *path) {
     for (const char *name; directory != NULL && (name = g_dir_read_name(directory)) != NULL;) {
         g_ptr_array_add(names, g_strdup(name));
     }
-    g_ptr_array_sort(names, compare_names);
+    g_ptr_array_sort(names, compare_file_names);
     return names;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Arithmetic with addresses and prefixes in host byte order. */
 #include "launcher/base/ipv4-network.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Thin layers over json-c: strict parsing of a whole text, and members of an object. */
 #include "launcher/base/json-text.h"
 
 struct json_object *dinv_json_text_parse(const char *text, gsize length, int depth) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Makes a unix socket under a temporary name and renames it; accepts connections of any kind. */
 #include "launcher/base/listener.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ struct DinvListener {
     gpointer user;
 };
 
-static gboolean set_address(struct sockaddr_un *address, const char *path, GError **error) {
+static gboolean set_path_address(struct sockaddr_un *address, const char *path, GError **error) {
     if (dinv_unix_socket_set_address(address, path) < 0) {
         g_set_error(
             error, G_IO_ERROR, G_IO_ERROR_FILENAME_TOO_LONG,
@@ -48,7 +49,7 @@ static gboolean set_errno_error(GError **error, const char *what, const char *pa
 }
 
 /* Whether `path` may be replaced: it is not there, or a socket that nobody listens on. */
-static gboolean check_free(const char *path, GError **error) {
+static gboolean check_path_free(const char *path, GError **error) {
     struct stat status;
     if (lstat(path, &status) < 0) {
         return errno == ENOENT ? TRUE : set_errno_error(error, "look at", path);
@@ -80,7 +81,7 @@ static gboolean check_free(const char *path, GError **error) {
  * the same). */
 static gboolean clear_way(const char *temporary, GError **error) {
     struct sockaddr_un address;
-    if (!set_address(&address, temporary, error) || !check_free(temporary, error)) {
+    if (!set_path_address(&address, temporary, error) || !check_path_free(temporary, error)) {
         return FALSE;
     }
     return unlink(temporary) == 0 || errno == ENOENT || set_errno_error(error, "remove", temporary);
@@ -89,7 +90,7 @@ static gboolean clear_way(const char *temporary, GError **error) {
 static gboolean bind_and_own(int fd, const char *path, mode_t mode, uid_t uid, gid_t gid,
                              GError **error) {
     struct sockaddr_un address;
-    if (!set_address(&address, path, error)) {
+    if (!set_path_address(&address, path, error)) {
         return FALSE;
     }
     if (bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
@@ -112,7 +113,7 @@ static gboolean bind_and_own(int fd, const char *path, mode_t mode, uid_t uid, g
 DinvListener *dinv_listener_new(const char *path, mode_t mode, uid_t uid, gid_t gid,
                                 GError **error) {
     struct sockaddr_un address;
-    if (!set_address(&address, path, error) || !check_free(path, error)) {
+    if (!set_path_address(&address, path, error) || !check_path_free(path, error)) {
         return NULL;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -157,15 +158,15 @@ const char *dinv_listener_get_name(const DinvListener *listener) {
     return listener->name;
 }
 
-static gboolean on_connection(int fd, GIOCondition condition, gpointer user);
+static gboolean listener_on_connection(int fd, GIOCondition condition, gpointer user);
 
-static gboolean on_retry(gpointer user) {
+static gboolean listener_on_retry(gpointer user) {
     DinvListener *listener = user;
-    listener->source = g_unix_fd_add(listener->fd, G_IO_IN, on_connection, listener);
+    listener->source = g_unix_fd_add(listener->fd, G_IO_IN, listener_on_connection, listener);
     return G_SOURCE_REMOVE;
 }
 
-static gboolean on_connection(int fd, GIOCondition condition, gpointer user) {
+static gboolean listener_on_connection(int fd, GIOCondition condition, gpointer user) {
     DinvListener *listener = user;
     (void)condition;
     int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -182,7 +183,7 @@ static gboolean on_connection(int fd, GIOCondition condition, gpointer user) {
         dinv_log(DINV_LOG_WARNING, "cannot accept a connection on \"%s\": %s, trying again",
                  listener->name, g_strerror(errno));
     }
-    listener->source = g_timeout_add(RETRY_MS, on_retry, listener);
+    listener->source = g_timeout_add(RETRY_MS, listener_on_retry, listener);
     return G_SOURCE_REMOVE;
 }
 
@@ -191,7 +192,7 @@ void dinv_listener_accept_to(DinvListener *listener, void (*accepted)(int fd, gp
     listener->accepted = accepted;
     listener->user = user;
     if (listener->source == 0) {
-        listener->source = g_unix_fd_add(listener->fd, G_IO_IN, on_connection, listener);
+        listener->source = g_unix_fd_add(listener->fd, G_IO_IN, listener_on_connection, listener);
     }
 }
 

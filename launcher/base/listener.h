@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A listening unix socket that is never seen half made: bound under a temporary name in the same
- * directory (made if it is missing), given its mode and owner, then renamed to its path. A dead
- * socket that is in the way is replaced, a live one is an error. Removed again by
- * dinv_listener_free(). Or a TCP socket.
+ * A socket that listens, unix or TCP. A unix socket is never seen half made: it is bound under a
+ * temporary name in the same directory (made if it is missing), given its mode and owner, then
+ * renamed to its path. A dead socket that is in the way is replaced, a live one is an error.
  */
 #pragma once
 
@@ -14,11 +13,14 @@
 
 typedef struct DinvListener DinvListener;
 
-/* `uid` and `gid` of -1 leave the owner alone. Connections wait in the kernel's queue until
- * dinv_listener_accept_to(): a client that comes before the engine is up simply waits. */
+/* A unix socket. `uid` and `gid` of -1 leave the owner alone. Connections wait in the kernel's
+ * queue until dinv_listener_accept_to(): a client that comes before the engine is up simply
+ * waits. */
 DinvListener *dinv_listener_new(const char *path, mode_t mode, uid_t uid, gid_t gid,
                                 GError **error);
+/* A TCP socket (dinv_tcp_listen). */
 DinvListener *dinv_listener_new_tcp(const DinvTcpAddress *address, GError **error);
+/* Removes the path of a unix socket as well, if it is still that socket. */
 void dinv_listener_free(DinvListener *listener);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvListener, dinv_listener_free)
 

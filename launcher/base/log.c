@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/* The lines on stderr, the waiting line of a terminal, and untrusted text made fit to be shown. */
 #include "launcher/base/log.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
-#define SPINNER_INTERVAL_MS 120u
+/* Twice a second: on a slow serial console one would see nothing else. */
+#define SPINNER_INTERVAL_MS 500u
 #define LINE_MAX_BYTES      1024u
 
 static struct {
@@ -12,6 +14,7 @@ static struct {
     gint64 start_us;
     gboolean terminal;
     gboolean progress; /* show what is waited for */
+    gboolean drawn;    /* the waiting line stands on the terminal */
     char *waiting_for;
     guint spinner_source;
     guint spinner_step;
@@ -36,14 +39,16 @@ double dinv_log_elapsed(void) {
 }
 
 static void erase_spinner(void) {
-    if (state.terminal && state.waiting_for != NULL) {
+    if (state.drawn) {
+        state.drawn = FALSE;
         (void)fputs("\r\033[K", stderr);
     }
 }
 
-static gboolean draw_spinner(gpointer user) {
+static gboolean log_on_spinner_due(gpointer user) {
     static const char steps[] = "|/-\\";
     (void)user;
+    state.drawn = TRUE;
     state.spinner_step = (state.spinner_step + 1) % 4;
     (void)fprintf(stderr, "\r\033[Kdinv: [%6.1fs] %c %s", dinv_log_elapsed(),
                   steps[state.spinner_step], state.waiting_for);
@@ -74,7 +79,7 @@ void dinv_log_waiting_for(const char *what) {
         return;
     }
     if (state.terminal) {
-        state.spinner_source = g_timeout_add(SPINNER_INTERVAL_MS, draw_spinner, NULL);
+        state.spinner_source = g_timeout_add(SPINNER_INTERVAL_MS, log_on_spinner_due, NULL);
     } else {
         dinv_log(DINV_LOG_INFO, "waiting for %s", what);
     }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Addresses as text and as the kernel has them, and the sockets that listen there. */
 #include "launcher/base/tcp.h"
 
 #include <arpa/inet.h>

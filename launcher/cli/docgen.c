@@ -6,36 +6,32 @@
 
 #include "launcher/cli/help.h"
 
-static gboolean print(const char *text) {
+static gboolean print_document(const char *text) {
     return fputs(text, stdout) >= 0 && fflush(stdout) == 0;
 }
 
-/* Replaces what stands between the two lines of the README. */
+/* The README with a new table between its two lines, transfer full; NULL if it lacks them. */
 static char *update_readme(const char *text) {
     const char *begin = strstr(text, DINV_README_BEGIN);
     const char *end = begin == NULL ? NULL : strstr(begin, DINV_README_END);
-    g_autofree char *table = dinv_cli_help_readme_table();
-    g_autofree char *before = NULL;
-
     if (end == NULL) {
         return NULL;
     }
     begin += strlen(DINV_README_BEGIN);
-    before = g_strndup(text, (gsize)(begin - text));
+    g_autofree char *before = g_strndup(text, (gsize)(begin - text));
+    g_autofree char *table = dinv_cli_help_readme_table();
     return g_strconcat(before, table, end, NULL);
 }
 
 /* Writes docs/dinv.1 and the README's table below `root`. */
-static gboolean write_all(const char *root) {
+static gboolean write_documents(const char *root) {
     g_autofree char *man_path = g_build_filename(root, "docs/dinv.1", NULL);
     g_autofree char *readme_path = g_build_filename(root, "README.md", NULL);
     g_autofree char *man = dinv_cli_help_man_page();
     g_autofree char *old_readme = NULL;
-    g_autofree char *readme = NULL;
     g_autoptr(GError) error = NULL;
-
     if (g_file_get_contents(readme_path, &old_readme, NULL, &error)) {
-        readme = update_readme(old_readme);
+        g_autofree char *readme = update_readme(old_readme);
         if (readme == NULL) {
             g_set_error(&error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s has no lines %.*s and %.*s",
                         readme_path, (int)strlen(DINV_README_BEGIN) - 1, DINV_README_BEGIN,
@@ -53,13 +49,12 @@ int main(int argc, char **argv) {
     g_autofree char *man = dinv_cli_help_man_page();
     g_autofree char *table = dinv_cli_help_readme_table();
     gboolean done = FALSE;
-
     if (argc == 2 && strcmp(argv[1], "man") == 0) {
-        done = print(man);
+        done = print_document(man);
     } else if (argc == 2 && strcmp(argv[1], "readme-table") == 0) {
-        done = print(table);
+        done = print_document(table);
     } else if (argc == 3 && strcmp(argv[1], "write") == 0) {
-        done = write_all(argv[2]);
+        done = write_documents(argv[2]);
     } else {
         fputs("usage: dinv-docgen man|readme-table|write SOURCE_ROOT\n", stderr);
     }

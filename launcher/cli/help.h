@@ -2,7 +2,8 @@
 /*
  * What dinv says about itself, all made from the tables of verbs (help.c) and settings
  * (launcher/settings/table.c): `--help`, the man page docs/dinv.1 and the table of settings in
- * README.md. The two committed files are checked by the test docs-generated.
+ * README.md (help-documents.c). docgen.c writes the two committed files, and the test
+ * docs-generated checks them.
  */
 #pragma once
 
@@ -37,7 +38,7 @@ gboolean dinv_cli_verb_has_flag(const char *word);
 #define DINV_README_BEGIN "<!-- settings: begin -->\n"
 #define DINV_README_END   "<!-- settings: end -->\n"
 
-/* New strings that end with a newline. */
+/* The texts end with a newline. Transfer full. */
 char *dinv_cli_help_text(void);                         /* dinv --help */
 char *dinv_cli_help_verb_text(const DinvCliVerb *verb); /* dinv VERB --help */
 char *dinv_cli_help_man_page(void);                     /* docs/dinv.1, roff */

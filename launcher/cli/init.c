@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signals are blocked before the fork and read from a signalfd, so none can be lost between. A
- * signal that the terminal made (SI_KERNEL) reached the child already, with the whole foreground
- * process group; passed on, a Ctrl-C would count twice.
+ * PID 1 and its child. Signals are blocked before the fork and read from a signalfd, so none can be
+ * lost between. A signal that the terminal made (SI_KERNEL) reached the child already, with the
+ * whole foreground process group; passed on, a Ctrl-C would count twice.
  */
 #include "launcher/cli/init.h"
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The duties of a container's PID 1, apart from the launcher's work: the launcher runs as its
- * child, signals from outside are passed on, every orphan is reaped. And what every program should
- * find at its start.
+ * What is done before anything else: the standard descriptors are there, and a container's PID 1 is
+ * a process of its own, whose child is the launcher. It passes signals on and reaps every orphan.
  */
 #pragma once
 
-/* Opens /dev/null for each of stdin, stdout and stderr that we were started without: or a socket
- * would get its number, and our messages for people. Call first. */
+/* Opens /dev/null for each of stdin, stdout and stderr that we were started without; otherwise a
+ * socket would get its number, and with it our messages for people. Call first. */
 void dinv_cli_init_descriptors(void);
 
 /* As PID 1: forks; returns in the child, and ends the parent with the child's status when the

@@ -321,10 +321,10 @@ static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight,
     DinvHostLimits limits;
     g_autofree char *slirp = dinv_ipv4_network_to_string(&preflight->network->slirp);
     dinv_host_limits_read("", &limits);
-    plan->tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&limits, plan->config->memory_bytes);
+    plan->qemu.tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&limits, plan->config->memory_bytes);
     plan->data_image = dinv_state_get_image(disk, DINV_STATE_DISK_DATA);
     plan->volume_image = dinv_state_get_image(disk, DINV_STATE_DISK_VOLUME);
-    plan->slirp_net = slirp;
+    plan->qemu.slirp_net = slirp;
     return serve(plan, preflight, disk, log_file, signal_fd, command);
 }
 
@@ -358,9 +358,9 @@ static gboolean prepare_certificates(const DinvConfig *config) {
 static int run_with_signals(const DinvConfig *config, const DinvPreflight *preflight,
                             const sigset_t *signals, char **command) {
     DinvMachinePlan plan = {.config = config,
-                            .use_kvm = preflight->use_kvm,
-                            .tsc_khz = preflight->tsc_khz,
-                            .icount = preflight->icount,
+                            .qemu.use_kvm = preflight->use_kvm,
+                            .qemu.tsc_khz = preflight->tsc_khz,
+                            .qemu.icount = preflight->icount,
                             .mounts = preflight->mounts,
                             .virtiofsd = preflight->use_virtiofs ? &preflight->virtiofsd : NULL};
     (void)sigprocmask(SIG_BLOCK, signals, NULL);

@@ -142,6 +142,10 @@ static void print_status(struct json_object *status) {
     }
     print_ports(dinv_cli_get(status, "ports"));
     print_mounts(dinv_cli_get(status, "mounts"));
+    if (int_of(guest, "mounts_fallback") > 0) {
+        printf("%-10s %" G_GINT64_FORMAT " of them slower: the guest's kernel lacks an option\n",
+               "", int_of(guest, "mounts_fallback"));
+    }
 }
 
 gboolean dinv_cli_parse_json(const char *verb, int argc, char **argv, gboolean *as_json) {

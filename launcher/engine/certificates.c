@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finds certificates in PEM text without understanding them, and the files with such text. */
 #include "launcher/engine/certificates.h"
 
 #include <fcntl.h>
@@ -101,8 +102,8 @@ typedef struct {
     guint files;
 } Collection;
 
-static gboolean add_file(Collection *collection, const char *what, const char *path,
-                         GError **error) {
+static gboolean add_certificate_file(Collection *collection, const char *what, const char *path,
+                                     GError **error) {
     g_autoptr(GError) failure = NULL;
     gsize length = 0;
     guint found = 0;
@@ -140,7 +141,7 @@ static guint64 get_mount(const char *path) {
                : 0;
 }
 
-static gboolean is_wanted(const Place *place, const char *name, const char *path) {
+static gboolean is_certificate_file(const Place *place, const char *name, const char *path) {
     guint64 mount = place->mounted ? get_mount(path) : 0;
     return place->mounted ? mount != 0 && mount != place->not_on[0] && mount != place->not_on[1]
                           : !place->recursive || g_str_has_suffix(name, ".crt");
@@ -148,8 +149,8 @@ static gboolean is_wanted(const Place *place, const char *name, const char *path
 
 /* In the order of names, so that the same files make the same text. Links are followed, as those of
  * mounted secrets must be; a place that is not there has nothing. */
-static gboolean add_directory(Collection *collection, const Place *place, const char *path,
-                              guint depth, GError **error) {
+static gboolean add_certificate_directory(Collection *collection, const Place *place,
+                                          const char *path, guint depth, GError **error) {
     g_autoptr(GPtrArray) names = dinv_input_directory_list(path);
     for (guint i = 0; i < names->len && collection->files < FILES_MAX; i++) {
         const char *name = g_ptr_array_index(names, i);
@@ -160,10 +161,10 @@ static gboolean add_directory(Collection *collection, const Place *place, const 
         }
         collection->files++;
         gboolean good = TRUE;
-        if (S_ISREG(status.st_mode) && is_wanted(place, name, child)) {
-            good = add_file(collection, place->what, child, error);
+        if (S_ISREG(status.st_mode) && is_certificate_file(place, name, child)) {
+            good = add_certificate_file(collection, place->what, child, error);
         } else if (S_ISDIR(status.st_mode) && place->recursive && depth < DEPTH_MAX) {
-            good = add_directory(collection, place, child, depth + 1, error);
+            good = add_certificate_directory(collection, place, child, depth + 1, error);
         }
         if (!good) {
             return FALSE;
@@ -177,11 +178,13 @@ static gboolean add_variables(Collection *collection, char *const *environment, 
     const char *directories = g_environ_getenv((char **)environment, "SSL_CERT_DIR");
     const Place place = {.what = "SSL_CERT_DIR"};
     g_auto(GStrv) paths = g_strsplit(directories != NULL ? directories : "", ":", -1);
-    if (file != NULL && file[0] != '\0' && !add_file(collection, "SSL_CERT_FILE", file, error)) {
+    if (file != NULL && file[0] != '\0' &&
+        !add_certificate_file(collection, "SSL_CERT_FILE", file, error)) {
         return FALSE;
     }
     for (guint i = 0; paths[i] != NULL; i++) {
-        if (paths[i][0] != '\0' && !add_directory(collection, &place, paths[i], 0, error)) {
+        if (paths[i][0] != '\0' &&
+            !add_certificate_directory(collection, &place, paths[i], 0, error)) {
             return FALSE;
         }
     }
@@ -197,7 +200,7 @@ static gboolean add_mounted(Collection *collection, const char *root, GError **e
     const Place place = {.what = "mounted certificates",
                          .mounted = TRUE,
                          .not_on = {get_mount(etc), get_mount(share)}};
-    return add_directory(collection, &place, directory, 0, error);
+    return add_certificate_directory(collection, &place, directory, 0, error);
 }
 
 DinvEngineCertificates *dinv_engine_certificates_collect(const char *root, char *const *environment,
@@ -206,7 +209,7 @@ DinvEngineCertificates *dinv_engine_certificates_collect(const char *root, char 
     g_autoptr(DinvEngineCertificates) certificates = dinv_engine_certificates_new();
     g_autofree char *directory = g_strconcat(root, LOCAL_DIRECTORY, NULL);
     Collection collection = {.certificates = certificates, .warnings = warnings};
-    if (!add_directory(&collection, &local, directory, 0, error) ||
+    if (!add_certificate_directory(&collection, &local, directory, 0, error) ||
         !add_variables(&collection, environment, error) || !add_mounted(&collection, root, error)) {
         return NULL;
     }

@@ -33,9 +33,9 @@ guint dinv_engine_certificates_count(const DinvEngineCertificates *certificates)
 gboolean dinv_engine_certificates_add(DinvEngineCertificates *certificates, const char *bytes,
                                       gsize length, guint *found, GError **error);
 
-/* All of the outer container. `root` is put before the paths of the file system ("": nothing),
- * `environment` is where SSL_CERT_FILE and SSL_CERT_DIR are looked up. What cannot be read, and
- * files without a certificate, become sentences (char *) in `warnings`. NULL when they are too
- * many; the message names the file. Transfer full. */
+/* Collects all that the outer container has. `root` is put before the paths of the file system ("":
+ * nothing), `environment` is where SSL_CERT_FILE and SSL_CERT_DIR are looked up. What cannot be
+ * read, and files without a certificate, become sentences (char *) in `warnings`. NULL when they
+ * are too many; the message names the file. Transfer full. */
 DinvEngineCertificates *dinv_engine_certificates_collect(const char *root, char *const *environment,
                                                          GPtrArray *warnings, GError **error);

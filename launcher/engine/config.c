@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Turns each thing that the user has for dockerd into files and arguments for the guest. */
 #include "launcher/engine/config.h"
 
 #include <string.h>
@@ -11,19 +12,20 @@
 
 G_DEFINE_QUARK(dinv - engine - config - error - quark, dinv_engine_config_error)
 
-/* Where they are in the guest. */
+/* Where the files are in the guest. */
 #define GUEST_DAEMON_JSON  "/etc/docker/daemon.json"
 #define GUEST_REGISTRIES   "/etc/docker/certs.d"
 #define GUEST_CERTIFICATES "/etc/ssl/certs/dinv.pem" /* Go reads all of that directory */
 
-static void free_file(gpointer data) {
+static void engine_file_free(gpointer data) {
     DinvEngineFile *file = data;
     g_free(file->path);
     g_free(file->text);
     g_free(file);
 }
 
-static void add_file(DinvEngineConfig *engine, const char *path, const char *text, guint mode) {
+static void add_guest_file(DinvEngineConfig *engine, const char *path, const char *text,
+                           guint mode) {
     DinvEngineFile *file = g_new(DinvEngineFile, 1);
     *file = (DinvEngineFile){.path = g_strdup(path), .text = g_strdup(text), .mode = mode};
     g_ptr_array_add(engine->files, file);
@@ -64,7 +66,7 @@ static gboolean read_daemon_json(DinvEngineConfig *engine, const DinvConfig *con
                         g_strdup_printf("%s: \"%s\" is not passed on to dockerd: %s", path,
                                         bip_option.key, bip_option.reason));
     }
-    add_file(
+    add_guest_file(
         engine, GUEST_DAEMON_JSON,
         json_object_to_json_string_ext(engine->daemon_json->object,
                                        JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE),
@@ -142,7 +144,7 @@ typedef struct {
     gsize bytes;
 } RegistryFiles;
 
-static gboolean is_text(const char *text, gsize length) {
+static gboolean is_registry_text(const char *text, gsize length) {
     return strlen(text) == length && g_utf8_validate(text, (gssize)length, NULL);
 }
 
@@ -157,7 +159,7 @@ static gboolean add_registry_file(DinvEngineConfig *engine, RegistryFiles *all, 
                         g_strdup_printf("\"%s\" %s, ignoring it", path, failure->message));
         return TRUE;
     }
-    if (text != NULL && !is_text(text, length)) {
+    if (text != NULL && !is_registry_text(text, length)) {
         g_ptr_array_add(engine->warnings,
                         g_strdup_printf("\"%s\" is not text (PEM), ignoring it", path));
         return TRUE;
@@ -171,11 +173,11 @@ static gboolean add_registry_file(DinvEngineConfig *engine, RegistryFiles *all, 
                     DINV_REGISTRY_FILES_MAX, DINV_REGISTRY_FILES_MAX_BYTES >> 10);
         return FALSE;
     }
-    add_file(engine, guest_path, text, g_str_has_suffix(path, ".key") ? 0600 : 0644);
+    add_guest_file(engine, guest_path, text, g_str_has_suffix(path, ".key") ? 0600 : 0644);
     return TRUE;
 }
 
-/* What dockerd looks for in the directory of a registry. */
+/* Whether dockerd looks for a file of that name in the directory of a registry. */
 static gboolean is_registry_file(const char *name) {
     return g_str_has_suffix(name, ".crt") || g_str_has_suffix(name, ".cert") ||
            g_str_has_suffix(name, ".key");
@@ -213,8 +215,8 @@ static gboolean read_registries(DinvEngineConfig *engine, const DinvConfig *conf
 
 /* --- Certificates, the whole --- */
 
-static gboolean read_certificates(DinvEngineConfig *engine, const char *root,
-                                  char *const *environment, guint *count, GError **error) {
+static gboolean add_certificates(DinvEngineConfig *engine, const char *root,
+                                 char *const *environment, guint *count, GError **error) {
     g_autoptr(DinvEngineCertificates) certificates =
         dinv_engine_certificates_collect(root, environment, engine->warnings, error);
     if (certificates == NULL) {
@@ -222,12 +224,12 @@ static gboolean read_certificates(DinvEngineConfig *engine, const char *root,
     }
     *count = dinv_engine_certificates_count(certificates);
     if (*count > 0) {
-        add_file(engine, GUEST_CERTIFICATES, certificates->pem->str, 0644);
+        add_guest_file(engine, GUEST_CERTIFICATES, certificates->pem->str, 0644);
     }
     return TRUE;
 }
 
-static void describe(DinvEngineConfig *engine, guint registry_files, guint certificates) {
+static void describe_config(DinvEngineConfig *engine, guint registry_files, guint certificates) {
     g_autoptr(GPtrArray) parts = g_ptr_array_new_with_free_func(g_free);
     if (engine->daemon_json != NULL) {
         g_ptr_array_add(parts, g_strdup("daemon.json"));
@@ -254,11 +256,11 @@ DinvEngineConfig *dinv_engine_config_read(const DinvConfig *config, const char *
     g_autoptr(DinvEngineConfig) engine = g_new0(DinvEngineConfig, 1);
     guint registry_files = 0;
     guint certificates = 0;
-    engine->files = g_ptr_array_new_with_free_func(free_file);
+    engine->files = g_ptr_array_new_with_free_func(engine_file_free);
     engine->warnings = g_ptr_array_new_with_free_func(g_free);
     if (!filter_arguments(engine, config, error) || !read_daemon_json(engine, config, error) ||
         !read_registries(engine, config, &registry_files, error) ||
-        !read_certificates(engine, root, environment, &certificates, error)) {
+        !add_certificates(engine, root, environment, &certificates, error)) {
         return NULL;
     }
     engine->proxies = dinv_engine_proxies_find(environment, error);
@@ -266,7 +268,7 @@ DinvEngineConfig *dinv_engine_config_read(const DinvConfig *config, const char *
         return NULL;
     }
     settle_networks(engine, config);
-    describe(engine, registry_files, certificates);
+    describe_config(engine, registry_files, certificates);
     return g_steal_pointer(&engine);
 }
 

@@ -3,6 +3,10 @@
  * What the outer container was given for the Docker engine beside dinv's settings: daemon.json and
  * certs.d in DINV_CONFIG_DIR, certificate authorities, proxies, and the arguments for dockerd. Read
  * once, before the machine starts; the guest gets it in `configure`.
+ *
+ * The room launcher/engine: what dockerd is told, be it by the user or by dinv: its files, options,
+ * proxies, certificates and networks. It reads and decides before the start and knows of no machine
+ * and no guest that runs; what is sent to the guest, and how, is launcher/vm's.
  */
 #pragma once
 
@@ -39,8 +43,9 @@ typedef enum {
     DINV_ENGINE_CONFIG_ERROR_FILE, /* one cannot be read, is not understood, or is too large */
 } DinvEngineConfigError;
 
-/* `root` is put before the paths that no setting names ("": nothing). NULL on failure: the message
- * names the file and what is wrong with it. Transfer full. */
+/* Reads all of it, and blocks for as long as the disk takes. `root` is put before the paths that no
+ * setting names ("": nothing). NULL on failure: the message names the file and what is wrong with
+ * it. Transfer full. */
 DinvEngineConfig *dinv_engine_config_read(const DinvConfig *config, const char *root,
                                           char *const *environment, GError **error);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Parses what json-c and dockerd both take, and reads or takes out the keys that concern dinv. */
 #include "launcher/engine/daemon-json.h"
 
 #include <string.h>
@@ -109,14 +110,14 @@ static struct json_object *parse_object(const char *text, gsize length, GError *
     return NULL;
 }
 
-static struct json_object *get(struct json_object *object, const char *key) {
+static struct json_object *get_key(struct json_object *object, const char *key) {
     struct json_object *value = NULL;
     (void)json_object_object_get_ex(object, key, &value);
     return value;
 }
 
 static gboolean read_bip(DinvEngineDaemonJson *file, GError **error) {
-    struct json_object *value = get(file->object, "bip");
+    struct json_object *value = get_key(file->object, "bip");
     const char *text = json_object_get_string(value);
     if (value == NULL || text[0] == '\0') {
         return TRUE;
@@ -131,7 +132,7 @@ static gboolean read_bip(DinvEngineDaemonJson *file, GError **error) {
 /* {"base": "10.10.0.0/16", "size": 24}; of IPv6 there is nothing to plan. */
 static gboolean read_pool(DinvEngineDaemonJson *file, struct json_object *pool, GError **error) {
     struct json_object *base =
-        json_object_is_type(pool, json_type_object) ? get(pool, "base") : NULL;
+        json_object_is_type(pool, json_type_object) ? get_key(pool, "base") : NULL;
     DinvIpv4Network network;
     if (!json_object_is_type(base, json_type_string)) {
         g_set_error(error, DINV_ENGINE_DAEMON_JSON_ERROR, DINV_ENGINE_DAEMON_JSON_ERROR_VALUE,
@@ -155,7 +156,7 @@ static gboolean read_pool(DinvEngineDaemonJson *file, struct json_object *pool, 
 }
 
 static gboolean read_pools(DinvEngineDaemonJson *file, GError **error) {
-    struct json_object *pools = get(file->object, "default-address-pools");
+    struct json_object *pools = get_key(file->object, "default-address-pools");
     if (pools == NULL) {
         return TRUE;
     }
@@ -174,11 +175,11 @@ static gboolean read_pools(DinvEngineDaemonJson *file, GError **error) {
     return TRUE;
 }
 
-/* What of it is dinv's own. */
+/* Removes the keys that dinv keeps to itself, with a warning for each. */
 static void take_out(DinvEngineDaemonJson *file) {
     for (const DinvEngineOption *option = dinv_engine_options_kept(); option->flag != NULL;
          option++) {
-        struct json_object *value = option->key != NULL ? get(file->object, option->key) : NULL;
+        struct json_object *value = option->key != NULL ? get_key(file->object, option->key) : NULL;
         if (value == NULL) {
             continue;
         }
@@ -193,7 +194,7 @@ static void take_out(DinvEngineDaemonJson *file) {
 }
 
 static void warn_about_limits(DinvEngineDaemonJson *file) {
-    struct json_object *value = get(file->object, "userland-proxy");
+    struct json_object *value = get_key(file->object, "userland-proxy");
     if (value != NULL && !json_object_get_boolean(value)) {
         g_ptr_array_add(file->warnings,
                         g_strdup("with \"userland-proxy\": false only the ports of DINV_TCP_PORTS "

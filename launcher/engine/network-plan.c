@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Takes free blocks from lists of private address spaces, in the order of the lists. */
 #include "launcher/engine/network-plan.h"
 
 /* QEMU's and Docker's own networks first, so that where nothing is in the way things look as people
@@ -26,8 +27,8 @@ static const DinvIpv4Network pool_spaces[] = {
 /* As many networks a user shall at least be able to create; Docker's own pools are 31. */
 #define PIECES_WANTED 16u
 
-/* The first block of that prefix in `space` that overlaps nothing of `taken`, which it is added
- * to. */
+/* Finds the first block of that prefix in `space` that overlaps nothing of `taken`, and adds it to
+ * `taken`. FALSE if there is none. */
 static gboolean take_block(const DinvIpv4Network *space, guint prefix, GArray *taken,
                            DinvIpv4Network *block) {
     if (prefix < space->prefix) {
@@ -67,7 +68,7 @@ static void choose_slirp(DinvEngineNetworkPlan *plan, GArray *taken) {
     }
 }
 
-/* As wide as it can be, down to the 254 containers of a /24. */
+/* Chooses docker0's network as wide as it can be, down to the 254 containers of a /24. */
 static void choose_bridge(DinvEngineNetworkPlan *plan, GArray *taken) {
     DinvIpv4Network block = bridge_spaces[0];
     guint prefix = BRIDGE_PREFIX;
@@ -81,7 +82,7 @@ static void choose_bridge(DinvEngineNetworkPlan *plan, GArray *taken) {
     plan->bridge = (DinvIpv4Network){block.address + 1, block.prefix};
 }
 
-static guint add_pool(DinvEngineNetworkPlan *plan, const DinvIpv4Network *network, guint piece) {
+static guint plan_pool(DinvEngineNetworkPlan *plan, const DinvIpv4Network *network, guint piece) {
     DinvEngineAddressPool pool = {*network, piece};
     g_array_append_val(plan->pools, pool);
     return 1u << (piece - network->prefix);
@@ -102,21 +103,21 @@ static void choose_pools(DinvEngineNetworkPlan *plan, GArray *taken) {
         pieces++;
     }
     if (take_block(&home, 16, taken, &block)) {
-        pieces += add_pool(plan, &block, 20);
+        pieces += plan_pool(plan, &block, 20);
     }
     for (guint prefix = 16; prefix <= 24 && pieces < PIECES_WANTED; prefix += 4) {
         while (pieces < PIECES_WANTED &&
                take_from(pool_spaces, G_N_ELEMENTS(pool_spaces), prefix, taken, &block)) {
-            pieces += add_pool(plan, &block, MAX(prefix, 20));
+            pieces += plan_pool(plan, &block, MAX(prefix, 20));
         }
     }
 }
 
-/* Those of the user, whatever is in their way. */
+/* Takes the pools of the user, whatever is in their way. */
 static void take_pools(DinvEngineNetworkPlan *plan, const GArray *pools, GArray *taken) {
     for (guint i = 0; i < pools->len; i++) {
         const DinvIpv4Network *network = &g_array_index(pools, DinvIpv4Network, i);
-        (void)add_pool(plan, network, network->prefix);
+        (void)plan_pool(plan, network, network->prefix);
         g_array_append_val(taken, *network);
     }
 }

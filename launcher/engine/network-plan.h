@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Addresses of the inner networks, chosen so that they overlap none of the outer container's.
- * SLIRP shows the guest the real address of an outside client: were it inside docker0's network,
- * the replies would go to docker0 and be lost.
+ * Addresses of the inner networks, chosen so that they overlap none of the outer container's. SLIRP
+ * shows the guest the real address of an outside client: were it inside docker0's network, the
+ * replies would go to docker0 and be lost.
  */
 #pragma once
 
@@ -25,8 +25,8 @@ typedef struct {
 
 /* A pure function of the networks in use outside (GArray of DinvHostNetwork) and of what the user
  * wants (`subnet` for slirp, `bip` for bridge; prefix 0: choose; `pools`, of DinvIpv4Network; NULL:
- * choose). Where nothing is free the
- * defaults stand, and dinv_engine_network_plan_list_conflicts() tells. Transfer full. */
+ * choose). Where nothing is free the defaults stand, and dinv_engine_network_plan_list_conflicts()
+ * tells. Transfer full. */
 DinvEngineNetworkPlan *dinv_engine_network_plan_new(const GArray *outer,
                                                     const DinvIpv4Network *subnet,
                                                     const DinvIpv4Network *bip,
@@ -45,8 +45,8 @@ typedef enum {
     DINV_ENGINE_NETWORK_PLAN_POOLS
 } DinvEngineNetworkPlanPart;
 
-/* What this part of the plan overlaps outside (slirp also: docker0's network), a sentence (char *)
- * each without its remedy; empty if nothing. Transfer full. */
+/* What this part of the plan overlaps outside (and for slirp docker0's network as well): a sentence
+ * (char *) each, without its remedy; empty if nothing. Transfer full. */
 GPtrArray *dinv_engine_network_plan_list_conflicts(const DinvEngineNetworkPlan *plan,
                                                    DinvEngineNetworkPlanPart part,
                                                    const GArray *outer);

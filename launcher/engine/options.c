@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table of the options that dinv keeps, and the forms in which dockerd takes an option. */
 #include "launcher/engine/options.h"
 
 #include <string.h>
@@ -32,7 +33,7 @@ const DinvEngineOption *dinv_engine_options_kept(void) {
 
 /* How many words of `words` the option takes, 0 if it is not there. *value is what stands behind
  * the "=" or in the next word, NULL if nothing. */
-static guint match(const DinvEngineOption *option, char *const *words, const char **value) {
+static guint match_option(const DinvEngineOption *option, char *const *words, const char **value) {
     gsize length = strlen(option->flag);
     const char *word = words[0];
     gboolean is_short = option->letter != 0 && word[0] == '-' && word[1] == option->letter;
@@ -54,10 +55,10 @@ static guint match(const DinvEngineOption *option, char *const *words, const cha
 }
 
 /* The one of `options` at the front of `words`, or NULL. */
-static const DinvEngineOption *find(const DinvEngineOption *options, char *const *words,
-                                    guint *count, const char **value) {
+static const DinvEngineOption *find_option(const DinvEngineOption *options, char *const *words,
+                                           guint *count, const char **value) {
     for (const DinvEngineOption *option = options; option->flag != NULL; option++) {
-        *count = match(option, words, value);
+        *count = match_option(option, words, value);
         if (*count > 0) {
             return option;
         }
@@ -71,7 +72,7 @@ char **dinv_engine_options_filter(char *const *arguments, const DinvEngineOption
     while (*arguments != NULL) {
         guint count = 0;
         const char *value = NULL;
-        const DinvEngineOption *option = find(options, arguments, &count, &value);
+        const DinvEngineOption *option = find_option(options, arguments, &count, &value);
         if (option == NULL) {
             g_ptr_array_add(left, g_strdup(*arguments));
         } else if (g_strcmp0(value, "false") != 0) { /* --tls=false: it is so anyway */
@@ -90,7 +91,7 @@ GPtrArray *dinv_engine_options_list(char *const *arguments, const char *flag) {
     GPtrArray *values = g_ptr_array_new();
     while (*arguments != NULL) {
         const char *value = NULL;
-        guint count = match(&option, arguments, &value);
+        guint count = match_option(&option, arguments, &value);
         if (count > 0) {
             g_ptr_array_add(values, (gpointer)(value != NULL ? value : ""));
         }

@@ -25,6 +25,5 @@ char **dinv_engine_options_filter(char *const *arguments, const DinvEngineOption
                                   GPtrArray *warnings);
 
 /* The values (char *, borrowed) that the arguments give the option, as --NAME VALUE or
- * --NAME=VALUE;
- * "" where none follows. Transfer container. */
+ * --NAME=VALUE; "" where none follows. Transfer container. */
 GPtrArray *dinv_engine_options_list(char *const *arguments, const char *flag);

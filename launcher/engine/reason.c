@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Tells dockerd's parting words from the lines of its log. */
 #include "launcher/engine/reason.h"
 
 #include "launcher/base/log.h"

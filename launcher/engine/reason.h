@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The reason for an end of dockerd, from its log. */
 #pragma once
 
 #include <glib.h>

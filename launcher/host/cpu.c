@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* CPUID of x86; other CPUs count as real ones. */
 #include "launcher/host/cpu.h"
 
 #include <string.h>
@@ -8,7 +9,6 @@
 
 gboolean dinv_host_cpu_is_tcg(guint32 ebx, guint32 ecx, guint32 edx) {
     const guint32 words[] = {ebx, ecx, edx};
-
     return memcmp(words, "TCGTCGTCGTCG", sizeof words) == 0;
 }
 
@@ -21,7 +21,6 @@ gboolean dinv_host_cpu_is_emulated(void) {
     guint32 ebx = 0;
     guint32 ecx = 0;
     guint32 edx = 0;
-
     if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & HYPERVISOR_BIT) == 0) {
         return FALSE;
     }

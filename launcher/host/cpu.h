@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What kind of CPU this machine has. */
 #pragma once
 
 #include <glib.h>

@@ -63,71 +63,71 @@ extern const guint8 dinv_host_kvm_code_fault[];
 extern const guint8 dinv_host_kvm_code_end[];
 
 /* Position-independent. r14 comes in as 1 when the CPU has XSAVE; rax goes out as RESULT_OK. */
-__asm__(
-    ".pushsection .rodata\n"
-    ".globl dinv_host_kvm_code_begin, dinv_host_kvm_code_handler, dinv_host_kvm_code_fault, dinv_host_kvm_code_end\n"
-    "dinv_host_kvm_code_begin:\n"
-    /* 1: lock cmpxchg16b exchanges 16 bytes that are as expected */
-    "   movl $1, 0x7000\n"
-    "   movl $0x7040, %edi\n"
-    "   movabs $0x1122334455667788, %rax\n"
-    "   movabs $0x99aabbccddeeff00, %rdx\n"
-    "   movq %rax, (%rdi)\n"
-    "   movq %rdx, 8(%rdi)\n"
-    "   movabs $0x0123456789abcdef, %rbx\n"
-    "   movabs $0xfedcba9876543210, %rcx\n"
-    "   lock cmpxchg16b (%rdi)\n"
-    "   jnz 9f\n"
-    "   cmpq %rbx, (%rdi)\n"
-    "   jne 9f\n"
-    "   cmpq %rcx, 8(%rdi)\n"
-    "   jne 9f\n"
-    /* 2: idiv: -1000000007 = -991080 * 1009 - 287 */
-    "   movl $2, 0x7000\n"
-    "   movq $-1000000007, %rax\n"
-    "   cqto\n"
-    "   movl $1009, %ecx\n"
-    "   idivq %rcx\n"
-    "   cmpq $-991080, %rax\n"
-    "   jne 9f\n"
-    "   cmpq $-287, %rdx\n"
-    "   jne 9f\n"
-    /* 3: xsave and xrstor keep an SSE register */
-    "   cmpl $1, %r14d\n"
-    "   jne 1f\n"
-    "   movl $3, 0x7000\n"
-    "   xorl %ecx, %ecx\n"
-    "   xorl %edx, %edx\n"
-    "   movl $3, %eax\n"
-    "   xsetbv\n"
-    "   movq %rbx, %xmm5\n"
-    "   movl $0x9000, %edi\n"
-    "   xsave64 (%rdi)\n"
-    "   pxor %xmm5, %xmm5\n"
-    "   xrstor64 (%rdi)\n"
-    "   movq %xmm5, %rax\n"
-    "   cmpq %rbx, %rax\n"
-    "   jne 9f\n"
-    /* 4: int3 goes through the IDT and comes back */
-    "1: movl $4, 0x7000\n"
-    "   xorl %r12d, %r12d\n"
-    "   int3\n"
-    "   cmpl $0x33, %r12d\n"
-    "   jne 9f\n"
-    "   movl $5, 0x7000\n"
-    "   movl $0x64696e76, %eax\n"
-    "   hlt\n"
-    "9: xorl %eax, %eax\n" /* a result was wrong */
-    "   hlt\n"
-    "   jmp 9b\n"
-    "dinv_host_kvm_code_handler:\n"
-    "   movl $0x33, %r12d\n"
-    "   iretq\n"
-    "dinv_host_kvm_code_fault:\n"
-    "   movl $1, 0x7004\n"
-    "   jmp 9b\n"
-    "dinv_host_kvm_code_end:\n"
-    ".popsection\n");
+__asm__(".pushsection .rodata\n"
+        ".globl dinv_host_kvm_code_begin, dinv_host_kvm_code_handler\n"
+        ".globl dinv_host_kvm_code_fault, dinv_host_kvm_code_end\n"
+        "dinv_host_kvm_code_begin:\n"
+        /* 1: lock cmpxchg16b exchanges 16 bytes that are as expected */
+        "   movl $1, 0x7000\n"
+        "   movl $0x7040, %edi\n"
+        "   movabs $0x1122334455667788, %rax\n"
+        "   movabs $0x99aabbccddeeff00, %rdx\n"
+        "   movq %rax, (%rdi)\n"
+        "   movq %rdx, 8(%rdi)\n"
+        "   movabs $0x0123456789abcdef, %rbx\n"
+        "   movabs $0xfedcba9876543210, %rcx\n"
+        "   lock cmpxchg16b (%rdi)\n"
+        "   jnz 9f\n"
+        "   cmpq %rbx, (%rdi)\n"
+        "   jne 9f\n"
+        "   cmpq %rcx, 8(%rdi)\n"
+        "   jne 9f\n"
+        /* 2: idiv: -1000000007 = -991080 * 1009 - 287 */
+        "   movl $2, 0x7000\n"
+        "   movq $-1000000007, %rax\n"
+        "   cqto\n"
+        "   movl $1009, %ecx\n"
+        "   idivq %rcx\n"
+        "   cmpq $-991080, %rax\n"
+        "   jne 9f\n"
+        "   cmpq $-287, %rdx\n"
+        "   jne 9f\n"
+        /* 3: xsave and xrstor keep an SSE register */
+        "   cmpl $1, %r14d\n"
+        "   jne 1f\n"
+        "   movl $3, 0x7000\n"
+        "   xorl %ecx, %ecx\n"
+        "   xorl %edx, %edx\n"
+        "   movl $3, %eax\n"
+        "   xsetbv\n"
+        "   movq %rbx, %xmm5\n"
+        "   movl $0x9000, %edi\n"
+        "   xsave64 (%rdi)\n"
+        "   pxor %xmm5, %xmm5\n"
+        "   xrstor64 (%rdi)\n"
+        "   movq %xmm5, %rax\n"
+        "   cmpq %rbx, %rax\n"
+        "   jne 9f\n"
+        /* 4: int3 goes through the IDT and comes back */
+        "1: movl $4, 0x7000\n"
+        "   xorl %r12d, %r12d\n"
+        "   int3\n"
+        "   cmpl $0x33, %r12d\n"
+        "   jne 9f\n"
+        "   movl $5, 0x7000\n"
+        "   movl $0x64696e76, %eax\n"
+        "   hlt\n"
+        "9: xorl %eax, %eax\n" /* a result was wrong */
+        "   hlt\n"
+        "   jmp 9b\n"
+        "dinv_host_kvm_code_handler:\n"
+        "   movl $0x33, %r12d\n"
+        "   iretq\n"
+        "dinv_host_kvm_code_fault:\n"
+        "   movl $1, 0x7004\n"
+        "   jmp 9b\n"
+        "dinv_host_kvm_code_end:\n"
+        ".popsection\n");
 
 static void store64(guint8 *memory, guint32 address, guint64 value) {
     memcpy(memory + address, &value, sizeof value);
@@ -137,7 +137,6 @@ static void store64(guint8 *memory, guint32 address, guint64 value) {
 static void store_gate(guint8 *memory, guint vector, const guint8 *handler) {
     guint64 offset = CODE + (guint64)(handler - dinv_host_kvm_code_begin);
     guint32 address = IDT + vector * 16;
-
     store64(memory, address,
             (offset & 0xffff) | (guint64)CODE_SELECT << 16 | G_GUINT64_CONSTANT(0x8e00) << 32 |
                 (offset >> 16 & 0xffff) << 48);
@@ -165,7 +164,6 @@ static int set_cpuid(int kvm, int vcpu, gboolean *xsave) {
         struct kvm_cpuid2 header;
         guint8 space[sizeof(struct kvm_cpuid2) + CPUID_MAX * sizeof(struct kvm_cpuid_entry2)];
     } cpuid; /* static: too large for comfort on a stack, and this runs once in its process */
-
     cpuid.header.nent = CPUID_MAX;
     if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0) {
         return -errno;
@@ -198,7 +196,6 @@ static int set_registers(int vcpu, gboolean xsave) {
     struct kvm_sregs system;
     struct kvm_regs general = {.rip = CODE, .rsp = STACK, .rflags = 2, .r14 = xsave ? 1 : 0};
     struct kvm_xcrs extended = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = 3}}};
-
     if (ioctl(vcpu, KVM_GET_SREGS, &system) < 0) {
         return -errno;
     }
@@ -238,21 +235,22 @@ static void note_exit(const struct kvm_run *run, volatile DinvHostKvmObservation
 
 /* From a vCPU to the verdict. 0, or -errno. */
 static int run_vcpu(int kvm, int vcpu, volatile DinvHostKvmObservation *seen) {
-    struct kvm_regs registers;
-    gboolean xsave = FALSE;
     int size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-    const struct kvm_run *run;
-    int result;
-
     seen->stage = DINV_HOST_KVM_STAGE_REGISTERS;
-    if (size < (int)sizeof *run) {
+    if (size < (int)sizeof(struct kvm_run)) {
         return size < 0 ? -errno : -EPROTO;
     }
-    run = mmap(NULL, (gsize)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    const struct kvm_run *run =
+        mmap(NULL, (gsize)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
     if (run == MAP_FAILED) {
         return -errno;
     }
-    if ((result = set_cpuid(kvm, vcpu, &xsave)) < 0 || (result = set_registers(vcpu, xsave)) < 0) {
+    gboolean xsave = FALSE;
+    int result = set_cpuid(kvm, vcpu, &xsave);
+    if (result == 0) {
+        result = set_registers(vcpu, xsave);
+    }
+    if (result < 0) {
         return result;
     }
     result = ioctl(vcpu, KVM_GET_TSC_KHZ, 0);
@@ -270,6 +268,7 @@ static int run_vcpu(int kvm, int vcpu, volatile DinvHostKvmObservation *seen) {
         return 0;
     }
     seen->stage = DINV_HOST_KVM_STAGE_RESULT;
+    struct kvm_regs registers;
     if (ioctl(vcpu, KVM_GET_REGS, &registers) < 0) {
         return -errno;
     }
@@ -284,15 +283,13 @@ static int run_machine(int kvm, guint8 *guest_memory, volatile DinvHostKvmObserv
     struct kvm_userspace_memory_region region = {.memory_size = DINV_HOST_KVM_GUEST_MEMORY,
                                                  .userspace_addr = (guintptr)guest_memory};
     guint64 identity_map = IDENTITY_MAP_ADDRESS;
-    int machine;
-    int vcpu;
-
     seen->stage = DINV_HOST_KVM_STAGE_VERSION;
     seen->version = ioctl(kvm, KVM_GET_API_VERSION, 0);
     if (seen->version != KVM_API_VERSION) {
         return seen->version < 0 ? -errno : 0;
     }
     seen->stage = DINV_HOST_KVM_STAGE_CREATE_VM;
+    int machine;
     do { /* interrupted by signals under load */
         machine = ioctl(kvm, KVM_CREATE_VM, 0);
     } while (machine < 0 && errno == EINTR);
@@ -308,7 +305,7 @@ static int run_machine(int kvm, guint8 *guest_memory, volatile DinvHostKvmObserv
         return -errno;
     }
     seen->stage = DINV_HOST_KVM_STAGE_CREATE_VCPU;
-    vcpu = ioctl(machine, KVM_CREATE_VCPU, 0);
+    int vcpu = ioctl(machine, KVM_CREATE_VCPU, 0);
     if (vcpu < 0) {
         return -errno;
     }
@@ -318,17 +315,14 @@ static int run_machine(int kvm, guint8 *guest_memory, volatile DinvHostKvmObserv
 void dinv_host_kvm_run_test(const char *device, guint8 *guest_memory,
                             volatile DinvHostKvmObservation *seen) {
     int kvm = open(device, O_RDWR | O_CLOEXEC);
-    int result;
-
     seen->stage = DINV_HOST_KVM_STAGE_OPEN;
-    result = kvm < 0 ? -errno : run_machine(kvm, guest_memory, seen);
+    int result = kvm < 0 ? -errno : run_machine(kvm, guest_memory, seen);
     seen->error = -result;
 }
 
 void dinv_host_kvm_read_marks(const guint8 *guest_memory, DinvHostKvmObservation *seen) {
-    guint32 fault;
-
     memcpy(&seen->step, guest_memory + MARKS + MARK_STEP, sizeof seen->step);
+    guint32 fault;
     memcpy(&fault, guest_memory + MARKS + MARK_FAULT, sizeof fault);
     seen->fault = fault != 0;
 }

@@ -214,14 +214,12 @@ void dinv_host_kvm_interpret(const char *device, const DinvHostKvmObservation *s
 }
 
 /* Waits until the writing end of the pipe is closed; FALSE if it is not within `milliseconds`. */
-static gboolean wait_for_end(int fd, int milliseconds) {
+static gboolean kvm_wait_for_end(int fd, int milliseconds) {
     gint64 deadline = g_get_monotonic_time() + (gint64)milliseconds * 1000;
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-
     for (;;) {
         gint64 left = (deadline - g_get_monotonic_time()) / 1000;
         int ready = poll(&poll_fd, 1, (int)MAX(left, 0));
-
         if (ready > 0) {
             return TRUE;
         }
@@ -234,11 +232,11 @@ static gboolean wait_for_end(int fd, int milliseconds) {
 /* Waits for the end of the testing process as long as each part of it may take. */
 static gboolean wait_for_test(int fd, const Shared *shared) {
     for (int waited = 0; waited < SETUP_MS; waited += SLICE_MS) {
-        if (wait_for_end(fd, SLICE_MS)) {
+        if (kvm_wait_for_end(fd, SLICE_MS)) {
             return TRUE;
         }
         if (shared->seen.stage >= DINV_HOST_KVM_STAGE_RUN) {
-            return wait_for_end(fd, RUN_MS);
+            return kvm_wait_for_end(fd, RUN_MS);
         }
     }
     return FALSE;
@@ -247,15 +245,14 @@ static gboolean wait_for_test(int fd, const Shared *shared) {
 /* Ends `child` if it has not ended, and collects it. A process that hangs in the kernel may not
  * even die; then it is left to whoever reaps later. */
 static void collect_child(pid_t child, int fd, gboolean ended, DinvHostKvmObservation *seen) {
-    int status = 0;
-
     if (!ended) {
         seen->timed_out = TRUE;
         kill(child, SIGKILL);
-        if (!wait_for_end(fd, KILL_MS)) {
+        if (!kvm_wait_for_end(fd, KILL_MS)) {
             return;
         }
     }
+    int status = 0;
     while (waitpid(child, &status, 0) < 0) { /* its descriptors are closed: it is about to end */
         if (errno != EINTR) {
             return;
@@ -269,14 +266,11 @@ static void collect_child(pid_t child, int fd, gboolean ended, DinvHostKvmObserv
 static void probe_with(const char *device, Shared *shared, DinvHostKvmObservation *seen) {
     int ends[2];
     pid_t parent = getpid();
-    pid_t child;
-    gboolean ended;
-
     if (pipe2(ends, O_CLOEXEC) < 0) {
         seen->error = errno;
         return;
     }
-    child = fork();
+    pid_t child = fork();
     if (child == 0) { /* async-signal-safe calls only from here on */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) {
@@ -290,7 +284,7 @@ static void probe_with(const char *device, Shared *shared, DinvHostKvmObservatio
     }
     close(ends[1]);
     if (child > 0) {
-        ended = wait_for_test(ends[0], shared);
+        gboolean ended = wait_for_test(ends[0], shared);
         *seen = shared->seen;
         collect_child(child, ends[0], ended, seen);
         dinv_host_kvm_read_marks(shared->guest_memory, seen);
@@ -300,16 +294,15 @@ static void probe_with(const char *device, Shared *shared, DinvHostKvmObservatio
 
 void dinv_host_kvm_probe(const char *device, DinvHostKvmVerdict *verdict) {
     DinvHostKvmObservation seen = {.stage = DINV_HOST_KVM_STAGE_OPEN};
-    struct stat node;
     Shared *shared =
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
     if (shared == MAP_FAILED) {
         seen.error = errno;
     } else {
         probe_with(device, shared, &seen);
         munmap(shared, sizeof *shared);
     }
+    struct stat node;
     if (stat(device, &node) == 0) {
         seen.node_mode = node.st_mode;
         seen.node_gid = node.st_gid;

@@ -64,12 +64,13 @@ typedef struct {
 } DinvHostKvmObservation;
 
 /* Tests `device` ("/dev/kvm"). Blocks: 300 ms for the test machine's run, about a second at the
- * very most. Forks once, and reaps what it forked; call it before there is a main loop that reaps.
- */
+ * very most. Forks once, and reaps what it forked: to be called before there is a main loop, which
+ * would reap it, too. *verdict is to be cleared. */
 void dinv_host_kvm_probe(const char *device, DinvHostKvmVerdict *verdict);
 
-/* The verdict on what was seen on `device`; pure. */
+/* The verdict on what was seen on `device`, to be cleared; pure. */
 void dinv_host_kvm_interpret(const char *device, const DinvHostKvmObservation *seen,
                              DinvHostKvmVerdict *verdict);
 
+/* Frees the texts of *verdict. */
 void dinv_host_kvm_verdict_clear(DinvHostKvmVerdict *verdict);

@@ -22,24 +22,20 @@
 static char *read_file(const char *root, const char *path) {
     g_autofree char *full = g_strconcat(root, path, NULL);
     char *text = NULL;
-
     return g_file_get_contents(full, &text, NULL, NULL) ? text : NULL;
 }
 
 /* Whether the comma-separated `list` has `word`. */
 static gboolean list_has(const char *list, const char *word) {
     g_auto(GStrv) words = g_strsplit(list, ",", -1);
-
     return g_strv_contains((const char *const *)words, word);
 }
 
 /* The path in /proc/self/cgroup of the v1 hierarchy with `controller`, or of v2 for NULL. */
 static char *find_cgroup_path(const char *text, const char *controller) {
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
     for (gsize i = 0; lines[i] != NULL; i++) {
         g_auto(GStrv) fields = g_strsplit(lines[i], ":", 3);
-
         if (g_strv_length(fields) != 3) {
             continue;
         }
@@ -56,12 +52,10 @@ static char *find_cgroup_path(const char *text, const char *controller) {
 static gboolean find_cgroup_mount(const char *text, const char *controller, char **mount_point,
                                   char **top) {
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
     for (gsize i = 0; lines[i] != NULL; i++) {
         const char *separator = strstr(lines[i], " - ");
         g_auto(GStrv) before = g_strsplit(lines[i], " ", 6);
         g_auto(GStrv) after = g_strsplit(separator == NULL ? "" : separator + 3, " ", 3);
-
         if (g_strv_length(before) < 6 || g_strv_length(after) != 3) {
             continue;
         }
@@ -86,7 +80,6 @@ static GPtrArray *list_cgroup_directories(const char *root, const char *controll
     g_autofree char *mount_point = NULL;
     g_autofree char *top = NULL;
     const char *below = "";
-
     if (path == NULL || mounts == NULL ||
         !find_cgroup_mount(mounts, controller, &mount_point, &top)) {
         return directories;
@@ -103,7 +96,6 @@ static GPtrArray *list_cgroup_directories(const char *root, const char *controll
     g_autofree char *walk = g_strdup(below);
     while (strlen(walk) > 1) {
         char *slash = strrchr(walk, '/');
-
         g_ptr_array_add(directories, g_strconcat(root, mount_point, walk, NULL));
         if (slash == NULL) {
             break;
@@ -118,7 +110,6 @@ static GPtrArray *list_cgroup_directories(const char *root, const char *controll
 static char *read_cgroup_file(const char *directory, const char *name) {
     g_autofree char *path = g_build_filename(directory, name, NULL);
     char *text = NULL;
-
     return g_file_get_contents(path, &text, NULL, NULL) ? g_strstrip(text) : NULL;
 }
 
@@ -126,11 +117,9 @@ static char *read_cgroup_file(const char *directory, const char *name) {
 static guint64 smallest_memory_limit(const char *root, const char *controller, const char *file) {
     g_autoptr(GPtrArray) directories = list_cgroup_directories(root, controller);
     guint64 smallest = 0;
-
     for (guint i = 0; i < directories->len; i++) {
         g_autofree char *text = read_cgroup_file(directories->pdata[i], file);
         guint64 limit;
-
         if (text == NULL ||
             !g_ascii_string_to_unsigned(text, 10, 1, V1_UNLIMITED - 1, &limit, NULL)) {
             continue; /* also "max" */
@@ -146,13 +135,9 @@ static guint64 smallest_memory_limit(const char *root, const char *controller, c
 static guint read_cpu_quota(const char *directory, gboolean unified) {
     g_autofree char *quota_text = NULL;
     g_autofree char *period_text = NULL;
-    guint64 quota;
-    guint64 period;
-
     if (unified) {
         g_autofree char *both = read_cgroup_file(directory, "cpu.max");
         g_auto(GStrv) words = g_strsplit(both == NULL ? "" : both, " ", 2);
-
         if (g_strv_length(words) != 2) {
             return 0;
         }
@@ -162,6 +147,8 @@ static guint read_cpu_quota(const char *directory, gboolean unified) {
         quota_text = read_cgroup_file(directory, "cpu.cfs_quota_us");
         period_text = read_cgroup_file(directory, "cpu.cfs_period_us");
     }
+    guint64 quota;
+    guint64 period;
     if (quota_text == NULL || period_text == NULL ||
         !g_ascii_string_to_unsigned(quota_text, 10, 1, G_MAXUINT32, &quota, NULL) ||
         !g_ascii_string_to_unsigned(period_text, 10, 1, G_MAXUINT32, &period, NULL)) {
@@ -173,10 +160,8 @@ static guint read_cpu_quota(const char *directory, gboolean unified) {
 static guint smallest_cpu_quota(const char *root, const char *controller) {
     g_autoptr(GPtrArray) directories = list_cgroup_directories(root, controller);
     guint smallest = 0;
-
     for (guint i = 0; i < directories->len; i++) {
         guint quota = read_cpu_quota(directories->pdata[i], controller == NULL);
-
         if (quota != 0 && (smallest == 0 || quota < smallest)) {
             smallest = quota;
         }
@@ -187,7 +172,6 @@ static guint smallest_cpu_quota(const char *root, const char *controller) {
 /* The value of a line "Name:   123 kB" of meminfo in bytes, 0 if it is not there. */
 static guint64 read_meminfo(const char *text, const char *name) {
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
     for (gsize i = 0; lines[i] != NULL; i++) {
         if (g_str_has_prefix(lines[i], name) && lines[i][strlen(name)] == ':') {
             guint64 kibibytes = g_ascii_strtoull(lines[i] + strlen(name) + 1, NULL, 10);
@@ -200,7 +184,6 @@ static guint64 read_meminfo(const char *text, const char *name) {
 static guint count_cpus(void) {
     cpu_set_t set;
     int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
-
     /* EINVAL above 1024 CPUs: then the count does not matter to us, the maximum is 64. */
     return count > 0 ? (guint)count : g_get_num_processors();
 }
@@ -215,7 +198,6 @@ static guint64 tighter(guint64 a, guint64 b) {
 
 void dinv_host_limits_read(const char *root, DinvHostLimits *limits) {
     g_autofree char *meminfo = read_file(root, "/proc/meminfo");
-
     *limits = (DinvHostLimits){.cpus_online = count_cpus()};
     if (meminfo != NULL) {
         limits->memory_total = read_meminfo(meminfo, "MemTotal");
@@ -234,7 +216,6 @@ void dinv_host_limits_read(const char *root, DinvHostLimits *limits) {
 /* The value of a line "NAME 123" of `text`. */
 static gboolean read_counter(const char *text, const char *name, guint64 *value) {
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
     for (gsize i = 0; lines[i] != NULL; i++) {
         if (g_str_has_prefix(lines[i], name) && lines[i][strlen(name)] == ' ') {
             return g_ascii_string_to_unsigned(lines[i] + strlen(name) + 1, 10, 0, G_MAXUINT64,
@@ -250,7 +231,6 @@ static gboolean read_own_oom_kills(const char *root, const char *controller, con
     g_autoptr(GPtrArray) directories = list_cgroup_directories(root, controller);
     g_autofree char *text =
         directories->len > 0 ? read_cgroup_file(directories->pdata[0], file) : NULL;
-
     return text != NULL && read_counter(text, "oom_kill", kills);
 }
 
@@ -263,8 +243,6 @@ void dinv_host_limits_count_oom_kills(const char *root, DinvHostOomKills *kills)
 char *dinv_host_limits_explain_kill(const char *root, const DinvHostOomKills *before,
                                     guint64 guest_bytes) {
     DinvHostOomKills now;
-    DinvHostLimits limits;
-
     dinv_host_limits_count_oom_kills(root, &now);
     if (!before->is_known || !now.is_known) {
         return g_strdup("was the container out of memory?");
@@ -272,6 +250,7 @@ char *dinv_host_limits_explain_kill(const char *root, const DinvHostOomKills *be
     if (now.count <= before->count) {
         return g_strdup("not for want of memory, so somebody asked for it");
     }
+    DinvHostLimits limits;
     dinv_host_limits_read(root, &limits);
     if (limits.memory_limit == 0) {
         return g_strdup_printf(
@@ -281,14 +260,13 @@ char *dinv_host_limits_explain_kill(const char *root, const DinvHostOomKills *be
     }
     return g_strdup_printf("the container ran out of memory (its limit is %" G_GUINT64_FORMAT
                            " MiB, the guest may take %" G_GUINT64_FORMAT
-                           " MiB); set DINV_MEMORY lower, or give the container more (docker run "
-                           "--memory)",
+                           " MiB); set DINV_MEMORY lower, or give the container more "
+                           "(docker run --memory)",
                            limits.memory_limit / MEBI, guest_bytes / MEBI);
 }
 
 guint dinv_host_limits_default_cpus(const DinvHostLimits *limits) {
     guint cpus = limits->cpus_online;
-
     if (limits->cpus_quota != 0) {
         cpus = MIN(cpus, limits->cpus_quota);
     }
@@ -302,11 +280,10 @@ guint64 dinv_host_limits_headroom(guint64 limit) {
 guint64 dinv_host_limits_tcg_buffer(const DinvHostLimits *limits, guint64 guest_bytes) {
     /* QEMU's program, kernel image, heap and page tables, 9p, the launcher with many streams. */
     const guint64 fixed = 96 * MEBI + guest_bytes / 256;
-    guint64 spare;
-
     if (limits->memory_limit == 0) {
         return 0;
     }
+    guint64 spare;
     spare =
         limits->memory_limit > guest_bytes + fixed ? limits->memory_limit - guest_bytes - fixed : 0;
     /* What describes the code takes an eighth of what the code takes. */
@@ -315,7 +292,6 @@ guint64 dinv_host_limits_tcg_buffer(const DinvHostLimits *limits, guint64 guest_
 
 guint64 dinv_host_limits_default_memory(const DinvHostLimits *limits) {
     guint64 memory;
-
     if (limits->memory_limit != 0) {
         guint64 headroom = dinv_host_limits_headroom(limits->memory_limit);
         memory = limits->memory_limit > headroom ? limits->memory_limit - headroom : 0;

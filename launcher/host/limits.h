@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the outer container may use: CPUs and memory from cgroup v1 and v2, the affinity mask and
+ * The room launcher/host: what this machine and this container are and offer, that is CPU, KVM,
+ * memory, networks and capabilities. It looks and measures and knows nothing of settings, of the
+ * guest's devices or of QEMU's options: nothing that decides or changes something may enter, but
+ * for the defaults that follow from a limit.
+ *
+ * limits: what the container may use, CPUs and memory, from cgroup v1 and v2, the affinity mask and
  * /proc/meminfo; and the defaults that follow for the guest.
  */
 #pragma once
@@ -28,6 +33,7 @@ typedef struct {
     guint64 count;
 } DinvHostOomKills;
 
+/* Counts them now. */
 void dinv_host_limits_count_oom_kills(const char *root, DinvHostOomKills *kills);
 
 /* Whose SIGKILL it was that ended the machine, the kernel's for want of memory or somebody else's,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Networks from getifaddrs(3) and /proc/net/route. */
 #include "launcher/host/network.h"
 
 #include <arpa/inet.h>
@@ -29,10 +30,10 @@ static void add_network(GArray *outer, guint32 address, guint32 mask, const char
 static void add_routes(GArray *outer, const char *routes) {
     g_auto(GStrv) lines = g_strsplit(routes, "\n", -1);
     for (guint i = 1; lines[0] != NULL && lines[i] != NULL; i++) {
+        G_STATIC_ASSERT(IFNAMSIZ == 16);
         char device[IFNAMSIZ];
         unsigned destination = 0;
         unsigned mask = 0;
-        G_STATIC_ASSERT(IFNAMSIZ == 16);
         /* Iface Destination Gateway Flags RefCnt Use Metric Mask …, addresses as hexadecimal words
          * in memory order. NOLINTNEXTLINE(cert-err34-c): a line that does not fit is left out */
         if (sscanf(lines[i], "%15s %x %*x %*x %*d %*d %*d %x", device, &destination, &mask) == 3) {

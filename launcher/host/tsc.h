@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The rate of the time stamp counter. */
 #pragma once
 
 #include <glib.h>

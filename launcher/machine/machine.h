@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The seam between the launcher and what runs the guest. launcher/machine/qemu/qemu.c is the one
- * implementation; nothing outside it knows of QEMU, except preflight. Everything runs in the
- * caller's GMainContext (the default one); nothing here blocks.
+ * The room launcher/machine: the seam between the launcher and what runs the guest. This header
+ * says what every machine does; a folder below has one implementation of it (qemu/), and beside it
+ * stands what implementations share, child processes and virtiofsd. What the guest says over the
+ * channels may not enter, nor what the engine is told; and nothing outside knows how a machine
+ * works, except preflight, which looks for its programs.
+ *
+ * Everything runs in the caller's GMainContext (the default one); nothing here blocks but free.
  */
 #pragma once
 
@@ -18,21 +22,28 @@ typedef struct {
     gboolean is_of_qemu; /* QEMU 7.2's own, in C, with options of its own */
 } DinvMachineVirtiofsd;
 
+/* What only QEMU needs to know. */
+typedef struct {
+    gboolean use_kvm;         /* the verdict of preflight; never "auto" */
+    guint tsc_khz;            /* the host's TSC rate; 0 if unknown */
+    gboolean icount;          /* the guest's clock counts instructions: the host's CPU is emulated
+                                 itself */
+    guint64 tcg_buffer_bytes; /* for translated code, a multiple of 1 MiB; 0: QEMU's default */
+    /* The SLIRP network, "10.0.2.0/24": the guest's address is .15, the host .2, the resolver .3 of
+     * it. */
+    const char *slirp_net;
+} DinvMachineQemuPlan;
+
 /* Everything decided before the machine starts; const from then on. Borrowed for the machine's
  * whole life. */
 typedef struct {
     const DinvConfig *config;
-    gboolean use_kvm;         /* the verdict of preflight; never "auto" */
     const char *data_image;   /* path of data.img */
     const char *volume_image; /* path of volume.img, the private volume; NULL: none */
-    guint64 tcg_buffer_bytes; /* for translated code, a multiple of 1 MiB; 0: QEMU's default */
     const GPtrArray *mounts;  /* of DinvMountSpec*, in the order of mounting */
     const char *files_dir;    /* with the copies of those that are files; NULL: there are none */
     const DinvMachineVirtiofsd *virtiofsd; /* serves the directories of `mounts`; NULL: 9p does */
-    guint tsc_khz;                         /* the host's TSC rate; 0 if unknown */
-    gboolean icount; /* the guest's clock counts instructions: the host's CPU is emulated itself */
-    /* The SLIRP network: the guest's address is .15, the host .2, the resolver .3 of it. */
-    const char *slirp_net; /* "10.0.2.0/24" */
+    DinvMachineQemuPlan qemu;
 } DinvMachinePlan;
 
 typedef enum {
@@ -45,38 +56,38 @@ typedef enum {
 typedef struct {
     DinvMachineExitKind kind;
     int wait_status;     /* of waitpid(2) */
-    const char *message; /* what QEMU said on stderr, last lines; "" if nothing. Borrowed. */
+    const char *message; /* what the machine said on stderr, last lines; "" if nothing. Borrowed. */
 } DinvMachineExit;
 
 typedef struct {
     /* The machine process is gone; the last callback. Channel fds then give EOF. */
     void (*exited)(DinvMachine *machine, const DinvMachineExit *exit, gpointer user);
-    /* The machine lost something that it cannot do without, but goes on for now: stop it in order.
-     */
+    /* The machine lost something that it cannot do without, but goes on for now: it is to be
+     * stopped in order. `text` says what, for a person; borrowed. At most once. */
     void (*lost)(DinvMachine *machine, const char *text, gpointer user);
-    /* vCPUs were paused for a reason of the machine's own (e.g. ENOSPC under data.img), or go on.
-     */
+    /* vCPUs were paused for a reason of the machine's own (e.g. ENOSPC under data.img), or go on
+     * with `reason` "". Borrowed. */
     void (*paused)(DinvMachine *machine, gboolean paused, const char *reason, gpointer user);
 } DinvMachineCallbacks;
 
 /* `plan` is borrowed, `callbacks` copied. Starts nothing yet. */
 DinvMachine *dinv_machine_new(const DinvMachinePlan *plan, const DinvMachineCallbacks *callbacks,
                               gpointer user);
-/* Spawns the machine and returns when the process runs; vCPUs go at once. On failure nothing is
- * left behind. */
+/* Spawns the machine and returns when the process runs; vCPUs go at once. FALSE, with a message fit
+ * to show to a person, when it cannot be started; then nothing is left behind. */
 gboolean dinv_machine_start(DinvMachine *machine, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Connected stream sockets, nonblocking and close-on-exec: the guest's ports of wire/channels.h,
- * and its console. Owned by the caller (each may be taken once, after start). */
+ * and its console. The caller's from then on; each may be taken once, after start, and is -1
+ * otherwise. */
 int dinv_machine_take_control_fd(DinvMachine *machine);
 int dinv_machine_take_relay_fd(DinvMachine *machine);
 int dinv_machine_take_console_fd(DinvMachine *machine);
 
-/* Asks the machine to end now without the guest's help: QMP quit (flushes the images), then SIGKILL
- * two seconds later if it has not gone. `exited` follows. */
+/* Asks the machine to end now without the guest's help, but with everything in the images that the
+ * guest had written; SIGKILL follows two seconds later if it has not gone. `exited` follows. Of no
+ * effect before start, after the exit, and the second time. */
 void dinv_machine_quit(DinvMachine *machine);
-/* SIGKILL at once; `exited` follows. */
-void dinv_machine_kill(DinvMachine *machine);
 
 /* pid of the process, 0 before start and after exit. */
 GPid dinv_machine_get_pid(const DinvMachine *machine);

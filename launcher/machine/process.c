@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A GLib child watch, a pipe for stderr, and what the child sets up between fork and exec. */
 #include "launcher/machine/process.h"
 
 #include <errno.h>
@@ -10,15 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launcher/settings/config.h"
-#include "wire/mounts.h"
-
 #define READ_CHUNK 4096u
-/* After the child's death: as much as a pipe can hold, so that a stranger who holds the other end
- * cannot keep us reading. */
+/* What is read after the child's death: as much as a pipe can hold, so that a process that it has
+ * left behind, with the other end, cannot keep this one reading. */
 #define DRAIN_MAX 65536u
-/* QEMU has one for each mount over virtio-fs. */
-#define FDS_MAX (8u + DINV_WIRE_MOUNTS_MAX)
 
 struct DinvMachineProcess {
     GPid pid;
@@ -35,18 +31,18 @@ struct DinvMachineProcess {
 /* Between fork and exec: async-signal-safe calls only. `user` is the pid of the parent. */
 static void set_up_child(gpointer user) {
     const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
-    struct rlimit files;
     struct sigaction action = {.sa_handler = SIG_DFL};
-    sigset_t none;
-
     for (int number = 1; number < NSIG; number++) {
         (void)sigaction(number, &action, NULL); /* fails for SIGKILL and the like: no matter */
     }
+    sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setpgid(0, 0);
     (void)setrlimit(RLIMIT_CORE, &no_core);
-    /* Every forwarded connection is a descriptor of QEMU, which waits for them with poll(). */
+    /* QEMU has a descriptor for each forwarded connection, virtiofsd one for each inode. The soft
+     * limit is low only for programs that use select(), which these do not. */
+    struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
@@ -60,15 +56,14 @@ static void set_up_child(gpointer user) {
 
 /* ---- stderr ---- */
 
-static void keep(DinvMachineProcess *process, const char *bytes, gsize len) {
+/* Appends to what was said on stderr, and forgets the oldest lines of it. */
+static void keep_stderr(DinvMachineProcess *process, const char *bytes, gsize len) {
     GString *text = process->stderr_text;
-
     g_string_append_len(text, bytes, (gssize)len);
     if (text->len > DINV_MACHINE_PROCESS_STDERR_MAX) {
         gsize excess = text->len - DINV_MACHINE_PROCESS_STDERR_MAX;
         const char *newline =
             memchr(text->str + excess - 1, '\n', DINV_MACHINE_PROCESS_STDERR_MAX + 1);
-
         if (newline != NULL && newline[1] != '\0') {
             excess = (gsize)(newline + 1 - text->str);
         }
@@ -76,22 +71,20 @@ static void keep(DinvMachineProcess *process, const char *bytes, gsize len) {
     }
 }
 
-/* One read. Returns its result; the source goes with EOF. */
+/* Reads once and keeps it; returns what read(2) does. */
 static gssize read_stderr(DinvMachineProcess *process) {
     char bytes[READ_CHUNK];
     gssize n = read(process->stderr_fd, bytes, sizeof(bytes));
-
     if (n > 0) {
-        keep(process, bytes, (gsize)n);
+        keep_stderr(process, bytes, (gsize)n);
     }
     return n;
 }
 
-static gboolean on_stderr(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED,
-                          gpointer user) {
+static gboolean process_on_stderr(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED,
+                                  gpointer user) {
     DinvMachineProcess *process = user;
     gssize n = read_stderr(process);
-
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
         process->stderr_source = 0;
         return G_SOURCE_REMOVE;
@@ -102,7 +95,6 @@ static gboolean on_stderr(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UN
 const char *dinv_machine_process_get_stderr(DinvMachineProcess *process) {
     GString *text = process->stderr_text;
     g_autofree char *valid = g_utf8_make_valid(text->str, (gssize)text->len);
-
     for (char *c = valid; *c != '\0'; c++) {
         if (g_ascii_iscntrl(*c) && *c != '\n') {
             *c = ' ';
@@ -114,16 +106,14 @@ const char *dinv_machine_process_get_stderr(DinvMachineProcess *process) {
 
 /* ---- life ---- */
 
-static void on_child_exit(GPid pid, int wait_status, gpointer user) {
+static void process_on_exit(GPid pid, int wait_status, gpointer user) {
     DinvMachineProcess *process = user;
-
     g_spawn_close_pid(pid);
     process->pid = 0;
     process->child_source = 0;
     /* What the dead have written is in the pipe already. */
     for (gsize drained = 0; drained < DRAIN_MAX;) {
         gssize n = read_stderr(process);
-
         if (n <= 0) {
             break;
         }
@@ -133,39 +123,35 @@ static void on_child_exit(GPid pid, int wait_status, gpointer user) {
     process->gone(process, wait_status, process->user);
 }
 
-/* Ours, with what is to be preloaded (descriptor `fd` of the child). Transfer full. */
-static GStrv make_environment(int fd) {
+/* The environment of this process, with the child's descriptor `fd` as what is to be preloaded
+ * first. Transfer full. */
+static GStrv process_make_environment(int fd) {
     GStrv environment = g_get_environ();
     const char *others = g_environ_getenv(environment, "LD_PRELOAD");
     g_autofree char *preload = g_strdup_printf(
         "/proc/self/fd/%d%s%s", fd, others != NULL ? ":" : "", others != NULL ? others : "");
-
     return g_environ_setenv(environment, "LD_PRELOAD", preload, TRUE);
 }
 
 DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
                                                int preload_fd, DinvMachineProcessGone gone,
                                                gpointer user, GError **error) {
-    DinvMachineProcess *process;
-    int sources[FDS_MAX];
-    int targets[FDS_MAX];
-    int stderr_fd = -1;
-    GPid pid = 0;
-    g_auto(GStrv) environment = NULL;
-    gboolean spawned;
-
-    g_assert(fd_count < FDS_MAX);
+    g_autofree int *sources = g_new(int, fd_count + 1);
+    g_autofree int *targets = g_new(int, fd_count + 1);
     for (gsize i = 0; i < fd_count; i++) {
         sources[i] = fds[i];
         targets[i] = DINV_MACHINE_PROCESS_FIRST_FD + (int)i;
     }
+    g_auto(GStrv) environment = NULL;
     if (preload_fd >= 0) {
         sources[fd_count] = preload_fd;
         targets[fd_count] = DINV_MACHINE_PROCESS_FIRST_FD + (int)fd_count;
-        environment = make_environment(targets[fd_count]);
+        environment = process_make_environment(targets[fd_count]);
         fd_count++;
     }
-    spawned = g_spawn_async_with_pipes_and_fds(
+    int stderr_fd = -1;
+    GPid pid = 0;
+    gboolean spawned = g_spawn_async_with_pipes_and_fds(
         NULL, (const char *const *)argv, (const char *const *)environment,
         G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL |
             G_SPAWN_CLOEXEC_PIPES,
@@ -175,15 +161,15 @@ DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsiz
         return NULL;
     }
     (void)g_unix_set_fd_nonblocking(stderr_fd, TRUE, NULL);
-    process = g_new0(DinvMachineProcess, 1);
+    DinvMachineProcess *process = g_new0(DinvMachineProcess, 1);
     process->pid = pid;
     process->stderr_fd = stderr_fd;
     process->stderr_text = g_string_new(NULL);
     process->gone = gone;
     process->user = user;
     process->stderr_source =
-        g_unix_fd_add(stderr_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_stderr, process);
-    process->child_source = g_child_watch_add(pid, on_child_exit, process);
+        g_unix_fd_add(stderr_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, process_on_stderr, process);
+    process->child_source = g_child_watch_add(pid, process_on_exit, process);
     return process;
 }
 

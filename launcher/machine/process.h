@@ -18,12 +18,14 @@ typedef struct DinvMachineProcess DinvMachineProcess;
  * process. `wait_status` as of waitpid(2). */
 typedef void (*DinvMachineProcessGone)(DinvMachineProcess *process, int wait_status, gpointer user);
 
-/* Starts argv[0] (looked for in PATH) with descriptors 0 to 2 (stdin and stdout null, stderr ours)
- * and fds[i] as 3+i, and nothing else. `preload_fd`, if it is not -1, is a shared object for the
- * child to be preloaded with, which stays the caller's. The child is a process group of its own, so
- * that Ctrl-C in a terminal does not reach it; it is killed when the calling thread ends (that has
- * to be the main thread); it leaves no core file. `fds` stay the caller's. Returns once the program
- * runs, or NULL: the message names the program. Callbacks come from the default main context. */
+/* Starts argv[0] (looked for in PATH) with descriptors 0 to 2 (stdin and stdout null, stderr ours),
+ * fds[i] as DINV_MACHINE_PROCESS_FIRST_FD + i, and nothing else. `preload_fd`, if it is not -1, is a
+ * shared object that the child's dynamic linker loads first; the child has it as the descriptor
+ * after those. All descriptors stay the caller's. The child is a process group of its own, so that
+ * Ctrl-C in a terminal does not reach it; it is killed when the calling thread ends (that has to be
+ * the main thread); it leaves no core file, and its soft limit of descriptors is the hard one.
+ * Returns once the program runs, or NULL: the message names the program. Callbacks come from the
+ * default main context. */
 DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
                                                int preload_fd, DinvMachineProcessGone gone,
                                                gpointer user,

@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: MIT */
+/* virtiofsd as Debian 12 and 13 have it. */
 #include "launcher/machine/virtiofsd.h"
 
 #include <linux/capability.h>
+#include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-/* Docker's default for a container's root has all of them. */
-#define NEEDED                                                                                     \
-    (1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER | 1u << CAP_FSETID |              \
-     1u << CAP_SETGID | 1u << CAP_SETUID | 1u << CAP_MKNOD | 1u << CAP_SETFCAP |                   \
-     1u << CAP_SYS_CHROOT)
+#include "launcher/host/capabilities.h"
 
-/* Descriptors: one for each inode that the guest knows. What virtiofsd sets as its limit if it may;
- * and with less than the other the guest would drop its caches all the time. */
+/* virtiofsd has a descriptor for each inode that the guest knows. The most it sets as its limit, if
+ * it may. */
 #define FILES_MAX 1000000u
+/* With fewer the guest would drop its caches all the time. */
 #define FILES_MIN 8192u
 
 static rlim_t get_files_limit(void) {
@@ -27,19 +25,15 @@ gint64 dinv_machine_virtiofsd_get_inodes_max(void) {
     return (gint64)CLAMP(get_files_limit() / 2, 1, FILES_MAX / 2);
 }
 
-static gboolean has_capabilities(void) {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
-
-    return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & NEEDED) == NEEDED;
-}
-
 gboolean dinv_machine_virtiofsd_find(DinvMachineVirtiofsd *found, char **reason) {
+    /* Docker's default for a container's root has all of them. */
+    static const int needed[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,
+                                 CAP_FSETID, CAP_SETGID,       CAP_SETUID,
+                                 CAP_MKNOD,  CAP_SETFCAP,      CAP_SYS_CHROOT};
     static const DinvMachineVirtiofsd places[] = {
         {.program = "/usr/libexec/virtiofsd", .is_of_qemu = FALSE},
         {.program = "/usr/lib/qemu/virtiofsd", .is_of_qemu = TRUE},
     };
-
     rlim_t files = get_files_limit();
     if (files < FILES_MIN) {
         *reason = g_strdup_printf("virtiofsd needs a limit of %u descriptors or more, which is "
@@ -47,7 +41,7 @@ gboolean dinv_machine_virtiofsd_find(DinvMachineVirtiofsd *found, char **reason)
                                   FILES_MIN, (gulong)files);
         return FALSE;
     }
-    if (!has_capabilities()) {
+    if (!dinv_host_has_capabilities("", needed, G_N_ELEMENTS(needed))) {
         *reason = g_strdup("virtiofsd needs root with Docker's default capabilities");
         return FALSE;
     }
@@ -59,4 +53,43 @@ gboolean dinv_machine_virtiofsd_find(DinvMachineVirtiofsd *found, char **reason)
     }
     *reason = g_strdup_printf("there is neither %s nor %s", places[0].program, places[1].program);
     return FALSE;
+}
+
+/* The virtiofsd of QEMU reads "," in an option as its end, unless there is a backslash before. */
+static char *escape_for_virtiofsd(const char *path) {
+    GString *escaped = g_string_new(NULL);
+    for (; *path != '\0'; path++) {
+        if (strchr(",\\", *path) != NULL) {
+            g_string_append_c(escaped, '\\');
+        }
+        g_string_append_c(escaped, *path);
+    }
+    return g_string_free(escaped, FALSE);
+}
+
+char **dinv_machine_virtiofsd_argv(const DinvMachineVirtiofsd *program, const DinvMountSpec *mount,
+                                   int fd) {
+    GPtrArray *argv = g_ptr_array_new();
+    g_ptr_array_add(argv, g_strdup(program->program));
+    g_ptr_array_add(argv, g_strdup_printf("--fd=%d", fd));
+    if (program->is_of_qemu) {
+        g_autofree char *source = escape_for_virtiofsd(mount->source);
+        g_ptr_array_add(argv, g_strdup("-f"));
+        g_ptr_array_add(argv, g_strdup("-o"));
+        g_ptr_array_add(argv, g_strconcat("source=", source, NULL));
+        g_ptr_array_add(argv, g_strdup("-o"));
+        g_ptr_array_add(argv, g_strdup("sandbox=chroot,cache=auto,xattr,log_level=err"));
+    } else {
+        g_ptr_array_add(argv, g_strdup("--shared-dir"));
+        g_ptr_array_add(argv, g_strdup(mount->source));
+        g_ptr_array_add(argv, g_strdup("--sandbox=chroot"));
+        g_ptr_array_add(argv, g_strdup("--cache=auto"));
+        g_ptr_array_add(argv, g_strdup("--xattr"));
+        g_ptr_array_add(argv, g_strdup("--log-level=error"));
+        if (mount->readonly) {
+            g_ptr_array_add(argv, g_strdup("--readonly"));
+        }
+    }
+    g_ptr_array_add(argv, NULL);
+    return (char **)g_ptr_array_free(argv, FALSE);
 }

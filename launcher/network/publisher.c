@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Checks the requests, and keeps a forward in the table while the machine is at work on it. */
 #include "launcher/network/publisher.h"
 
 #include <arpa/inet.h>
@@ -57,7 +58,7 @@ static Forward *add_forward(DinvNetworkPublisher *publisher, const DinvPortForwa
     return forward;
 }
 
-static void clear(gpointer data) {
+static void publisher_clear(gpointer data) {
     DinvNetworkPublisher *publisher = data;
     g_ptr_array_unref(publisher->forwards);
 }
@@ -77,7 +78,7 @@ DinvNetworkPublisher *dinv_network_publisher_new(DinvMachine *machine, const Din
 void dinv_network_publisher_free(DinvNetworkPublisher *publisher) {
     if (publisher != NULL) {
         publisher->machine = NULL;
-        g_rc_box_release_full(publisher, clear);
+        g_rc_box_release_full(publisher, publisher_clear);
     }
 }
 
@@ -142,7 +143,7 @@ static Forward *find_udp_rival(const DinvNetworkPublisher *publisher, const Wish
 
 /* The forward that serves the wish, or is in its way. A declared UDP forward serves whatever its
  * port outside is. */
-static Forward *find(const DinvNetworkPublisher *publisher, const Wish *wish) {
+static Forward *find_forward(const DinvNetworkPublisher *publisher, const Wish *wish) {
     Forward *rival = find_udp_rival(publisher, wish);
     if (rival != NULL && rival->declared) {
         return rival;
@@ -165,8 +166,8 @@ static char *container_label(const char *text) {
     return g_strndup(printable, CONTAINER_MAX_LEN);
 }
 
-static Operation *begin(DinvNetworkPublisher *publisher, Forward *forward,
-                        DinvNetworkPublisherDone done, gpointer user) {
+static Operation *publisher_begin(DinvNetworkPublisher *publisher, Forward *forward,
+                                  DinvNetworkPublisherDone done, gpointer user) {
     Operation *operation = g_new0(Operation, 1);
     *operation = (Operation){
         .publisher = g_rc_box_acquire(publisher), .forward = forward, .done = done, .user = user};
@@ -174,15 +175,15 @@ static Operation *begin(DinvNetworkPublisher *publisher, Forward *forward,
 }
 
 /* Who asked is only told while the publisher has its owner. */
-static void complete(Operation *operation, const GError *error) {
+static void publisher_complete(Operation *operation, const GError *error) {
     if (operation->publisher->machine != NULL) {
         operation->done(error != NULL ? error->message : NULL, operation->user);
     }
-    g_rc_box_release_full(operation->publisher, clear);
+    g_rc_box_release_full(operation->publisher, publisher_clear);
     g_free(operation);
 }
 
-static void on_added(GObject *source, GAsyncResult *result, gpointer user) {
+static void publisher_on_added(GObject *source, GAsyncResult *result, gpointer user) {
     Operation *operation = user;
     g_autoptr(GError) error = NULL;
     (void)source;
@@ -190,7 +191,7 @@ static void on_added(GObject *source, GAsyncResult *result, gpointer user) {
     if (!dinv_machine_forward_finish(operation->publisher->machine, result, &error)) {
         g_ptr_array_remove(operation->publisher->forwards, operation->forward);
     }
-    complete(operation, error);
+    publisher_complete(operation, error);
 }
 
 static char *refusal(const DinvNetworkPublisher *publisher, const Wish *wish,
@@ -226,7 +227,7 @@ void dinv_network_publisher_publish(DinvNetworkPublisher *publisher, struct json
         done(NULL, user);
         return;
     }
-    Forward *found = problem == NULL ? find(publisher, &wish) : NULL;
+    Forward *found = problem == NULL ? find_forward(publisher, &wish) : NULL;
     gboolean served = found != NULL && !found->adding &&
                       found->forward.guest_port == wish.forward.guest_port &&
                       found->containers->len < FORWARDS_MAX;
@@ -247,17 +248,18 @@ void dinv_network_publisher_publish(DinvNetworkPublisher *publisher, struct json
         Forward *forward = add_forward(publisher, &wish.forward, wish.address);
         forward->adding = TRUE;
         g_ptr_array_add(forward->containers, container_label(wish.container));
-        dinv_machine_add_forward(publisher->machine, &wish.forward, wish.address, on_added,
-                                 begin(publisher, forward, done, user));
+        dinv_machine_add_forward(publisher->machine, &wish.forward, wish.address,
+                                 publisher_on_added,
+                                 publisher_begin(publisher, forward, done, user));
     }
 }
 
-static void on_removed(GObject *source, GAsyncResult *result, gpointer user) {
+static void publisher_on_removed(GObject *source, GAsyncResult *result, gpointer user) {
     Operation *operation = user;
     g_autoptr(GError) error = NULL;
     (void)source;
     (void)dinv_machine_forward_finish(operation->publisher->machine, result, &error);
-    complete(operation, error);
+    publisher_complete(operation, error);
 }
 
 /* Takes one of the containers of that name from it; FALSE if there is none. */
@@ -272,15 +274,15 @@ void dinv_network_publisher_unpublish(DinvNetworkPublisher *publisher, struct js
                                       DinvNetworkPublisherDone done, gpointer user) {
     Wish wish = {0};
     g_autofree char *problem = parse_wish(request, &wish);
-    Forward *found = problem == NULL ? find(publisher, &wish) : NULL;
+    Forward *found = problem == NULL ? find_forward(publisher, &wish) : NULL;
     if (problem != NULL || found == NULL || found->adding ||
         !remove_container(found, wish.container) || found->declared || found->containers->len > 0) {
         done(problem, user); /* nothing to remove: not published, or still needed */
         return;
     }
     g_ptr_array_remove(publisher->forwards, found);
-    dinv_machine_remove_forward(publisher->machine, &wish.forward, wish.address, on_removed,
-                                begin(publisher, NULL, done, user));
+    dinv_machine_remove_forward(publisher->machine, &wish.forward, wish.address,
+                                publisher_on_removed, publisher_begin(publisher, NULL, done, user));
 }
 
 /* --- What there is --- */

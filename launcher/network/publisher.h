@@ -4,6 +4,10 @@
  * start, and those published inside (docker run -p), which the guest asks for. It decides which
  * requests make sense, has the machine add and remove forwards, and knows why each is there. A
  * declared forward that is published as well is one forward, and stays when the container goes.
+ *
+ * The room launcher/network: what the running machine is connected to outside, its forwarded ports
+ * and the networks that come and go around it. Which networks are planned is launcher/engine's, and
+ * how a machine forwards a port is launcher/machine's; neither enters.
  */
 #pragma once
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Hears of changes by rtnetlink, and compares all networks with the plan at each of them. */
 #include "launcher/network/watch.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ static char *without_device(const char *text) {
 }
 
 /* Returns how many are new. */
-static guint compare(DinvNetworkWatch *watch, const GArray *outer, gboolean tell) {
+static guint compare_networks(DinvNetworkWatch *watch, const GArray *outer, gboolean tell) {
     guint count = 0;
     for (guint part = DINV_ENGINE_NETWORK_PLAN_SLIRP; part <= DINV_ENGINE_NETWORK_PLAN_POOLS;
          part++) {
@@ -49,11 +50,11 @@ static guint compare(DinvNetworkWatch *watch, const GArray *outer, gboolean tell
 }
 
 guint dinv_network_watch_compare(DinvNetworkWatch *watch, const GArray *outer) {
-    return compare(watch, outer, TRUE);
+    return compare_networks(watch, outer, TRUE);
 }
 
 /* The messages only say that something has changed; what there is now is looked up. */
-static gboolean on_change(gint fd, GIOCondition condition, gpointer user) {
+static gboolean network_on_change(gint fd, GIOCondition condition, gpointer user) {
     DinvNetworkWatch *watch = user;
     char message[8192];
     ssize_t len;
@@ -88,9 +89,9 @@ DinvNetworkWatch *dinv_network_watch_new(const DinvEngineNetworkPlan *plan, GErr
     watch->plan = plan;
     watch->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     watch->fd = fd;
-    watch->source = g_unix_fd_add(fd, G_IO_IN, on_change, watch);
+    watch->source = g_unix_fd_add(fd, G_IO_IN, network_on_change, watch);
     g_autoptr(GArray) outer = dinv_host_network_list(NULL);
-    (void)compare(watch, outer, FALSE); /* preflight has told those */
+    (void)compare_networks(watch, outer, FALSE); /* preflight has told those */
     return watch;
 }
 

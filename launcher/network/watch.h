@@ -17,5 +17,5 @@ void dinv_network_watch_free(DinvNetworkWatch *watch);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvNetworkWatch, dinv_network_watch_free)
 
 /* Compares the plan with these networks now (GArray of DinvHostNetwork), as an event does; returns
- * how many conflicts were told. For its test. */
+ * how many conflicts were told. */
 guint dinv_network_watch_compare(DinvNetworkWatch *watch, const GArray *outer);

@@ -1,24 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/* The end of a configuration: the table knows what each field owns. */
 #include "launcher/settings/config.h"
+
+#include "launcher/settings/values.h"
 
 void dinv_config_free(DinvConfig *config) {
     if (config == NULL) {
         return;
     }
-    g_clear_pointer(&config->ports, g_array_unref);
-    g_clear_pointer(&config->mounts, g_ptr_array_unref);
-    g_strfreev(config->dockerd_args);
-    g_free(config->state_dir);
-    g_free(config->volume_path);
-    g_free(config->socket_path);
-    g_free(config->tls_directory);
-    g_strfreev(config->tls_names);
-    g_free(config->kernel);
-    g_free(config->initrd);
-    g_free(config->rootfs);
-    g_free(config->qemu);
-    g_free(config->config_dir);
-    g_free(config->dockerd_log);
-    g_free(config->on_ready);
+    for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL; setting++) {
+        dinv_settings_value_clear(setting, config);
+    }
     g_free(config);
 }

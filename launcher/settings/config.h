@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The launcher's configuration: made once from the settings table (settings.h), validated, then
- * only ever passed around as const.
+ * The launcher's configuration: made once from the settings (settings.h), validated, then only ever
+ * passed around as const. Each setting of the table has a field here; which one, and what it owns,
+ * is in table.c.
  */
 #pragma once
 
@@ -26,6 +27,7 @@ typedef struct {
     guint16 guest_port;
 } DinvPortForward;
 
+/* Zero-initialised it is empty and may be freed. */
 typedef struct {
     DinvAccel accel;
     DinvMachineType machine;
@@ -49,8 +51,8 @@ typedef struct {
     DinvIpv4Network subnet;   /* of the guest; prefix 0: chosen */
     DinvIpv4Network bip;      /* docker0's address, with its network's prefix; prefix 0: chosen */
     DinvPublish publish;      /* whether ports that are published inside are forwarded */
-    GPtrArray *mounts;    /* of DinvMountSpec*: those named; preflight makes the list that counts */
-    gboolean mounts_auto; /* also those of the outer container */
+    GPtrArray *mounts;        /* of DinvMountSpec*: those named; preflight adds the others */
+    gboolean mounts_auto;     /* also those of the outer container */
     DinvMountDriver mount_driver;
     char **dockerd_args;
     char *config_dir;  /* of daemon.json and certs.d */
@@ -63,8 +65,9 @@ typedef struct {
     char *rootfs;
     char *qemu; /* program name or path */
     DinvLogLevel log_level;
-    gboolean log_level_given; /* by the user */
+    gboolean log_level_given; /* by the user, and not by default */
 } DinvConfig;
 
+/* NULL is allowed. */
 void dinv_config_free(DinvConfig *config);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvConfig, dinv_config_free)

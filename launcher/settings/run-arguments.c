@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* Splits the words behind `dinv run` by the flags that the table knows. */
 #include "launcher/settings/run-arguments.h"
 
 #include <string.h>
 
-#include "launcher/settings/settings.h"
+#include "launcher/settings/names.h"
 
 /* The words of dinv's own flag at words[0]; 0: it is none. */
 static int count_own(char **words, int count) {

@@ -1,171 +1,416 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of all settings. A new one is a line here, a field in DinvConfig, and, if none of the
- * types fits, a parser; then `make docs` brings man page and README up to date (test
- * docs-generated).
+ * The rows of the table. Their order is that of help, man page and README. After a change
+ * `make docs` brings the documents up to date (test docs-generated).
  */
-#include "launcher/settings/settings.h"
+#include "launcher/settings/table.h"
 
 #include <string.h>
+
+#include "launcher/host/limits.h"
 
 /* Where the image installs the guest's kernel and root file system. */
 #ifndef DINV_LIBDIR
 #define DINV_LIBDIR "/usr/lib/dinv"
 #endif
 
-#define MEBI      (G_GUINT64_CONSTANT(1) << 20)
-#define GIBI      (G_GUINT64_CONSTANT(1) << 30)
-#define FIELD(f)  G_STRUCT_OFFSET(DinvConfig, f)
-#define SECOND    G_GUINT64_CONSTANT(1000)
-#define NO_LIMITS 0, 0
+#define MEBI   (G_GUINT64_CONSTANT(1) << 20)
+#define GIBI   (G_GUINT64_CONSTANT(1) << 30)
+#define SECOND G_GUINT64_CONSTANT(1000)
+
+#define FIELD(name)  G_STRUCT_OFFSET(DinvConfig, name)
+#define CHOICES(...) ((const DinvSettingChoice[]){__VA_ARGS__, {NULL, 0}})
+
+/* VAR_LIB_DOCKER_SIZE is a number of gigabytes, or a size. */
+static char *size_from_gigabytes(const char *value) {
+    gboolean is_number = value[strspn(value, "0123456789")] == '\0';
+    return g_strconcat(value, is_number ? "G" : "", NULL);
+}
+
+/* LOG says where dockerd's log goes; for "file" the name is fixed. */
+static char *log_file_from_kind(const char *value) {
+    return strcmp(value, "file") == 0 ? g_strdup("/var/log/docker.log") : NULL;
+}
 
 static const DinvSetting table[] = {
-    {"DINV_ACCEL", NULL, DINV_TYPE_CHOICE, FIELD(accel), "auto|kvm|tcg", "auto", NULL, NO_LIMITS,
-     "how the guest's CPU runs: KVM, emulated (TCG), or KVM if it works",
-     "auto tests /dev/kvm with a tiny virtual machine and goes on with emulation, which is many "
-     "times "
-     "slower, when the test fails. kvm stops with exit status 125 instead."},
-    {"DINV_MACHINE", NULL, DINV_TYPE_CHOICE, FIELD(machine), "microvm|q35", "microvm", NULL,
-     NO_LIMITS, "the machine that QEMU makes",
-     "q35 is for a QEMU without microvm, or a DINV_KERNEL without virtio-mmio. It starts a little "
-     "later, and its devices are on PCI."},
-    {"DINV_CPUS", NULL, DINV_TYPE_NUMBER, FIELD(cpus), "N", NULL, "CPUs of the container", 1,
-     DINV_CPUS_MAXIMUM, "number of the guest's CPUs",
-     "The default is the number of CPUs that this process may run on, or the CPU quota of its "
-     "cgroup "
-     "(docker run --cpus) rounded up where that is less."},
-    {"DINV_MEMORY", NULL, DINV_TYPE_SIZE, FIELD(memory_bytes), "SIZE", NULL,
-     "memory limit of the container, less 1/8", DINV_MEMORY_MINIMUM, 4096 * GIBI,
-     "the guest's memory, such as 512M or 1.5G",
-     "Where the container has a memory limit (docker run --memory), the default is that limit less "
-     "what "
-     "QEMU itself needs: an eighth of it, at least 256M. Without a limit it is half of the "
-     "machine's "
-     "memory, at most 8G. The guest takes memory as it uses it and gives free memory back."},
-    {"DINV_DISK_SIZE", "DINV_DOCKER_SIZE", DINV_TYPE_SIZE, FIELD(disk_bytes), "SIZE", "64G", NULL,
-     1 * GIBI, 16384 * GIBI, "size of the disk for images, containers and volumes",
-     "The disk is a sparse file, data.img in the state directory: it takes what is used. A larger "
-     "size "
-     "makes an existing disk grow at the next start; it never shrinks."},
-    {"DINV_STATE_DIR", NULL, DINV_TYPE_PATH, FIELD(state_dir), "DIRECTORY", "/var/lib/dinv", NULL,
-     NO_LIMITS, "where the data disk and the console log are kept",
-     "Make it a volume to keep images and containers. Only one dinv can use it at a time."},
-    {"DINV_VOLUME_PATH", NULL, DINV_TYPE_GUEST_PATH, FIELD(volume_path), "PATH", NULL, "none",
-     NO_LIMITS, "where the guest has a private volume, a second disk",
-     "docker run -v PATH:… in the guest uses it, at the speed of the data disk and with owners and "
-     "modes of its own. It is volume.img in the state directory, and kept like data.img."},
-    {"DINV_VOLUME_SIZE", NULL, DINV_TYPE_SIZE, FIELD(volume_bytes), "SIZE", "64G", NULL, 256 * MEBI,
-     16384 * GIBI, "size of the private volume",
-     "As DINV_DISK_SIZE: it takes what is used, may grow, and never shrinks."},
-    {"DINV_VOLUME_UID", NULL, DINV_TYPE_ID, FIELD(volume_uid), "UID", NULL, "as it is, at first 0",
-     NO_LIMITS, "owner of the private volume's top directory, a number", NULL},
-    {"DINV_VOLUME_GID", NULL, DINV_TYPE_ID, FIELD(volume_gid), "GID", NULL, "as it is, at first 0",
-     NO_LIMITS, "group of the private volume's top directory, a number", NULL},
-    {"DINV_SOCKET", NULL, DINV_TYPE_PATH, FIELD(socket_path), "PATH", "/var/run/docker.sock", NULL,
-     NO_LIMITS, "the unix socket where the Docker engine answers", NULL},
-    {"DINV_SOCKET_UID", "DINV_DOCKER_SOCK_UID", DINV_TYPE_ID, FIELD(socket_uid), "UID", NULL,
-     "user of dinv", NO_LIMITS, "owner of the socket, a number", NULL},
-    {"DINV_SOCKET_GID", "DINV_DOCKER_SOCK_GID", DINV_TYPE_ID, FIELD(socket_gid), "GID", NULL,
-     "group of dinv", NO_LIMITS, "group of the socket, a number", NULL},
-    {"DINV_SOCKET_MODE", NULL, DINV_TYPE_MODE, FIELD(socket_mode), "MODE", "0660", NULL, NO_LIMITS,
-     "permissions of the socket, octal",
-     "Who may write to the socket is root in the guest, and can read and write DINV_MOUNTS."},
-    {"DINV_TLS_CERTDIR", "DOCKER_TLS_CERTDIR", DINV_TYPE_TLS_DIRECTORY, FIELD(tls_directory),
-     "DIRECTORY", NULL, "no TCP", NO_LIMITS,
-     "where the certificates are kept or made with which the engine also answers on TCP port 2376",
-     "As in docker:dind: ca/, server/ and client/ in it hold key.pem, cert.pem and ca.pem, what is "
-     "missing is made, and a client must show a certificate of that CA (docker --tlsverify). "
-     "Set but empty, the engine answers without TLS on port 2375 instead. Not set, it answers on "
-     "the unix socket alone."},
-    {"DINV_TLS_SAN", "DOCKER_TLS_SAN", DINV_TYPE_TLS_NAMES, FIELD(tls_names), "NAMES", NULL, "none",
-     NO_LIMITS, "more names of the server's certificate, such as DNS:ci.example.org,IP:192.0.2.7",
-     "It has those of the container, its addresses, docker and localhost anyway."},
-    {"DINV_TLS_PORT", NULL, DINV_TYPE_TCP_ADDRESS, FIELD(tls), "[ADDRESS:]PORT", "2376", NULL,
-     NO_LIMITS, "the TCP port for DINV_TLS_CERTDIR", NULL},
-    {"DINV_PLAINTEXT_PORT", "PORT", DINV_TYPE_TCP_ADDRESS, FIELD(plaintext), "[ADDRESS:]PORT", NULL,
-     "none, or 2375 if DINV_TLS_CERTDIR is set but empty", NO_LIMITS,
-     "a TCP port where the engine answers without TLS, to everyone who reaches it",
-     "Who reaches it is root in the guest, and can read and write DINV_MOUNTS."},
-    {"DINV_TCP_PORTS", NULL, DINV_TYPE_TCP_PORTS, FIELD(ports), "PORTS", NULL, "none", NO_LIMITS,
-     "TCP ports to forward from the start, such as 8080;5000-5010;8443:443",
-     "An item is a port, a range, or outside:inside; items are separated by semicolons, commas or "
-     "spaces."},
-    {"DINV_UDP_PORTS", NULL, DINV_TYPE_UDP_PORTS, FIELD(ports), "PORTS", NULL, "none", NO_LIMITS,
-     "UDP ports to forward from the start", "The form is that of DINV_TCP_PORTS."},
-    {"DINV_PUBLISH", NULL, DINV_TYPE_CHOICE, FIELD(publish), "on|off", "on", NULL, NO_LIMITS,
-     "whether ports that are published inside (docker run -p) are reachable outside",
-     "With off only those of DINV_TCP_PORTS and DINV_UDP_PORTS are."},
-    {"DINV_SUBNET", NULL, DINV_TYPE_SUBNET, FIELD(subnet), "NETWORK", NULL,
-     "chosen to overlap nothing outside", NO_LIMITS, "the guest's own network, such as 10.0.2.0/24",
-     "The guest has the address .15 in it, the outer container .2, and the resolver .3. One that "
-     "overlaps a network of the outer container is refused."},
-    {"DINV_BIP", NULL, DINV_TYPE_BRIDGE_ADDRESS, FIELD(bip), "ADDRESS/PREFIX", NULL,
-     "chosen to overlap nothing outside", NO_LIMITS,
-     "the address of docker0 with its network, such as 172.30.0.1/16",
-     "As dockerd's --bip. One that overlaps a network of the outer container is refused: "
-     "replies to clients there would not leave the guest."},
-    {"DINV_MOUNTS", NULL, DINV_TYPE_MOUNTS, FIELD(mounts), "MOUNTS", NULL, "none", NO_LIMITS,
-     "directories and files to show in the guest, such as /src;/data:/inner:ro, or auto",
-     "An item is /source, /source:/target, or either with :ro behind it; items are separated by "
-     "semicolons. The target is the path in the guest, which docker run -v then sees. auto, alone "
-     "or "
-     "as "
-     "an item, stands for every bind mount and volume of the outer container, each at its own "
-     "path; it "
-     "is the container image's default. In a path \\\\, \\; and \\: are a backslash, a semicolon "
-     "and a "
-     "colon, and \\012 is the byte of that octal number. /proc, /sys and /dev are refused, and "
-     "without "
-     ":ro also the state directory and what any of these lies in. A file is shown as a read-only "
-     "copy "
-     "that follows it. docs/mounts.md has the details."},
-    {"DINV_MOUNT_DRIVER", NULL, DINV_TYPE_CHOICE, FIELD(mount_driver), "9p|virtiofs|auto", "9p",
-     NULL, NO_LIMITS, "how mounts come into the guest",
-     "virtiofs is several times faster; it needs virtiofsd and root with Docker's default "
-     "capabilities, and makes the guest's memory one that QEMU shares with virtiofsd. auto takes "
-     "it "
-     "where it can run, else 9p. Single files are over 9p in any case."},
-    {"DINV_DOCKERD_ARGS", "DOCKER_DAEMON_ARGS", DINV_TYPE_WORDS, FIELD(dockerd_args), "ARGUMENTS",
-     NULL, "none", NO_LIMITS, "more arguments for dockerd, quoted as in a shell", NULL},
-    {"DINV_CONFIG_DIR", NULL, DINV_TYPE_PATH, FIELD(config_dir), "DIRECTORY", "/etc/docker", NULL,
-     NO_LIMITS, "where daemon.json and certs.d for the engine are",
-     "They are read once, at the start. Of daemon.json hosts, tls*, data-root, exec-root, pidfile, "
-     "containerd and userland-proxy-path are not passed on; bip and default-address-pools are, and "
-     "the other "
-     "inner networks keep clear of them."},
-    {"DINV_DOCKERD_LOG", NULL, DINV_TYPE_PATH, FIELD(dockerd_log), "FILE", NULL, "none", NO_LIMITS,
-     "a file here to which dockerd's log is written, too", NULL},
-    {"DINV_ON_READY", NULL, DINV_TYPE_TEXT, FIELD(on_ready), "COMMAND", NULL, "none", NO_LIMITS,
-     "what /bin/sh runs here, outside the microVM, once when the engine answers",
-     "With DOCKER_HOST set, and before CMD. Until it has ended, dinv health says that dinv is not "
-     "healthy. If it fails, dinv stops and exits with its status."},
-    {"DINV_SHUTDOWN_TIMEOUT", NULL, DINV_TYPE_DURATION, FIELD(shutdown_timeout_ms), "SECONDS", "8",
-     NULL, 1 * SECOND, 3600 * SECOND, "time for containers and guest to stop in order",
-     "Keep it below the time that stops the outer container by force (docker stop --timeout, 10 "
-     "seconds by default)."},
-    {"DINV_BOOT_TIMEOUT", NULL, DINV_TYPE_DURATION, FIELD(boot_timeout_ms), "SECONDS", "180", NULL,
-     5 * SECOND, 7200 * SECOND, "time from the start until the engine must have answered", NULL},
-    {"DINV_KERNEL", NULL, DINV_TYPE_PATH, FIELD(kernel), "FILE", DINV_LIBDIR "/vmlinux", NULL,
-     NO_LIMITS, "the guest's kernel: an ELF vmlinux or a bzImage", NULL},
-    {"DINV_INITRD", NULL, DINV_TYPE_PATH, FIELD(initrd), "FILE", NULL, "none", NO_LIMITS,
-     "initramfs for a kernel that needs one", NULL},
-    {"DINV_ROOTFS", NULL, DINV_TYPE_PATH, FIELD(rootfs), "FILE", DINV_LIBDIR "/rootfs.ext4", NULL,
-     NO_LIMITS, "image of the guest's root file system", NULL},
-    {"DINV_QEMU", NULL, DINV_TYPE_PROGRAM, FIELD(qemu), "PROGRAM", "qemu-system-x86_64", NULL,
-     NO_LIMITS, "the QEMU to run, a name or a path", NULL},
-    {"DINV_LOG_LEVEL", NULL, DINV_TYPE_CHOICE, FIELD(log_level), "error|warning|info|debug", "info",
-     NULL, NO_LIMITS, "how much dinv says about its work",
-     "Unless it is set, dinv says only warnings and errors when it runs a command."},
-    {0},
+    {
+        .name = "DINV_ACCEL",
+        .type = DINV_TYPE_CHOICE,
+        .field = FIELD(accel),
+        .choices =
+            CHOICES({"auto", DINV_ACCEL_AUTO}, {"kvm", DINV_ACCEL_KVM}, {"tcg", DINV_ACCEL_TCG}),
+        .fallback = "auto",
+        .help = "how the guest's CPU runs: KVM, emulated (TCG), or KVM if it works",
+        .more = "auto tests /dev/kvm with a tiny virtual machine and goes on with emulation, "
+                "which is many times slower, when the test fails. kvm stops with exit status 125 "
+                "instead.",
+    },
+    {
+        .name = "DINV_MACHINE",
+        .type = DINV_TYPE_CHOICE,
+        .field = FIELD(machine),
+        .choices = CHOICES({"microvm", DINV_MACHINE_TYPE_MICROVM}, {"q35", DINV_MACHINE_TYPE_Q35}),
+        .fallback = "microvm",
+        .help = "the machine that QEMU makes",
+        .more = "q35 is for a QEMU without microvm, or a DINV_KERNEL without virtio-mmio. It "
+                "starts a little later, and its devices are on PCI.",
+    },
+    {
+        .name = "DINV_CPUS",
+        .type = DINV_TYPE_NUMBER,
+        .field = FIELD(cpus),
+        .argument = "N",
+        .fallback_shown = "CPUs of the container",
+        .minimum = 1,
+        .maximum = DINV_CPUS_MAXIMUM,
+        .rule = dinv_settings_rule_cpus,
+        .help = "number of the guest's CPUs",
+        .more = "The default is the number of CPUs that this process may run on, or the CPU quota "
+                "of its cgroup (docker run --cpus) rounded up where that is less.",
+    },
+    {
+        .name = "DINV_MEMORY",
+        .type = DINV_TYPE_SIZE,
+        .field = FIELD(memory_bytes),
+        .argument = "SIZE",
+        .fallback_shown = "memory limit of the container, less 1/8",
+        .minimum = DINV_MEMORY_MINIMUM,
+        .maximum = 4096 * GIBI,
+        .help = "the guest's memory, such as 512M or 1.5G",
+        .more = "Where the container has a memory limit (docker run --memory), the default is that "
+                "limit less what QEMU itself needs: an eighth of it, at least 256M. Without a "
+                "limit it is half of the machine's memory, at most 8G. The guest takes memory as "
+                "it uses it and gives free memory back.",
+    },
+    {
+        .name = "DINV_DISK_SIZE",
+        .alias = "DINV_DOCKER_SIZE",
+        .foreign = {"VAR_LIB_DOCKER_SIZE", size_from_gigabytes},
+        .type = DINV_TYPE_SIZE,
+        .field = FIELD(disk_bytes),
+        .argument = "SIZE",
+        .fallback = "64G",
+        .minimum = 1 * GIBI,
+        .maximum = 16384 * GIBI,
+        .help = "size of the disk for images, containers and volumes",
+        .more = "The disk is a sparse file, data.img in the state directory: it takes what is "
+                "used. A larger size makes an existing disk grow at the next start; it never "
+                "shrinks.",
+    },
+    {
+        .name = "DINV_STATE_DIR",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(state_dir),
+        .argument = "DIRECTORY",
+        .fallback = "/var/lib/dinv",
+        .help = "where the data disk and the console log are kept",
+        .more = "Make it a volume to keep images and containers. Only one dinv can use it at a "
+                "time.",
+    },
+    {
+        .name = "DINV_VOLUME_PATH",
+        .type = DINV_TYPE_GUEST_PATH,
+        .field = FIELD(volume_path),
+        .argument = "PATH",
+        .fallback_shown = "none",
+        .help = "where the guest has a private volume, a second disk",
+        .more =
+            "docker run -v PATH:… in the guest uses it, at the speed of the data disk and "
+            "with owners and modes of its own. It is volume.img in the state directory, and kept "
+            "like data.img.",
+    },
+    {
+        .name = "DINV_VOLUME_SIZE",
+        .type = DINV_TYPE_SIZE,
+        .field = FIELD(volume_bytes),
+        .argument = "SIZE",
+        .fallback = "64G",
+        .minimum = 256 * MEBI,
+        .maximum = 16384 * GIBI,
+        .help = "size of the private volume",
+        .more = "As DINV_DISK_SIZE: it takes what is used, may grow, and never shrinks.",
+    },
+    {
+        .name = "DINV_VOLUME_UID",
+        .type = DINV_TYPE_UID,
+        .field = FIELD(volume_uid),
+        .argument = "UID",
+        .fallback_shown = "as it is, at first 0",
+        .help = "owner of the private volume's top directory, a number",
+    },
+    {
+        .name = "DINV_VOLUME_GID",
+        .type = DINV_TYPE_GID,
+        .field = FIELD(volume_gid),
+        .argument = "GID",
+        .fallback_shown = "as it is, at first 0",
+        .help = "group of the private volume's top directory, a number",
+    },
+    {
+        .name = "DINV_SOCKET",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(socket_path),
+        .argument = "PATH",
+        .fallback = "/var/run/docker.sock",
+        .rule = dinv_settings_rule_socket,
+        .help = "the unix socket where the Docker engine answers",
+    },
+    {
+        .name = "DINV_SOCKET_UID",
+        .alias = "DINV_DOCKER_SOCK_UID",
+        .type = DINV_TYPE_UID,
+        .field = FIELD(socket_uid),
+        .argument = "UID",
+        .fallback_shown = "user of dinv",
+        .help = "owner of the socket, a number",
+    },
+    {
+        .name = "DINV_SOCKET_GID",
+        .alias = "DINV_DOCKER_SOCK_GID",
+        .type = DINV_TYPE_GID,
+        .field = FIELD(socket_gid),
+        .argument = "GID",
+        .fallback_shown = "group of dinv",
+        .help = "group of the socket, a number",
+    },
+    {
+        .name = "DINV_SOCKET_MODE",
+        .type = DINV_TYPE_MODE,
+        .field = FIELD(socket_mode),
+        .argument = "MODE",
+        .fallback = "0660",
+        .help = "permissions of the socket, octal",
+        .more = "Who may write to the socket is root in the guest, and can read and write "
+                "DINV_MOUNTS.",
+    },
+    {
+        .name = "DINV_TLS_CERTDIR",
+        .alias = "DOCKER_TLS_CERTDIR",
+        .type = DINV_TYPE_PATH,
+        .flags = DINV_SETTING_TAKES_EMPTY,
+        .field = FIELD(tls_directory),
+        .argument = "DIRECTORY",
+        .fallback_shown = "no TCP",
+        .help = "where the certificates are kept or made with which the engine also answers on "
+                "TCP port 2376",
+        .more = "As in docker:dind: ca/, server/ and client/ in it hold key.pem, cert.pem and "
+                "ca.pem, what is missing is made, and a client must show a certificate of that CA "
+                "(docker --tlsverify). Set but empty, the engine answers without TLS on port 2375 "
+                "instead. Not set, it answers on the unix socket alone.",
+    },
+    {
+        .name = "DINV_TLS_SAN",
+        .alias = "DOCKER_TLS_SAN",
+        .type = DINV_TYPE_TLS_NAMES,
+        .field = FIELD(tls_names),
+        .argument = "NAMES",
+        .fallback_shown = "none",
+        .help = "more names of the server's certificate, such as "
+                "DNS:ci.example.org,IP:192.0.2.7",
+        .more = "It has those of the container, its addresses, docker and localhost anyway.",
+    },
+    {
+        .name = "DINV_TLS_PORT",
+        .type = DINV_TYPE_TCP_ADDRESS,
+        .field = FIELD(tls),
+        .argument = "[ADDRESS:]PORT",
+        .fallback = "2376",
+        .help = "the TCP port for DINV_TLS_CERTDIR",
+    },
+    {
+        .name = "DINV_PLAINTEXT_PORT",
+        .alias = "PORT",
+        .type = DINV_TYPE_TCP_ADDRESS,
+        .field = FIELD(plaintext),
+        .argument = "[ADDRESS:]PORT",
+        .fallback_shown = "none, or 2375 if DINV_TLS_CERTDIR is set but empty",
+        .help = "a TCP port where the engine answers without TLS, to everyone who reaches it",
+        .more = "Who reaches it is root in the guest, and can read and write DINV_MOUNTS.",
+    },
+    {
+        .name = "DINV_TCP_PORTS",
+        .type = DINV_TYPE_TCP_PORTS,
+        .field = FIELD(ports),
+        .argument = "PORTS",
+        .fallback_shown = "none",
+        .help = "TCP ports to forward from the start, such as 8080;5000-5010;8443:443",
+        .more = "An item is a port, a range, or outside:inside; items are separated by semicolons, "
+                "commas or spaces.",
+    },
+    {
+        .name = "DINV_UDP_PORTS",
+        .type = DINV_TYPE_UDP_PORTS,
+        .field = FIELD(ports),
+        .argument = "PORTS",
+        .fallback_shown = "none",
+        .help = "UDP ports to forward from the start",
+        .more = "The form is that of DINV_TCP_PORTS.",
+    },
+    {
+        .name = "DINV_PUBLISH",
+        .type = DINV_TYPE_CHOICE,
+        .field = FIELD(publish),
+        .choices = CHOICES({"on", DINV_PUBLISH_ON}, {"off", DINV_PUBLISH_OFF}),
+        .fallback = "on",
+        .help = "whether ports that are published inside (docker run -p) are reachable outside",
+        .more = "With off only those of DINV_TCP_PORTS and DINV_UDP_PORTS are.",
+    },
+    {
+        .name = "DINV_SUBNET",
+        .type = DINV_TYPE_SUBNET,
+        .field = FIELD(subnet),
+        .argument = "NETWORK",
+        .fallback_shown = "chosen to overlap nothing outside",
+        .help = "the guest's own network, such as 10.0.2.0/24",
+        .more = "The guest has the address .15 in it, the outer container .2, and the resolver .3. "
+                "One that overlaps a network of the outer container is refused.",
+    },
+    {
+        .name = "DINV_BIP",
+        .type = DINV_TYPE_BRIDGE_ADDRESS,
+        .field = FIELD(bip),
+        .argument = "ADDRESS/PREFIX",
+        .fallback_shown = "chosen to overlap nothing outside",
+        .help = "the address of docker0 with its network, such as 172.30.0.1/16",
+        .more = "As dockerd's --bip. One that overlaps a network of the outer container is "
+                "refused: replies to clients there would not leave the guest.",
+    },
+    {
+        .name = "DINV_MOUNTS",
+        .type = DINV_TYPE_MOUNTS,
+        .field = FIELD(mounts),
+        .argument = "MOUNTS",
+        .fallback_shown = "none",
+        .help = "directories and files to show in the guest, such as /src;/data:/inner:ro, or auto",
+        .more = "An item is /source, /source:/target, or either with :ro behind it; items are "
+                "separated by semicolons. The target is the path in the guest, which docker run -v "
+                "then sees. auto, alone or as an item, stands for every bind mount and volume of "
+                "the outer container, each at its own path; it is the container image's default. "
+                "In a path \\\\, \\; and \\: are a backslash, a semicolon and a colon, and \\012 "
+                "is the byte of that octal number. /proc, /sys and /dev are refused, and without "
+                ":ro also the state directory and what any of these lies in. A file is shown as a "
+                "read-only copy that follows it. docs/mounts.md has the details.",
+    },
+    {
+        .name = "DINV_MOUNT_DRIVER",
+        .type = DINV_TYPE_CHOICE,
+        .field = FIELD(mount_driver),
+        .choices = CHOICES({"9p", DINV_MOUNT_9P}, {"virtiofs", DINV_MOUNT_VIRTIOFS},
+                           {"auto", DINV_MOUNT_AUTO}),
+        .fallback = "9p",
+        .help = "how mounts come into the guest",
+        .more = "virtiofs is several times faster; it needs virtiofsd and root with Docker's "
+                "default capabilities, and makes the guest's memory one that QEMU shares with "
+                "virtiofsd. auto takes it where it can run, else 9p. Single files are over 9p in "
+                "any case.",
+    },
+    {
+        .name = "DINV_DOCKERD_ARGS",
+        .alias = "DOCKER_DAEMON_ARGS",
+        .type = DINV_TYPE_WORDS,
+        .field = FIELD(dockerd_args),
+        .argument = "ARGUMENTS",
+        .fallback_shown = "none",
+        .help = "more arguments for dockerd, quoted as in a shell",
+    },
+    {
+        .name = "DINV_CONFIG_DIR",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(config_dir),
+        .argument = "DIRECTORY",
+        .fallback = "/etc/docker",
+        .help = "where daemon.json and certs.d for the engine are",
+        .more = "They are read once, at the start. Of daemon.json hosts, tls*, data-root, "
+                "exec-root, pidfile, containerd and userland-proxy-path are not passed on; bip and "
+                "default-address-pools are, and the other inner networks keep clear of them.",
+    },
+    {
+        .name = "DINV_DOCKERD_LOG",
+        .foreign = {"LOG", log_file_from_kind},
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(dockerd_log),
+        .argument = "FILE",
+        .fallback_shown = "none",
+        .help = "a file here to which dockerd's log is written, too",
+    },
+    {
+        .name = "DINV_ON_READY",
+        .type = DINV_TYPE_TEXT,
+        .field = FIELD(on_ready),
+        .argument = "COMMAND",
+        .fallback_shown = "none",
+        .help = "what /bin/sh runs here, outside the microVM, once when the engine answers",
+        .more = "With DOCKER_HOST set, and before CMD. Until it has ended, dinv health says that "
+                "dinv is not healthy. If it fails, dinv stops and exits with its status.",
+    },
+    {
+        .name = "DINV_SHUTDOWN_TIMEOUT",
+        .type = DINV_TYPE_DURATION,
+        .field = FIELD(shutdown_timeout_ms),
+        .argument = "SECONDS",
+        .fallback = "8",
+        .minimum = 1 * SECOND,
+        .maximum = 3600 * SECOND,
+        .help = "time for containers and guest to stop in order",
+        .more = "Keep it below the time that stops the outer container by force (docker stop "
+                "--timeout, 10 seconds by default).",
+    },
+    {
+        .name = "DINV_BOOT_TIMEOUT",
+        .type = DINV_TYPE_DURATION,
+        .field = FIELD(boot_timeout_ms),
+        .argument = "SECONDS",
+        .fallback = "180",
+        .minimum = 5 * SECOND,
+        .maximum = 7200 * SECOND,
+        .help = "time from the start until the engine must have answered",
+    },
+    {
+        .name = "DINV_KERNEL",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(kernel),
+        .argument = "FILE",
+        .fallback = DINV_LIBDIR "/vmlinux",
+        .help = "the guest's kernel: an ELF vmlinux or a bzImage",
+    },
+    {
+        .name = "DINV_INITRD",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(initrd),
+        .argument = "FILE",
+        .fallback_shown = "none",
+        .help = "initramfs for a kernel that needs one",
+    },
+    {
+        .name = "DINV_ROOTFS",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(rootfs),
+        .argument = "FILE",
+        .fallback = DINV_LIBDIR "/rootfs.ext4",
+        .help = "image of the guest's root file system",
+    },
+    {
+        .name = "DINV_QEMU",
+        .type = DINV_TYPE_PROGRAM,
+        .field = FIELD(qemu),
+        .argument = "PROGRAM",
+        .fallback = "qemu-system-x86_64",
+        .help = "the QEMU to run, a name or a path",
+    },
+    {
+        .name = "DINV_LOG_LEVEL",
+        .type = DINV_TYPE_CHOICE,
+        .field = FIELD(log_level),
+        .choices = CHOICES({"error", DINV_LOG_ERROR}, {"warning", DINV_LOG_WARNING},
+                           {"info", DINV_LOG_INFO}, {"debug", DINV_LOG_DEBUG}),
+        .fallback = "info",
+        .rule = dinv_settings_rule_log_level,
+        .help = "how much dinv says about its work",
+        .more = "Unless it is set, dinv says only warnings and errors when it runs a command.",
+    },
+    {.name = NULL},
 };
-G_STATIC_ASSERT(G_N_ELEMENTS(table) <= DINV_SETTINGS_MAX);
 
 const DinvSetting *dinv_settings_table(void) {
     return table;
-}
-
-char *dinv_setting_flag(const DinvSetting *setting) {
-    g_autofree char *lower = g_ascii_strdown(setting->name + strlen("DINV_"), -1);
-
-    return g_strconcat("--", g_strdelimit(lower, "_", '-'), NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The settings of where the engine answers over TCP, and of its certificate. */
+/* Where the engine answers over TCP, and the names in its certificate. */
 #include "launcher/settings/types.h"
 
 #include <arpa/inet.h>
@@ -12,8 +12,8 @@ gboolean dinv_settings_parse_tcp_address(const char *text, DinvTcpAddress *addre
                                          GError **error) {
     if (!dinv_tcp_address_parse(text, address)) {
         g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
-                    "\"%s\" is not a port (1-65535) or ADDRESS:PORT, such as 127.0.0.1:2375 or "
-                    "[::1]:2375",
+                    "\"%s\" is not a port (1-65535) or ADDRESS:PORT, "
+                    "such as 127.0.0.1:2375 or [::1]:2375",
                     text);
         return FALSE;
     }
@@ -24,7 +24,6 @@ static gboolean is_dns_name(const char *name) {
     static const char accepted[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
     gsize length = strlen(name);
-
     if (g_str_has_prefix(name, "*.")) { /* a wildcard stands for the first label alone */
         name += 2;
     }
@@ -33,7 +32,6 @@ static gboolean is_dns_name(const char *name) {
 
 static gboolean is_ip_address(const char *text) {
     struct in6_addr address;
-
     return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1;
 }
 
@@ -41,10 +39,8 @@ gboolean dinv_settings_parse_certificate_names(const char *text, char ***names, 
     g_auto(GStrv) items = g_strsplit(text, ",", -1);
     g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
     guint count = 0;
-
     for (gsize i = 0; items[i] != NULL; i++) {
         const char *item = g_strstrip(items[i]);
-
         if (item[0] == '\0') {
             continue;
         }

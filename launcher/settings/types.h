@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Parsers of the texts that settings are made of. All are pure: they look at the text only, never
- * at the machine. Each leaves its output untouched on failure and sets a DINV_SETTINGS_ERROR whose
- * message quotes the offending part and says what is accepted; the caller prefixes the name of the
- * setting.
+ * Parsers of the texts that settings are made of: choices (types.c), numbers (numbers.c), networks
+ * (networks.c), TCP addresses and the names of certificates (tcp.c), lists of ports (ports.c) and
+ * of mounts (mounts.c). All are pure: they look at the text only, never at the machine. Any text
+ * may come, since daemon.json's values are read with these as well. Each leaves its output
+ * untouched on failure and sets a DINV_SETTINGS_ERROR whose message quotes the offending part and
+ * says what is accepted; the caller prefixes the name of the setting.
  */
 #pragma once
 
@@ -41,9 +43,18 @@ gboolean dinv_settings_parse_number(const char *text, const char *what, guint64 
 gboolean dinv_settings_parse_mode(const char *text, mode_t *mode,
                                   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* One of `choices` ("auto|kvm|tcg"); *index is its place among them. */
-gboolean dinv_settings_parse_choice(const char *text, const char *choices, guint *index,
-                                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A word, and the enumeration's value that it stands for. A list ends with name NULL. */
+typedef struct {
+    const char *name;
+    guint value;
+} DinvSettingChoice;
+
+/* One of `choices`. */
+gboolean dinv_settings_parse_choice(const char *text, const DinvSettingChoice *choices,
+                                    guint *value, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* "auto|kvm|tcg" with separator "|". Transfer full. */
+char *dinv_settings_join_choices(const DinvSettingChoice *choices, const char *separator);
 
 /* "8080;5000-5010;8443:443;5000-5010:6000-6010": appends to `ports` (of DinvPortForward). Items are
  * separated by semicolons, commas or white space. Refuses what overlaps an earlier item of the
@@ -61,6 +72,7 @@ gboolean dinv_settings_parse_guest_path(const char *text, char **path,
  * relative paths, targets that would hide the guest's own system, and a target given twice. */
 gboolean dinv_settings_parse_mounts(const char *text, GPtrArray *mounts, gboolean *automatic,
                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* "10.0.2.0/24", a prefix from 8 to 27 and no host bits. */
 gboolean dinv_settings_parse_subnet(const char *text, DinvIpv4Network *subnet,
                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -78,5 +90,5 @@ gboolean dinv_settings_parse_certificate_names(const char *text, char ***names,
                                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* "512M", "1.5G", or bytes: the shortest text that dinv_settings_parse_size() reads back as
- * `bytes`. */
+ * `bytes`. Transfer full. */
 char *dinv_settings_format_size(guint64 bytes);

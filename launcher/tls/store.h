@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The room launcher/tls: certificates, and clients that come with TLS. This file is the directory
  * of certificates, server.h the clients of the port, connection.h one of them. Which port that is,

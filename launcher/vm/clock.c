@@ -12,26 +12,26 @@
 #include "launcher/base/log.h"
 #include "launcher/vm/configuration.h"
 #include "launcher/vm/internal.h"
+#include "wire/verbs.h"
 
 #define TIMEOUT_MS       60000u
 #define INTERVAL_SECONDS 30
 /* Where instructions are counted the guest's clock falls behind whenever it has work. */
 #define ICOUNT_INTERVAL_SECONDS 5
 
-/* Cancelled when CLOCK_REALTIME jumps, also while it is being set, which it is nevertheless. */
-static gboolean arm(const DinvVm *vm) {
+/* Sets the timer, which is cancelled when CLOCK_REALTIME jumps. If that happens just now the call
+ * says so, but the timer is set. */
+static gboolean clock_arm(const DinvVm *vm) {
     struct itimerspec next = {0};
-
     (void)clock_gettime(CLOCK_REALTIME, &next.it_value);
-    next.it_value.tv_sec += vm->plan->icount ? ICOUNT_INTERVAL_SECONDS : INTERVAL_SECONDS;
+    next.it_value.tv_sec += vm->plan->qemu.icount ? ICOUNT_INTERVAL_SECONDS : INTERVAL_SECONDS;
     return timerfd_settime(vm->clock_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &next,
                            NULL) == 0 ||
            errno == ECANCELED;
 }
 
-static void on_told(struct json_object *reply, const GError *error, gpointer user) {
+static void clock_on_told(struct json_object *reply, const GError *error, gpointer user) {
     DinvVm *vm = user;
-
     (void)reply;
     vm->clock_asked = FALSE;
     if (error != NULL &&
@@ -41,14 +41,13 @@ static void on_told(struct json_object *reply, const GError *error, gpointer use
     }
 }
 
-static gboolean on_due(gint fd, GIOCondition condition, gpointer user) {
+static gboolean clock_on_due(gint fd, GIOCondition condition, gpointer user) {
     DinvVm *vm = user;
-    guint64 expirations = 0;
-
     (void)condition;
+    guint64 expirations = 0;
     (void)!read(fd, &expirations, sizeof expirations); /* or ECANCELED, a reason like the other */
     dinv_vm_tell_time(vm);
-    if (arm(vm)) {
+    if (clock_arm(vm)) {
         return G_SOURCE_CONTINUE;
     }
     vm->clock_source = 0;
@@ -64,17 +63,18 @@ void dinv_vm_tell_time(DinvVm *vm) {
     struct json_object *fields = json_object_new_object();
     dinv_vm_configuration_add_time(fields);
     vm->clock_asked = TRUE;
-    dinv_vm_control_request(vm->control, "settime", fields, TIMEOUT_MS, on_told, vm);
+    dinv_vm_control_request(vm->control, DINV_WIRE_VERB_SETTIME, fields, TIMEOUT_MS, clock_on_told,
+                            vm);
 }
 
 void dinv_vm_start_clock(DinvVm *vm) {
     vm->clock_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (vm->clock_fd < 0 || !arm(vm)) {
+    if (vm->clock_fd < 0 || !clock_arm(vm)) {
         dinv_log(DINV_LOG_WARNING, "no timer for the guest's clock: %s; it may drift, ignoring",
                  g_strerror(errno));
         return;
     }
-    vm->clock_source = g_unix_fd_add(vm->clock_fd, G_IO_IN, on_due, vm);
+    vm->clock_source = g_unix_fd_add(vm->clock_fd, G_IO_IN, clock_on_due, vm);
 }
 
 void dinv_vm_stop_clock(DinvVm *vm) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One function for each field of `configure`. */
 #include "launcher/vm/configuration.h"
 
 #include <string.h>
@@ -8,10 +9,9 @@
 #include "launcher/base/json-text.h"
 #include "launcher/dns/forwarder.h"
 #include "launcher/engine/options.h"
-#include "launcher/engine/proxies.h"
 #include "launcher/machine/virtiofsd.h"
 #include "launcher/settings/types.h"
-#include "launcher/vm/control.h"
+#include "launcher/vm/proxies.h"
 #include "wire/control.h"
 #include "wire/disks.h"
 #include "wire/mounts.h"
@@ -76,7 +76,7 @@ void dinv_vm_configuration_add_resolver(struct json_object *object,
                            make_list((const char *const *)files->options, is_for_guest));
 }
 
-/* The outer container's names; its forwarder knows them too, if there is one. */
+/* The outer container's names; the DNS forwarder knows them too, if there is one. */
 static struct json_object *make_hosts(const char *gateway) {
     struct json_object *hosts = json_object_new_array();
     for (guint i = 0; i < DINV_DNS_OWN_NAMES; i++) {
@@ -112,8 +112,8 @@ static struct json_object *make_network(const DinvEngineNetworkPlan *plan,
     return network;
 }
 
-static struct json_object *add_disk(struct json_object *disks, const char *serial,
-                                    const char *target) {
+static struct json_object *append_disk(struct json_object *disks, const char *serial,
+                                       const char *target) {
     struct json_object *disk = json_object_new_object();
     dinv_json_add_string(disk, "serial", serial);
     dinv_json_add_string(disk, "target", target);
@@ -121,12 +121,12 @@ static struct json_object *add_disk(struct json_object *disks, const char *seria
     return disk;
 }
 
-/* The data disk is the first. */
+/* The disks that the guest mounts; the data disk is the first. */
 static struct json_object *make_disks(const DinvConfig *config) {
     struct json_object *disks = json_object_new_array();
-    (void)add_disk(disks, DINV_WIRE_DISK_DATA, DINV_WIRE_DATA_ROOT);
+    (void)append_disk(disks, DINV_WIRE_DISK_DATA, DINV_WIRE_DATA_ROOT);
     if (config->volume_path != NULL) {
-        struct json_object *volume = add_disk(disks, DINV_WIRE_DISK_VOLUME, config->volume_path);
+        struct json_object *volume = append_disk(disks, DINV_WIRE_DISK_VOLUME, config->volume_path);
         if (config->volume_uid != (uid_t)-1) {
             json_object_object_add(volume, "uid", json_object_new_int64(config->volume_uid));
         }
@@ -262,7 +262,7 @@ static struct json_object *make_files(const DinvEngineConfig *engine) {
 static struct json_object *make_environment(const DinvEngineConfig *engine,
                                             const DinvEngineNetworkPlan *plan) {
     struct json_object *environment = json_object_new_object();
-    g_auto(GStrv) variables = dinv_engine_proxies_for_engine(engine->proxies, plan);
+    g_auto(GStrv) variables = dinv_vm_proxies_for_engine(engine->proxies, plan);
     for (guint i = 0; variables[i] != NULL; i++) {
         g_auto(GStrv) pair = g_strsplit(variables[i], "=", 2);
         dinv_json_add_string(environment, pair[0], pair[1]);

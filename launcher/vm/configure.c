@@ -1,59 +1,49 @@
 /* SPDX-License-Identifier: MIT */
+/* The request `configure`: what of the vm goes into it, and what follows from the guest's reply. */
 #include "launcher/base/log.h"
 #include "launcher/vm/configuration.h"
 #include "launcher/vm/internal.h"
+#include "wire/verbs.h"
 
-#define RESOLV_CONF "/etc/resolv.conf"
-#define HOSTS       "/etc/hosts"
-#define TIMEOUT_MS  60000u
-
-static void on_told(struct json_object *reply, const GError *error, gpointer user) {
-    (void)reply;
-    (void)user;
-    if (error != NULL &&
-        !g_error_matches(error, DINV_VM_CONTROL_ERROR, DINV_VM_CONTROL_ERROR_CLOSED)) {
-        g_autofree char *printable = dinv_log_printable_line(error->message);
-        dinv_log(DINV_LOG_WARNING, "the guest does not know the new search domains: %s, ignoring",
-                 printable);
-    }
-}
-
-/* Behind `configure`, if that is still on its way. */
-static void on_resolver_changed(const DinvDnsResolverFiles *files, gpointer user) {
+static void configure_on_reply(struct json_object *reply, const GError *error, gpointer user) {
     DinvVm *vm = user;
-    if (vm->state >= DINV_VM_CONFIGURING && vm->state <= DINV_VM_READY && !vm->exited) {
-        struct json_object *fields = json_object_new_object();
-        dinv_vm_configuration_add_resolver(fields, files);
-        dinv_vm_control_request(vm->control, "resolver", fields, TIMEOUT_MS, on_told, vm);
+    (void)reply;
+    /* The end of the channel is that of the machine, which is told with its cause. */
+    if (vm->state != DINV_VM_CONFIGURING ||
+        g_error_matches(error, DINV_VM_CONTROL_ERROR, DINV_VM_CONTROL_ERROR_CLOSED)) {
+        return;
     }
+    if (error != NULL) {
+        dinv_log(DINV_LOG_ERROR, "the guest did not take its configuration: %s", error->message);
+        if (!vm->damaged[DINV_STATE_DISK_DATA] && !vm->damaged[DINV_STATE_DISK_VOLUME]) {
+            dinv_vm_log_console_tail(vm);
+        }
+        dinv_vm_fail(vm);
+        return;
+    }
+    dinv_vm_set_state(vm, DINV_VM_ENGINE);
+    dinv_log_waiting_for("the Docker engine");
 }
 
-/* The guest can do without: SLIRP has a resolver, too. */
-static void start_resolver(DinvVm *vm) {
-    g_autoptr(GError) error = NULL;
-    g_autofree char *gateway = dinv_ipv4_network_host_to_string(&vm->network->slirp, 2);
-    const DinvDnsForwarderOptions options = {.resolv_conf = RESOLV_CONF,
-                                             .hosts = HOSTS,
-                                             .gateway = gateway,
-                                             .changed = on_resolver_changed,
-                                             .user = vm};
-    vm->resolver = dinv_dns_forwarder_new(&options, &error);
-    if (vm->resolver == NULL) {
-        dinv_log(DINV_LOG_WARNING,
-                 "%s: of the outer resolvers only the first is asked, and the names in %s are not "
-                 "known inside, ignoring",
-                 error->message, HOSTS);
+/* Without a forwarder the guest asks SLIRP's resolver, and the files are read here. Transfer
+ * full. */
+static struct json_object *make_configuration(const DinvVm *vm) {
+    g_autoptr(DinvDnsResolverFiles) read = NULL;
+    const DinvDnsResolverFiles *files = NULL;
+    guint16 port = 0;
+    if (vm->resolver != NULL) {
+        files = dinv_dns_forwarder_get_files(vm->resolver);
+        port = dinv_dns_forwarder_get_port(vm->resolver);
+    } else {
+        read = dinv_dns_resolver_files_read(DINV_VM_RESOLV_CONF, DINV_VM_HOSTS, DINV_DNS_PORT);
+        files = read;
     }
+    return dinv_vm_configuration_new(vm->plan->config, vm->engine, vm->network, vm->plan->mounts,
+                                     vm->plan->virtiofsd != NULL, g_get_host_name(), files, port);
 }
 
-struct json_object *dinv_vm_make_configuration(DinvVm *vm) {
-    g_autoptr(DinvDnsResolverFiles) without = NULL;
-    start_resolver(vm);
-    if (vm->resolver == NULL) {
-        without = dinv_dns_resolver_files_read(RESOLV_CONF, HOSTS, DINV_DNS_PORT);
-    }
-    return dinv_vm_configuration_new(
-        vm->plan->config, vm->engine, vm->network, vm->plan->mounts, vm->plan->virtiofsd != NULL,
-        g_get_host_name(), without != NULL ? without : dinv_dns_forwarder_get_files(vm->resolver),
-        vm->resolver != NULL ? dinv_dns_forwarder_get_port(vm->resolver) : 0);
+void dinv_vm_configure(DinvVm *vm) {
+    guint timeout_ms = DINV_VM_DISK_CHECK_MS + vm->plan->config->boot_timeout_ms;
+    dinv_vm_control_request(vm->control, DINV_WIRE_VERB_CONFIGURE, make_configuration(vm),
+                            timeout_ms, configure_on_reply, vm);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads the console into a file, which is rotated, and into a buffer for its last lines. */
 #include "launcher/vm/console.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@ struct DinvVmConsole {
     GString *tail;
 };
 
-static int open_file(const char *path) {
+static int console_open_file(const char *path) {
     return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
@@ -35,16 +36,16 @@ static int open_file(const char *path) {
 static int rotate_file(const char *path) {
     g_autofree char *previous = g_strconcat(path, ".1", NULL);
     (void)rename(path, previous);
-    return open_file(path);
+    return console_open_file(path);
 }
 
-static void rotate(DinvVmConsole *console) {
+static void console_rotate(DinvVmConsole *console) {
     (void)close(console->file);
     console->file = rotate_file(console->path);
     console->file_bytes = 0;
 }
 
-static void store(DinvVmConsole *console, const guint8 *bytes, gsize length) {
+static void console_store(DinvVmConsole *console, const guint8 *bytes, gsize length) {
     gsize before = console->tail->len;
     g_string_append_len(console->tail, (const char *)bytes, (gssize)length);
     for (char *p = console->tail->str + before; before < console->tail->len; before++, p++) {
@@ -56,7 +57,7 @@ static void store(DinvVmConsole *console, const guint8 *bytes, gsize length) {
         g_string_erase(console->tail, 0, (gssize)(console->tail->len - TAIL_BYTES));
     }
     if (console->file_bytes + length > FILE_MAX_BYTES) {
-        rotate(console);
+        console_rotate(console);
     }
     ssize_t written = write(console->file, bytes, length);
     if (written != (ssize_t)length && !console->write_failed) {
@@ -68,21 +69,21 @@ static void store(DinvVmConsole *console, const guint8 *bytes, gsize length) {
 }
 
 /* How many bytes came, 0 for none now, -1 for never again. */
-static ssize_t read_some(DinvVmConsole *console) {
+static ssize_t console_read_some(DinvVmConsole *console) {
     guint8 chunk[READ_CHUNK];
     ssize_t got = read(console->fd, chunk, sizeof chunk);
     if (got > 0) {
-        store(console, chunk, (gsize)got);
+        console_store(console, chunk, (gsize)got);
         return got;
     }
     return got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }
 
-static gboolean on_readable(int fd, GIOCondition condition, gpointer user) {
+static gboolean console_on_readable(int fd, GIOCondition condition, gpointer user) {
     DinvVmConsole *console = user;
     (void)fd;
     (void)condition;
-    if (read_some(console) >= 0) {
+    if (console_read_some(console) >= 0) {
         return G_SOURCE_CONTINUE;
     }
     console->source = 0;
@@ -92,7 +93,7 @@ static gboolean on_readable(int fd, GIOCondition condition, gpointer user) {
 void dinv_vm_console_drain(DinvVmConsole *console) {
     ssize_t got = 1;
     for (gsize drained = 0; got > 0 && drained < DRAIN_MAX_BYTES; drained += (gsize)got) {
-        got = MAX(read_some(console), 0);
+        got = MAX(console_read_some(console), 0);
     }
 }
 
@@ -123,7 +124,7 @@ DinvVmConsole *dinv_vm_console_new(int fd, const char *path, GError **error) {
     console->file = file;
     console->path = g_strdup(path);
     console->tail = g_string_new(NULL);
-    console->source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP, on_readable, console);
+    console->source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP, console_on_readable, console);
     return console;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest's console: kept in a file of bounded size (the one before it beside it as PATH.1), its
- * last lines in memory for the message when the guest dies.
+ * The guest's console, which is untrusted bytes: kept in a file of bounded size (the one before it
+ * beside it as PATH.1), its last lines in memory for the message when the guest dies.
  */
 #pragma once
 
@@ -9,8 +9,8 @@
 
 typedef struct DinvVmConsole DinvVmConsole;
 
-/* Takes `fd`, a nonblocking stream socket; the file at `path` is made anew, one that is there (of a
- * VM before, perhaps of one that died) becomes PATH.1. */
+/* Takes `fd`, a nonblocking stream socket, in every case. The file at `path` is made anew; one that
+ * is there (of a VM before, perhaps of one that died) becomes PATH.1. */
 DinvVmConsole *dinv_vm_console_new(int fd, const char *path, GError **error);
 /* Reads what still waits in the channel, without blocking (a bounded part of it if the guest goes
  * on writing). */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The launcher's end of the control channel (docs/control-protocol.md): events of the guest become
- * typed callbacks, requests get a reply or an error exactly once. Texts of the guest are passed on
- * as they came: make them printable before they meet a terminal.
+ * typed callbacks, requests get a reply or an error exactly once. The guest is not trusted: lines
+ * are bounded, one that breaks the protocol is dropped, and texts are passed on as they came, to be
+ * made printable before they meet a terminal.
  */
 #pragma once
 

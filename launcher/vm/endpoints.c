@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A listener for each way in; TLS ends in a server of its own (launcher/tls/server.h). */
 #include "launcher/vm/endpoints.h"
 
 #include "launcher/base/listener.h"
@@ -24,14 +25,14 @@ static void warn_of_plaintext(const DinvListener *listener) {
         dinv_listener_get_name(listener));
 }
 
-static void on_tls_client(int fd, gpointer user) {
+static void endpoints_on_tls_client(int fd, gpointer user) {
     DinvVmEndpoints *endpoints = user;
     endpoints->client(fd, endpoints->user);
 }
 
 static gboolean start_tls(DinvVmEndpoints *endpoints, const DinvConfig *config, GError **error) {
     g_auto(DinvTlsFiles) files = dinv_tls_store_get_files(config->tls_directory);
-    endpoints->tls_server = dinv_tls_server_new(&files, on_tls_client, endpoints, error);
+    endpoints->tls_server = dinv_tls_server_new(&files, endpoints_on_tls_client, endpoints, error);
     if (endpoints->tls_server == NULL) {
         return FALSE;
     }
@@ -77,13 +78,13 @@ void dinv_vm_endpoints_free(DinvVmEndpoints *endpoints) {
     g_free(endpoints);
 }
 
-static void on_tls_connection(int fd, gpointer user) {
+static void endpoints_on_tls_connection(int fd, gpointer user) {
     DinvVmEndpoints *endpoints = user;
     dinv_tcp_set_options(fd);
     dinv_tls_server_take(endpoints->tls_server, fd);
 }
 
-static void on_tcp_client(int fd, gpointer user) {
+static void endpoints_on_tcp_client(int fd, gpointer user) {
     DinvVmEndpoints *endpoints = user;
     dinv_tcp_set_options(fd);
     endpoints->client(fd, endpoints->user);
@@ -95,10 +96,10 @@ void dinv_vm_endpoints_serve(DinvVmEndpoints *endpoints, void (*client)(int fd, 
     endpoints->user = user;
     dinv_listener_accept_to(endpoints->unix_socket, client, user);
     if (endpoints->plaintext != NULL) {
-        dinv_listener_accept_to(endpoints->plaintext, on_tcp_client, endpoints);
+        dinv_listener_accept_to(endpoints->plaintext, endpoints_on_tcp_client, endpoints);
     }
     if (endpoints->tls != NULL) {
-        dinv_listener_accept_to(endpoints->tls, on_tls_connection, endpoints);
+        dinv_listener_accept_to(endpoints->tls, endpoints_on_tls_connection, endpoints);
     }
 }
 

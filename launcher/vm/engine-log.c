@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Copies from the guest's log service to a file, a chunk at a time. The file may be a pipe that
+ * nobody reads: then the rest of a chunk waits here, and nothing more is taken from the guest until
+ * the pipe has room, but the loop goes on.
+ */
 #include "launcher/vm/engine-log.h"
 
 #include <errno.h>
@@ -17,18 +22,32 @@ struct DinvVmEngineLog {
     char *path;
     int fd;
     int stream_fd; /* our end of the bridge to the guest's service; -1: none */
-    guint source;
+    guint source;  /* for the stream to read, or for the file to write the rest of `chunk` */
+    char chunk[CHUNK_BYTES];
+    gsize chunk_start;
+    gsize chunk_end;
 };
 
+static int engine_log_open(const char *path) {
+    const int flags = O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int fd = open(path, O_WRONLY | flags, 0640);
+    if (fd < 0 && errno == ENXIO) {
+        fd = open(path, O_RDWR | flags, 0640); /* a named pipe whose reader is still to come */
+    }
+    return fd;
+}
+
 DinvVmEngineLog *dinv_vm_engine_log_new(const char *path, GError **error) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+    int fd = engine_log_open(path);
     if (fd < 0) {
         g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(errno),
                     "cannot write \"%s\": %s", path, g_strerror(errno));
         return NULL;
     }
-    DinvVmEngineLog *file = g_new(DinvVmEngineLog, 1);
-    *file = (DinvVmEngineLog){.path = g_strdup(path), .fd = fd, .stream_fd = -1};
+    DinvVmEngineLog *file = g_new0(DinvVmEngineLog, 1);
+    file->path = g_strdup(path);
+    file->fd = fd;
+    file->stream_fd = -1;
     return file;
 }
 
@@ -49,32 +68,58 @@ void dinv_vm_engine_log_free(DinvVmEngineLog *file) {
     }
 }
 
-static gboolean write_all(int fd, const char *bytes, gsize length) {
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno != EINTR) {
+/* Writes what is left of the chunk, as far as the file takes it now. FALSE when it is broken. */
+static gboolean write_rest(DinvVmEngineLog *file) {
+    while (file->chunk_start < file->chunk_end) {
+        ssize_t written =
+            write(file->fd, file->chunk + file->chunk_start, file->chunk_end - file->chunk_start);
+        if (written >= 0) {
+            file->chunk_start += (gsize)written;
+        } else if (errno == EAGAIN) {
+            return TRUE;
+        } else if (errno != EINTR) {
             return FALSE;
         }
-        bytes += MAX(written, 0);
-        length -= (gsize)MAX(written, 0);
     }
     return TRUE;
 }
 
-static gboolean on_readable(int fd, GIOCondition condition, gpointer user) {
-    DinvVmEngineLog *file = user;
-    char bytes[CHUNK_BYTES];
-    ssize_t got = read(fd, bytes, sizeof bytes);
+static gboolean engine_log_on_readable(int fd, GIOCondition condition, gpointer user);
+static gboolean engine_log_on_writable(int fd, GIOCondition condition, gpointer user);
+
+/* Writes the chunk; then waits for what is next: room in the file, or more of the stream. Takes the
+ * place of the source that is being dispatched. */
+static gboolean write_and_wait(DinvVmEngineLog *file) {
+    file->source = 0;
+    if (!write_rest(file)) {
+        dinv_log(DINV_LOG_WARNING, "cannot write \"%s\": %s; dockerd's log goes on without it",
+                 file->path, g_strerror(errno));
+        stop_following(file);
+    } else if (file->chunk_start < file->chunk_end) {
+        file->source = g_unix_fd_add(file->fd, G_IO_OUT, engine_log_on_writable, file);
+    } else {
+        file->source = g_unix_fd_add(file->stream_fd, G_IO_IN, engine_log_on_readable, file);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean engine_log_on_writable(int fd, GIOCondition condition, gpointer user) {
+    (void)fd;
     (void)condition;
+    return write_and_wait(user);
+}
+
+static gboolean engine_log_on_readable(int fd, GIOCondition condition, gpointer user) {
+    DinvVmEngineLog *file = user;
+    (void)condition;
+    ssize_t got = read(fd, file->chunk, sizeof file->chunk);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return G_SOURCE_CONTINUE;
     }
-    if (got > 0 && write_all(file->fd, bytes, (gsize)got)) {
-        return G_SOURCE_CONTINUE;
-    }
     if (got > 0) {
-        dinv_log(DINV_LOG_WARNING, "cannot write \"%s\": %s; dockerd's log goes on without it",
-                 file->path, g_strerror(errno));
+        file->chunk_start = 0;
+        file->chunk_end = (gsize)got;
+        return write_and_wait(file);
     }
     file->source = 0;
     stop_following(file);
@@ -98,5 +143,5 @@ void dinv_vm_engine_log_follow(DinvVmEngineLog *file, DinvVmRelay *relay) {
         stop_following(file);
         return;
     }
-    file->source = g_unix_fd_add(file->stream_fd, G_IO_IN, on_readable, file);
+    file->source = g_unix_fd_add(file->stream_fd, G_IO_IN, engine_log_on_readable, file);
 }

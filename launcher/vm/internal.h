@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What vm.c, configure.c and status.c share; not for others. */
+/* What the files of a vm share (vm.c and those that its functions below are in); not for others. */
 #pragma once
 
 #include "launcher/dns/forwarder.h"
@@ -9,6 +9,12 @@
 #include "launcher/vm/control.h"
 #include "launcher/vm/endpoints.h"
 #include "launcher/vm/vm.h"
+
+/* Where the outer container's resolvers, search domains and own names are. */
+#define DINV_VM_RESOLV_CONF "/etc/resolv.conf"
+#define DINV_VM_HOSTS       "/etc/hosts"
+/* What e2fsck may take with a damaged disk of any size. */
+#define DINV_VM_DISK_CHECK_MS (60u * 60u * 1000u)
 
 typedef struct {
     char *name;
@@ -53,15 +59,58 @@ struct DinvVm {
     guint guest_log_lines;
 };
 
-/* The fields of `configure`. Starts the DNS forwarder that they tell of; later changes of the outer
- * container's search domains and options are then told to the guest. Transfer full. */
-struct json_object *dinv_vm_make_configuration(DinvVm *vm);
+/* --- states.c --- */
+
+/* By DinvVmState. */
+extern const char *const dinv_vm_state_names[];
+
+/* The one place where the state changes; `state` must be one that may follow. */
+void dinv_vm_set_state(DinvVm *vm, DinvVmState state);
+
+/* An array for phases that frees their names. Transfer full. */
+GArray *dinv_vm_phases_new(void);
+/* Notes that a step of the start is done now. `name` is the guest's and untrusted. */
+void dinv_vm_add_phase(DinvVm *vm, const char *name);
+
+/* --- stopping.c --- */
+
+/* To STOPPING. The guest has `timeout_ms` to power off by itself; 0: it is not going to, and the
+ * machine is told to quit. */
+void dinv_vm_begin_stopping(DinvVm *vm, guint timeout_ms);
+
+/* Asks the guest to stop its containers, write its disks and power off. One that cannot be asked
+ * yet has nothing to put in order, and is ended at once. Is no stop of the owner's
+ * (dinv_vm_stop). */
+void dinv_vm_stop_in_order(DinvVm *vm, guint timeout_ms);
+
+/* The vm is of no use any more, and its machine is told to quit. The cause was logged. */
+void dinv_vm_fail(DinvVm *vm);
+
+/* From now on the boot may take that long. */
+void dinv_vm_set_boot_deadline(DinvVm *vm, guint timeout_ms);
+
+/* --- machine-events.c, guest-events.c --- */
+
+extern const DinvMachineCallbacks dinv_vm_machine_callbacks;
+extern const DinvVmControlCallbacks dinv_vm_control_callbacks;
+
+/* Logs the last lines of the guest's console, if there are any. */
+void dinv_vm_log_console_tail(DinvVm *vm);
+
+/* --- resolver.c, configure.c --- */
+
+/* Starts the DNS forwarder; later changes of the outer container's search domains and options are
+ * then told to the guest. A failure is logged: the guest can do without, as SLIRP has a resolver,
+ * too. */
+void dinv_vm_start_resolver(DinvVm *vm);
+
+/* Sends `configure`, which names the DNS forwarder if there is one. The reply leads to ENGINE. */
+void dinv_vm_configure(DinvVm *vm);
+
+/* --- clock.c --- */
 
 /* Tells the guest the time now and then, once it is configured. */
 void dinv_vm_start_clock(DinvVm *vm);
 void dinv_vm_stop_clock(DinvVm *vm);
-/* Now, if it is configured and runs. */
+/* Tells the guest the time now, if it is configured and runs. */
 void dinv_vm_tell_time(DinvVm *vm);
-
-/* By DinvVmState. */
-extern const char *const dinv_vm_state_names[];

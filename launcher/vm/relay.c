@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One GSource (FdWatch) per descriptor, with its events changed in place: hundreds of streams start
- * and stop waiting all the time, and a new GSource for each change would cost more than the copy of
- * the bytes.
+ * The multiplexer's channel and its bridges. Each descriptor has one GSource (FdWatch), with its
+ * events changed in place: hundreds of streams start and stop waiting all the time, and a new
+ * GSource for each change would cost more than the copy of the bytes.
  */
 #include "launcher/vm/relay.h"
 
@@ -36,7 +36,6 @@ struct DinvVmRelay {
 typedef struct {
     GSource source;
     gpointer tag;
-    int fd;
 } FdWatch;
 
 static gboolean fd_watch_check(GSource *source) {
@@ -59,7 +58,6 @@ static GSourceFuncs fd_watch_funcs = {.check = fd_watch_check, .dispatch = fd_wa
 static GSource *fd_watch_new(int fd, GIOCondition events, FdWatchFunc function, gpointer user) {
     GSource *source = g_source_new(&fd_watch_funcs, sizeof(FdWatch));
     FdWatch *watch = (FdWatch *)source;
-    watch->fd = fd;
     watch->tag = g_source_add_unix_fd(source, fd, events);
     g_source_set_callback(source, (GSourceFunc)(void (*)(void))function, user, NULL);
     g_source_attach(source, NULL);
@@ -82,8 +80,9 @@ static void fd_watch_free(GSource *source) {
 /* GIO_Condition has the values of poll(2). */
 G_STATIC_ASSERT((int)G_IO_IN == POLLIN && (int)G_IO_OUT == POLLOUT && (int)G_IO_HUP == POLLHUP);
 
-/* Never seen before, so that bytes left over in the transport are no answer to it. */
-static guint64 make_epoch(void) {
+/* A number that was never seen before, so that bytes left over in the transport are no answer to
+ * it. */
+static guint64 relay_make_epoch(void) {
     guint64 epoch = (guint64)g_get_real_time();
     if (getrandom(&epoch, sizeof epoch, 0) != (ssize_t)sizeof epoch) {
         g_debug("relay: no random epoch, the time has to do");
@@ -91,11 +90,11 @@ static guint64 make_epoch(void) {
     return epoch;
 }
 
-/* Every stream is reset; the pumps close their clients. Half frames in either direction are void.
- */
-static void start_anew(DinvVmRelay *host) {
+/* Every stream is reset, and the pumps close their clients. Half frames in either direction are
+ * void. */
+static void relay_start_anew(DinvVmRelay *host) {
     host->in_mux = TRUE;
-    dinv_relay_mux_restart(host->mux, make_epoch());
+    dinv_relay_mux_restart(host->mux, relay_make_epoch());
     host->in_mux = FALSE;
 }
 
@@ -103,19 +102,19 @@ static void end_channel(DinvVmRelay *host) {
     g_clear_pointer(&host->watch, fd_watch_free);
     (void)close(host->fd);
     host->fd = -1;
-    start_anew(host);
+    relay_start_anew(host);
     if (host->closed != NULL) {
         host->closed(host->user);
     }
 }
 
-static void on_protocol_error(DinvVmRelay *host) {
+static void relay_on_protocol_error(DinvVmRelay *host) {
     if (!host->complained) {
         host->complained = TRUE;
         dinv_log(DINV_LOG_ERROR, "the guest broke the relay protocol: all connections through "
                                  "docker.sock were reset, new ones can be made");
     }
-    start_anew(host);
+    relay_start_anew(host);
 }
 
 /* Writes what the mux has until the channel is full, and asks for G_IO_OUT if it is. */
@@ -143,7 +142,7 @@ static void flush_output(DinvVmRelay *host) {
     }
 }
 
-static void on_channel(short revents, gpointer user) {
+static void relay_on_channel(short revents, gpointer user) {
     DinvVmRelay *host = user;
     if ((revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
         ssize_t got = read(host->fd, host->input, INPUT_BYTES);
@@ -156,7 +155,7 @@ static void on_channel(short revents, gpointer user) {
             int result = dinv_relay_mux_feed(host->mux, host->input, (size_t)got);
             host->in_mux = FALSE;
             if (result < 0) {
-                on_protocol_error(host);
+                relay_on_protocol_error(host);
             }
         }
     }
@@ -165,14 +164,14 @@ static void on_channel(short revents, gpointer user) {
 
 /* --- Bridges --- */
 
-static void on_client(short revents, gpointer user) {
+static void relay_on_client(short revents, gpointer user) {
     DinvRelayPump *pump = user;
     DinvVmRelay *host = dinv_relay_pump_get_user(pump);
     dinv_relay_pump_ready(pump, revents);
     flush_output(host);
 }
 
-static void pump_watch(void *user, DinvRelayPump *pump, int fd, short events) {
+static void relay_watch_pump(void *user, DinvRelayPump *pump, int fd, short events) {
     DinvVmRelay *host = user;
     GSource *source = g_hash_table_lookup(host->bridges, pump);
     if (events == 0) {
@@ -180,21 +179,21 @@ static void pump_watch(void *user, DinvRelayPump *pump, int fd, short events) {
             g_hash_table_insert(host->bridges, pump, NULL);
         }
     } else if (source == NULL) {
-        source = fd_watch_new(fd, (GIOCondition)events, on_client, pump);
+        source = fd_watch_new(fd, (GIOCondition)events, relay_on_client, pump);
         g_hash_table_insert(host->bridges, pump, source);
     } else {
         fd_watch_set(source, (GIOCondition)events);
     }
 }
 
-static void pump_done(void *user, DinvRelayPump *pump, int error) {
+static void relay_on_pump_done(void *user, DinvRelayPump *pump, int error) {
     DinvVmRelay *host = user;
     (void)error;
     g_hash_table_remove(host->bridges, pump);
     dinv_relay_pump_free(pump);
 }
 
-static void pump_output(void *user) {
+static void relay_on_pump_output(void *user) {
     DinvVmRelay *host = user;
     /* Within feed or peek the flush follows anyway. */
     if (!host->in_mux && host->watch != NULL) {
@@ -202,17 +201,17 @@ static void pump_output(void *user) {
     }
 }
 
-static void on_stream_readable(void *user, DinvRelayStream *stream) {
+static void relay_on_stream_readable(void *user, DinvRelayStream *stream) {
     (void)user;
     dinv_relay_pump_stream_readable(dinv_relay_stream_get_data(stream));
 }
 
-static void on_stream_writable(void *user, DinvRelayStream *stream) {
+static void relay_on_stream_writable(void *user, DinvRelayStream *stream) {
     (void)user;
     dinv_relay_pump_stream_writable(dinv_relay_stream_get_data(stream));
 }
 
-static void on_stream_broken(void *user, DinvRelayStream *stream, int error) {
+static void relay_on_stream_broken(void *user, DinvRelayStream *stream, int error) {
     (void)user;
     dinv_relay_pump_stream_broken(dinv_relay_stream_get_data(stream), error);
 }
@@ -220,7 +219,7 @@ static void on_stream_broken(void *user, DinvRelayStream *stream, int error) {
 gboolean dinv_vm_relay_bridge(DinvVmRelay *host, const char *service, const void *argument,
                               gsize argument_length, int client_fd, GError **error) {
     static const DinvRelayPumpCallbacks pump_callbacks = {
-        .watch = pump_watch, .done = pump_done, .output = pump_output};
+        .watch = relay_watch_pump, .done = relay_on_pump_done, .output = relay_on_pump_output};
     int code = -ENOTCONN;
     DinvRelayStream *stream =
         host->fd >= 0 ? dinv_relay_open(host->mux, service, argument, argument_length, NULL, &code)
@@ -253,20 +252,20 @@ void dinv_vm_relay_get_stats(const DinvVmRelay *host, DinvRelayStats *stats) {
 DinvVmRelay *dinv_vm_relay_new(int fd, void (*closed)(gpointer user), gpointer user) {
     /* The launcher offers no services: without `incoming` the mux refuses. */
     static const DinvRelayCallbacks callbacks = {
-        .refused = on_stream_broken,
-        .readable = on_stream_readable,
-        .writable = on_stream_writable,
-        .reset = on_stream_broken,
+        .refused = relay_on_stream_broken,
+        .readable = relay_on_stream_readable,
+        .writable = relay_on_stream_writable,
+        .reset = relay_on_stream_broken,
     };
     DinvVmRelay *host = g_new0(DinvVmRelay, 1);
-    host->mux = dinv_relay_mux_new(DINV_RELAY_LAUNCHER, make_epoch(), NULL, &callbacks, host);
+    host->mux = dinv_relay_mux_new(DINV_RELAY_LAUNCHER, relay_make_epoch(), NULL, &callbacks, host);
     g_assert(host->mux != NULL);
     host->fd = fd;
     host->closed = closed;
     host->user = user;
     host->bridges = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)fd_watch_free);
     host->input = g_malloc(INPUT_BYTES);
-    host->watch = fd_watch_new(fd, G_IO_IN | G_IO_OUT, on_channel, host);
+    host->watch = fd_watch_new(fd, G_IO_IN | G_IO_OUT, relay_on_channel, host);
     return host;
 }
 

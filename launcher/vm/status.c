@@ -9,6 +9,7 @@
 #include "launcher/settings/types.h"
 #include "launcher/vm/internal.h"
 #include "wire/paths.h"
+#include "wire/verbs.h"
 
 #define STATS_TIMEOUT_MS 2000u
 
@@ -85,7 +86,7 @@ static struct json_object *describe_relay(const DinvVm *vm) {
     return relay;
 }
 
-static struct json_object *describe(const DinvVm *vm) {
+static struct json_object *describe_vm(const DinvVm *vm) {
     const DinvConfig *config = vm->plan->config;
     struct json_object *status = json_object_new_object();
     dinv_json_add_string(status, "state", dinv_vm_state_names[vm->state]);
@@ -93,7 +94,7 @@ static struct json_object *describe(const DinvVm *vm) {
     dinv_json_add_string(status, "version", DINV_VERSION);
     dinv_json_add_number(status, "pid", (guint64)getpid());
     dinv_json_add_number(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));
-    dinv_json_add_string(status, "accel", vm->plan->use_kvm ? "kvm" : "tcg");
+    dinv_json_add_string(status, "accel", vm->plan->qemu.use_kvm ? "kvm" : "tcg");
     dinv_json_add_number(status, "cpus", config->cpus);
     dinv_json_add_number(status, "memory_bytes", config->memory_bytes);
     dinv_json_add_number(status, "disk_bytes", config->disk_bytes);
@@ -133,9 +134,9 @@ typedef struct {
 /* The known figures of the guest's answer: what else it says goes to nobody's terminal. */
 static struct json_object *copy_figures(struct json_object *reply) {
     static const char *const keys[] = {
-        "memory_total", "memory_available", "disk_total",   "disk_free",     "load1",
-        "uptime_us",    "processes",        "relay_memory", "relay_streams", "volume_total",
-        "volume_free",  "disk_used",        "volume_used",
+        "memory_total", "memory_available", "disk_total",   "disk_free",       "load1",
+        "uptime_us",    "processes",        "relay_memory", "relay_streams",   "volume_total",
+        "volume_free",  "disk_used",        "volume_used",  "mounts_fallback",
     };
     struct json_object *figures = json_object_new_object();
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
@@ -154,7 +155,7 @@ static struct json_object *copy_figures(struct json_object *reply) {
     return figures;
 }
 
-static void on_stats(struct json_object *reply, const GError *error, gpointer user) {
+static void status_on_stats(struct json_object *reply, const GError *error, gpointer user) {
     StatusCall *call = user;
     (void)error;
     json_object_object_add(call->status, "guest", reply != NULL ? copy_figures(reply) : NULL);
@@ -166,12 +167,13 @@ static void on_stats(struct json_object *reply, const GError *error, gpointer us
 void dinv_vm_get_status(DinvVm *vm, void (*callback)(struct json_object *status, gpointer user),
                         gpointer user) {
     StatusCall *call = g_new0(StatusCall, 1);
-    call->status = describe(vm);
+    call->status = describe_vm(vm);
     call->callback = callback;
     call->user = user;
     if (vm->state == DINV_VM_READY) {
-        dinv_vm_control_request(vm->control, "stats", NULL, STATS_TIMEOUT_MS, on_stats, call);
+        dinv_vm_control_request(vm->control, DINV_WIRE_VERB_STATS, NULL, STATS_TIMEOUT_MS,
+                                status_on_stats, call);
     } else {
-        on_stats(NULL, NULL, call);
+        status_on_stats(NULL, NULL, call);
     }
 }

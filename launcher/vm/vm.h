@@ -2,7 +2,17 @@
 /*
  * The life of one microVM: machine, console, control channel, relay and the docker.sock listener,
  * from "nothing runs" over "engine answers" to "gone". It says what happens in the log; its owner
- * (launcher/cli/run.c) decides what follows. Runs in the default GMainContext, never blocks.
+ * (launcher/cli/run.c) decides what follows.
+ *
+ * The room launcher/vm: what happens between the start of one machine and its end, on either side
+ * of its channels. It is told what to do by a plan and by the configuration, and looks for nothing
+ * in the host that a check before the start could have found; verbs, exit statuses and signals are
+ * launcher/cli's and may not enter.
+ *
+ * All of it runs in the default GMainContext. It never waits for the guest, for a client, or for
+ * the reader of a log. Two things it does wait for: the disk under DINV_STATE_DIR and
+ * DINV_DOCKERD_LOG, where it writes the console and the engine's log, and in dinv_vm_free() the
+ * kernel, which ends a machine that still runs. Certificates are there before it starts.
  *
  *   STARTING -> BOOTING -> CONFIGURING -> ENGINE -> READY -> STOPPING -> STOPPED
  *
@@ -35,12 +45,13 @@ typedef enum {
 typedef struct {
     /* The engine answered: docker.sock serves. At most once. */
     void (*ready)(DinvVm *vm, gpointer user);
-    /* The machine is gone, the last callback; `failed`: not because it was asked to stop. The cause
+    /* The machine is gone; the last callback. `failed`: not because it was asked to stop. The cause
      * was logged. */
     void (*stopped)(DinvVm *vm, gboolean failed, gpointer user);
 } DinvVmCallbacks;
 
-/* The plans and `engine` are borrowed for the vm's whole life, `callbacks` copied. */
+/* The plans and `engine` are borrowed for the vm's whole life, `callbacks` copied. Starts nothing
+ * yet. */
 DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvEngineConfig *engine,
                     const DinvEngineNetworkPlan *network, const DinvVmCallbacks *callbacks,
                     gpointer user);
@@ -49,9 +60,11 @@ DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvEngineConfig *engine,
  * comes. */
 gboolean dinv_vm_start(DinvVm *vm, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Stops in order: dockerd and its containers, file systems, power. A second call, or the deadline,
- * ends the machine at once; so does the first before the guest can be asked. A guest that is ending
- * by itself already, after a failure, goes on with that. `stopped` follows. */
+/* The owner's request to stop in order within `timeout_ms`: dockerd and its containers, file
+ * systems, power. A second call, or the deadline, ends the machine at once; so does the first
+ * before the guest can be asked. A guest that is ending already, after a failure of its own or
+ * because a mount was lost, goes on with that: the first call changes nothing then. `stopped`
+ * follows. */
 void dinv_vm_stop(DinvVm *vm, guint timeout_ms);
 
 DinvVmState dinv_vm_get_state(const DinvVm *vm);
@@ -60,10 +73,10 @@ DinvVmState dinv_vm_get_state(const DinvVm *vm);
  * is. A static string. */
 void dinv_vm_set_unready(DinvVm *vm, const char *reason);
 
-/* NULL unless READY or STOPPING. Borrowed. */
+/* The relay for streams to the guest's services; NULL unless READY or STOPPING. Borrowed. */
 DinvVmRelay *dinv_vm_get_relay(DinvVm *vm);
 
-/* NULL unless it runs. Borrowed. */
+/* The machine; NULL unless it runs. Borrowed. */
 DinvMachine *dinv_vm_get_machine(DinvVm *vm);
 
 /* Whether the guest said that the disk is beyond repair, and so did not start. */

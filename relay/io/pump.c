@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Theory of operation. Two directions, each open, then over:
+ * pump: theory of operation. Two directions, each open, then over:
  *
  *   in:  fd -> stream. Over when read() says end of file or an error (then the stream is finished),
  *        or when the peer no longer reads (then the descriptor is shut down for reading).
  *   out: stream -> fd. Over when the end of the stream was passed on (shutdown for writing), or
- * when the descriptor takes no more: then what the stream still brings is thrown away, because a
- *        sender that waits for credit would never come to read the answer that it is being sent.
+ *        when the descriptor takes no more: then what the stream still brings is thrown away,
+ *        because a sender that waits for credit would never come to read the answer that it is
+ *        being sent.
  *
  * The pump is done when both are over and everything read has left through the mux: a close before
  * would reset the stream at the peer, and a reset overtakes what has not left. The exception needs
@@ -42,7 +43,7 @@ struct DinvRelayPump {
     void *user;
 };
 
-static void watch(DinvRelayPump *pump, short events) {
+static void pump_watch(DinvRelayPump *pump, short events) {
     if (events != pump->events) {
         pump->events = events;
         pump->callbacks.watch(pump->user, pump, pump->fd, events);
@@ -68,7 +69,7 @@ static void end_out(DinvRelayPump *pump) {
     pump->out_blocked = false;
 }
 
-static void move_in(DinvRelayPump *pump) {
+static void pump_move_in(DinvRelayPump *pump) {
     while (pump->in_open) {
         uint8_t *room;
         ssize_t want = dinv_relay_stream_reserve(pump->stream, &room);
@@ -116,11 +117,11 @@ static void shut_out(DinvRelayPump *pump) {
     } /* a pipe end is closed with the pump, which is then done */
 }
 
-static ssize_t put(DinvRelayPump *pump, const uint8_t *bytes, size_t len) {
+static ssize_t pump_put(DinvRelayPump *pump, const uint8_t *bytes, size_t len) {
     return pump->is_socket ? send(pump->fd, bytes, len, MSG_NOSIGNAL) : write(pump->fd, bytes, len);
 }
 
-static void move_out(DinvRelayPump *pump) {
+static void pump_move_out(DinvRelayPump *pump) {
     const uint8_t *bytes;
     pump->out_blocked = false;
     while (!pump->out_ended && !pump->out_blocked) {
@@ -135,7 +136,7 @@ static void move_out(DinvRelayPump *pump) {
             }
             return;
         }
-        ssize_t put_len = pump->out_open ? put(pump, bytes, (size_t)len) : len;
+        ssize_t put_len = pump->out_open ? pump_put(pump, bytes, (size_t)len) : len;
         if (put_len >= 0) {
             dinv_relay_stream_consume(pump->stream, (size_t)put_len);
             pump->moved = true;
@@ -156,11 +157,11 @@ static bool is_done(const DinvRelayPump *pump) {
 }
 
 /* Lets go of stream and descriptor, and says so. The pump may be freed by that. */
-static void complete(DinvRelayPump *pump, int error) {
+static void pump_complete(DinvRelayPump *pump, int error) {
     DinvRelayStream *stream = pump->stream;
     pump->stream = NULL;
     dinv_relay_stream_close(stream, error > 0 ? error : EPIPE);
-    watch(pump, 0);
+    pump_watch(pump, 0);
     (void)close(pump->fd);
     pump->fd = -1;
     pump->callbacks.output(pump->user);
@@ -179,12 +180,12 @@ static short wanted_events(const DinvRelayPump *pump) {
 }
 
 /* After any move: what to poll for, and whether that was all. Must be the caller's last step. */
-static void settle(DinvRelayPump *pump) {
+static void pump_settle(DinvRelayPump *pump) {
     if (is_done(pump)) {
-        complete(pump, pump->error);
+        pump_complete(pump, pump->error);
         return;
     }
-    watch(pump, wanted_events(pump));
+    pump_watch(pump, wanted_events(pump));
     if (pump->moved) {
         pump->moved = false;
         pump->callbacks.output(pump->user);
@@ -213,14 +214,14 @@ DinvRelayPump *dinv_relay_pump_new(DinvRelayStream *stream, int fd,
     if (!pump->in_open) {
         end_in(pump);
     }
-    move_out(pump);
-    /* Not settle(): `done` may not be called before the owner has the pump. If there is nothing to
-     * wait for, the descriptor is still writable, and being told so ends the pump. */
+    pump_move_out(pump);
+    /* Not pump_settle(): `done` may not be called before the owner has the pump. If there is
+     * nothing to wait for, the descriptor is still writable, and being told so ends the pump. */
     short events = wanted_events(pump);
     if (is_done(pump)) {
         events = POLLOUT;
     }
-    watch(pump, events);
+    pump_watch(pump, events);
     return pump;
 }
 
@@ -230,7 +231,7 @@ void dinv_relay_pump_free(DinvRelayPump *pump) {
     }
     if (pump->stream != NULL) {
         dinv_relay_stream_close(pump->stream, ECANCELED);
-        watch(pump, 0);
+        pump_watch(pump, 0);
         (void)close(pump->fd);
     }
     free(pump);
@@ -245,23 +246,23 @@ void dinv_relay_pump_ready(DinvRelayPump *pump, short revents) {
         end_out(pump);
     }
     if ((revents & POLLIN) != 0 || pump->hung_up) {
-        move_in(pump);
+        pump_move_in(pump);
     }
-    move_out(pump);
-    settle(pump);
+    pump_move_out(pump);
+    pump_settle(pump);
 }
 
 void dinv_relay_pump_stream_readable(DinvRelayPump *pump) {
     if (pump->stream != NULL) {
-        move_out(pump);
-        settle(pump);
+        pump_move_out(pump);
+        pump_settle(pump);
     }
 }
 
 void dinv_relay_pump_stream_writable(DinvRelayPump *pump) {
     if (pump->stream != NULL) {
-        move_in(pump);
-        settle(pump);
+        pump_move_in(pump);
+        pump_settle(pump);
     }
 }
 
@@ -274,7 +275,7 @@ void dinv_relay_pump_stream_broken(DinvRelayPump *pump, int error) {
         const struct linger linger = {.l_onoff = 1, .l_linger = 0};
         (void)setsockopt(pump->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     }
-    complete(pump, error);
+    pump_complete(pump, error);
 }
 
 void *dinv_relay_pump_get_user(const DinvRelayPump *pump) {

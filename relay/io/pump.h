@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ * The room relay/io: what both ends of the relay do with descriptors. The event loop is the
+ * owner's; it, GLib and what a service does may not enter.
+ *
  * pump: moves bytes between a nonblocking descriptor and a relay stream, both directions, with
  * half-close both ways: EOF on the descriptor finishes the stream, the end of the stream becomes
  * shutdown(SHUT_WR) (on a socket) or close (on a pipe end). Never blocks; the owner's loop calls

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* relay-load: work for a relay and how long it takes, see relay-load.h. */
 #include "tests/bench/relay-load.h"
 
 #include <errno.h>

@@ -49,13 +49,21 @@ class Container:
         return self.exec_('docker', *words, options=options, stdin=feed, **more)
 
     def inner(self, *words, **more):
-        """The same; must succeed. Answers its stdout, stripped."""
+        """As inner_try(), and must succeed. Answers its stdout, stripped."""
         return self.inner_try(*words, **more).expect(0).out.strip()
 
     def import_busybox(self):
         """Makes the image BUSYBOX in the inner engine; answers its name."""
         self.inner('import', '--change', 'CMD ["sh"]', '-', BUSYBOX, stdin=busybox_tar(), deadline=180)
         return BUSYBOX
+
+    def proves_itself(self):
+        """Comes up, runs a container, stops in order, and is removed."""
+        self.wait_ready()
+        self.import_busybox()
+        equal(self.inner('run', '--rm', BUSYBOX, 'echo', 'Hello'), 'Hello', 'output')
+        equal(self.stop(), 0, 'exit status')
+        self.remove()
 
     def logs(self):
         done = self.outer.docker.try_('logs', self.name)

@@ -10,7 +10,6 @@ is a script of one command a line, each of which must end with 0 (but where a ch
 import functools
 import os
 import re
-import shutil
 
 from lib.markdown import commands, page
 from lib.tap import contains, equal

@@ -19,7 +19,7 @@ static void clean_up(void) {
 static void start(void) {
     vm_set_up(&fixture, NULL);
     /* The fuzzer's own messages go where they went. */
-    (void)dup2(fixture.real_log, STDERR_FILENO);
+    (void)dup2(fixture.log.stderr_before, STDERR_FILENO);
     dinv_log_start(DINV_LOG_ERROR);
     vm_start(&fixture);
     admin = dinv_admin_new(fixture.config.state_dir, fixture.vm, NULL);

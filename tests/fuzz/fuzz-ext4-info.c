@@ -15,10 +15,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_info(int fd) {
-    DinvExt4ImageInfo info;
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+    DinvExt4ImageInfo info = {0};
     g_autoptr(GError) error = NULL;
-    memset(&info, 0, sizeof info);
-    if (!dinv_ext4_image_read_info_fd(fd, "fuzz", &info, &error)) {
+    if (!dinv_ext4_image_read_info(path, &info, &error)) {
         if (error == NULL) {
             abort();
         }

@@ -19,10 +19,10 @@ static void write_tree(const DinvExt4Tree *tree) {
     if (fd < 0) {
         abort();
     }
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
     DinvExt4ImageInfo info;
     if (dinv_ext4_write_tree(fd, &options, tree, NULL) &&
-        (!dinv_ext4_image_read_info_fd(fd, "image", &info, NULL) || info.truncated ||
-         !info.clean)) {
+        (!dinv_ext4_image_read_info(path, &info, NULL) || info.truncated || !info.clean)) {
         abort();
     }
     close(fd);

@@ -32,7 +32,6 @@ static void count(Peer *peer) {
 
 static void on_reply(struct json_object *result, const GError *error, gpointer user) {
     Peer *peer = user;
-
     g_assert((result == NULL) != (error == NULL));
     peer->replies++;
     count(peer);
@@ -47,7 +46,6 @@ static void on_event(DinvQmpClient *client G_GNUC_UNUSED, const char *name,
 static void on_disconnected(DinvQmpClient *client G_GNUC_UNUSED, const GError *error,
                             gpointer user) {
     Peer *peer = user;
-
     g_assert(error != NULL);
     peer->disconnects++;
     count(peer);
@@ -55,15 +53,13 @@ static void on_disconnected(DinvQmpClient *client G_GNUC_UNUSED, const GError *e
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const DinvQmpCallbacks callbacks = {.event = on_event, .disconnected = on_disconnected};
-    Peer peer = {0};
-    size_t piece;
-    int fds[2];
-
     if (size == 0 || size > INPUT_MAX) {
         return 0;
     }
+    Peer peer = {0};
     peer.free_after = data[0] & 7u;
-    piece = (data[0] >> 3) == 0 ? size : (size_t)(data[0] >> 3);
+    size_t piece = (data[0] >> 3) == 0 ? size : (size_t)(data[0] >> 3);
+    int fds[2];
     g_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     peer.client = dinv_qmp_client_new(fds[0], 60000, &callbacks, &peer);
     for (guint i = 0; i < CALLS; i++) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "relay/mux-internal.h"
+#include "tests/unit/lib/relay-pull.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -139,7 +140,7 @@ static void feed_all(User *user, const uint8_t *data, size_t size, size_t piece)
             dinv_relay_mux_restart(user->mux, 1);
         }
         while (decide(user) % 4 != 0 &&
-               dinv_relay_mux_pull(user->mux, buffer, 64 + decide(user) % 128) > 0) {
+               relay_pull(user->mux, buffer, 64 + decide(user) % 128) > 0) {
         }
         check(user);
     }

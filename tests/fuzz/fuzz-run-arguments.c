@@ -16,7 +16,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_rest(char *const *words) {
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
     g_auto(GStrv) once = dinv_engine_options_filter(words, dinv_engine_options_kept(), warnings);
-
     for (const DinvEngineOption *option = dinv_engine_options_kept(); option->flag != NULL;
          option++) {
         g_autoptr(GPtrArray) values = dinv_engine_options_list(once, option->flag);
@@ -29,7 +28,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     g_auto(GStrv) words = g_strsplit(text, "\n", -1);
     int count = (int)g_strv_length(words);
     DinvSettingsRunArguments arguments;
-
     dinv_settings_run_arguments_split(count, words, &arguments);
     g_assert(arguments.own >= 0 && arguments.own <= count);
     if (arguments.command == NULL) {

@@ -8,6 +8,7 @@ once. `--files N` (for soak: 20000): how many small files are unpacked, and then
 DINV_UPDATE_GOLDEN=1 writes the table into the page.
 """
 
+import glob
 import os
 import re
 import signal
@@ -82,8 +83,10 @@ def conformance(machine, directory, column):
     script = f'mkdir {directory}/posix && /share/posix.bin {directory}/posix; rm -rf {directory}/posix'
     out = machine.verb('shell', 'sh', '-c', script, deadline=240).expect(0).out
     found = dict(line.split() for line in out.splitlines())
-    with open(os.path.join(artefacts.HERE, 'posix.c'), encoding='utf-8') as file:
-        checks = re.findall(r'^    \{"([a-z-]+)", check_', file.read(), re.MULTILINE)
+    checks = []
+    for path in glob.glob(os.path.join(glob.escape(artefacts.HERE), 'posix-*.c')):
+        with open(path, encoding='utf-8') as file:
+            checks += re.findall(r'^    \{"([a-z-]+)", check_', file.read(), re.MULTILINE)
     equal(sorted(found), sorted(checks), 'the checks that ran')
     failed = {check: result for check, result in found.items() if result != 'ok'}
     equal(failed, {check: by_column[column] for check, by_column in FAILURES.items() if column in by_column},

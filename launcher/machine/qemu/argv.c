@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ * The options of QEMU and the places of its devices.
+ *
  * What was found out about microvm, so that nobody has to find it out again:
  *
  * - With ACPI there are 24 virtio-mmio slots. The guest's kernel probes them in the order of the
  *   DSDT, which is from virtio-mmio-bus.23 down. The root disk has the highest slot, so it is
  *   /dev/vda; a kernel without an initramfs can name it in no better way.
- * - An interrupt of virtio-mmio-bus.0 is never seen by the guest (QEMU 7.2, TCG): that slot stays
- * empty.
+ * - An interrupt of virtio-mmio-bus.0 is never seen by the guest (QEMU 7.2, TCG): that
+ *   slot stays empty.
  * - A disk in an iothread needs ioeventfd, which virtio-mmio has under KVM only.
  * - Under TCG the guest kernel cannot calibrate the TSC (there is no timer to measure it with) and
  *   hangs, unless it is told the rate. It then checks the TSC against its timer ticks, of which
@@ -64,16 +66,15 @@ static void add_flag(GPtrArray *argv, const char *flag) {
     g_ptr_array_add(argv, g_strdup(flag));
 }
 
-static void add(GPtrArray *argv, const char *option, const char *value) {
+static void add_option(GPtrArray *argv, const char *option, const char *value) {
     g_ptr_array_add(argv, g_strdup(option));
     g_ptr_array_add(argv, g_strdup(value));
 }
 
 static void G_GNUC_PRINTF(3, 4)
     add_format(GPtrArray *argv, const char *option, const char *format, ...) {
-    va_list arguments;
-
     g_ptr_array_add(argv, g_strdup(option));
+    va_list arguments;
     va_start(arguments, format);
     g_ptr_array_add(argv, g_strdup_vprintf(format, arguments));
     va_end(arguments);
@@ -86,11 +87,9 @@ static gboolean is_q35(const DinvMachinePlan *plan) {
 /* -device KIND on the bus of the machine, in its slot. */
 static void G_GNUC_PRINTF(5, 6) add_device(GPtrArray *argv, const DinvMachinePlan *plan,
                                            const char *kind, Slot slot, const char *format, ...) {
-    g_autofree char *options = NULL;
     va_list arguments;
-
     va_start(arguments, format);
-    options = g_strdup_vprintf(format, arguments);
+    g_autofree char *options = g_strdup_vprintf(format, arguments);
     va_end(arguments);
     if (is_q35(plan)) {
         add_format(argv, "-device", "%s-pci,bus=pcie.0,addr=0x%x%s", kind,
@@ -102,9 +101,8 @@ static void G_GNUC_PRINTF(5, 6) add_device(GPtrArray *argv, const DinvMachinePla
 }
 
 /* A value inside a comma-separated option: QEMU reads ",," as a comma. */
-static char *escape(const char *value) {
+static char *double_commas(const char *value) {
     GString *escaped = g_string_new(NULL);
-
     for (const char *c = value; *c != '\0'; c++) {
         if (*c == ',') {
             g_string_append_c(escaped, ',');
@@ -119,7 +117,6 @@ static char *escape(const char *value) {
 /* One for each directory, and one for all files. */
 static guint count_exports(const DinvMachinePlan *plan) {
     guint count = plan->files_dir != NULL ? 1 : 0;
-
     for (guint i = 0; plan->mounts != NULL && i < plan->mounts->len; i++) {
         count += ((const DinvMountSpec *)plan->mounts->pdata[i])->is_file ? 0 : 1;
     }
@@ -127,38 +124,38 @@ static guint count_exports(const DinvMachinePlan *plan) {
 }
 
 static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
-    add(argv, "-name", "dinv");
+    add_option(argv, "-name", "dinv");
     add_flag(argv, "-nodefaults");
     add_flag(argv, "-no-user-config");
-    add(argv, "-display", "none");
+    add_option(argv, "-display", "none");
     /* A reset ends QEMU, with a SHUTDOWN event that says so. */
     add_flag(argv, "-no-reboot");
     /* QEMU sends events only after the QMP handshake; vCPUs wait for it, so that none is lost. */
     add_flag(argv, "-S");
-    add(argv, "-sandbox",
-        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    add_option(argv, "-sandbox",
+               "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     if (is_q35(plan)) {
-        add(argv, "-M", "q35,sata=off,smbus=off,vmport=off");
+        add_option(argv, "-M", "q35,sata=off,smbus=off,vmport=off");
     } else {
         /* With ACPI the guest uses neither the PIT nor the PIC. */
         add_format(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off%s",
                    count_exports(plan) > SLOT_EXPORTS ? ",pcie=on" : "");
     }
-    if (plan->use_kvm) {
-        add(argv, "-accel", "kvm");
-        add(argv, "-cpu", "host");
+    if (plan->qemu.use_kvm) {
+        add_option(argv, "-accel", "kvm");
+        add_option(argv, "-cpu", "host");
     } else {
         /* With a thread for each CPU, one may still run the int3 of code that another has patched
-         * by then (jump labels): about one boot in a hundred panicked with "Oops: int3" (QEMU 7.2).
-         */
+         * by then (jump labels): about one boot in a hundred panicked with "Oops: int3" (seen with
+         * QEMU 7.2). */
         g_autofree char *size =
-            plan->tcg_buffer_bytes == 0
+            plan->qemu.tcg_buffer_bytes == 0
                 ? g_strdup("")
-                : g_strdup_printf(",tb-size=%" G_GUINT64_FORMAT, plan->tcg_buffer_bytes >> 20);
+                : g_strdup_printf(",tb-size=%" G_GUINT64_FORMAT, plan->qemu.tcg_buffer_bytes >> 20);
         add_format(argv, "-accel", "tcg,thread=single%s", size);
-        add(argv, "-cpu", "max,erms=off,fsrm=off");
-        if (plan->icount) {
-            add(argv, "-icount", "shift=" ICOUNT_SHIFT ",sleep=on");
+        add_option(argv, "-cpu", "max,erms=off,fsrm=off");
+        if (plan->qemu.icount) {
+            add_option(argv, "-icount", "shift=" ICOUNT_SHIFT ",sleep=on");
         }
     }
     add_format(argv, "-smp", "%u", plan->config->cpus);
@@ -169,10 +166,10 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
         add_format(argv, "-object",
                    "memory-backend-memfd,id=memory,size=%" G_GUINT64_FORMAT "M,share=on",
                    plan->config->memory_bytes >> 20);
-        add(argv, "-machine", "memory-backend=memory");
+        add_option(argv, "-machine", "memory-backend=memory");
     }
     if (!is_q35(plan)) { /* on PCI the kernel takes the modern interface by itself */
-        add(argv, "-global", "virtio-mmio.force-legacy=false");
+        add_option(argv, "-global", "virtio-mmio.force-legacy=false");
     }
 }
 
@@ -180,48 +177,44 @@ static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {
     g_autoptr(GString) line = g_string_new(
         "root=/dev/vda ro init=/sbin/dinv-guest console=hvc0 loglevel=4 reboot=t panic=-1 "
         "net.ifnames=0");
-
-    guint tsc_khz = plan->icount ? ICOUNT_TSC_KHZ : plan->tsc_khz;
-
-    if (!plan->use_kvm && tsc_khz > 0) {
+    guint tsc_khz = plan->qemu.icount ? ICOUNT_TSC_KHZ : plan->qemu.tsc_khz;
+    if (!plan->qemu.use_kvm && tsc_khz > 0) {
         g_string_append_printf(line, " tsc_early_khz=%u tsc=reliable", tsc_khz);
     }
     if (!is_q35(plan)) {
         /* SeaBIOS loads an initrd over the ACPI tables. */
-        add(argv, "-bios", "qboot.rom");
+        add_option(argv, "-bios", "qboot.rom");
     }
-    add(argv, "-kernel", plan->config->kernel);
+    add_option(argv, "-kernel", plan->config->kernel);
     if (plan->config->initrd != NULL) {
-        add(argv, "-initrd", plan->config->initrd);
+        add_option(argv, "-initrd", plan->config->initrd);
     }
-    add(argv, "-append", line->str);
+    add_option(argv, "-append", line->str);
 }
 
 /* A disk that the guest writes to. write-cache=on: the guest sends flushes, and each is an
  * fdatasync. When the file system under the image is full the guest is paused, it gets no error:
- * see qemu.c. */
+ * see pauses.c. */
 static void add_writable_disk(GPtrArray *argv, const DinvMachinePlan *plan, const char *name,
                               const char *serial, const char *image, Slot slot) {
-    g_autofree char *path = escape(image);
-
+    g_autofree char *path = double_commas(image);
     add_format(argv, "-blockdev",
                "driver=raw,node-name=%s,cache.direct=off,cache.no-flush=off,discard=unmap,"
                "detect-zeroes=unmap,file.driver=file,file.filename=%s",
                name, path);
     add_device(argv, plan, "virtio-blk", slot,
                ",drive=%s,serial=%s,write-cache=on,werror=enospc,rerror=report%s", name, serial,
-               plan->use_kvm ? ",iothread=disk" : "");
+               plan->qemu.use_kvm ? ",iothread=disk" : "");
 }
 
 /* -blockdev takes a path as it is; -drive would read "nbd:…" in it as a protocol. */
 static void add_disks(GPtrArray *argv, const DinvMachinePlan *plan) {
-    g_autofree char *root = escape(plan->config->rootfs);
-
+    g_autofree char *root = double_commas(plan->config->rootfs);
     add_format(argv, "-blockdev",
                "driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=%s", root);
     add_device(argv, plan, "virtio-blk", SLOT_ROOT, ",drive=root,serial=" DINV_WIRE_DISK_ROOT);
-    if (plan->use_kvm) {
-        add(argv, "-object", "iothread,id=disk");
+    if (plan->qemu.use_kvm) {
+        add_option(argv, "-object", "iothread,id=disk");
     }
     add_writable_disk(argv, plan, "data", DINV_WIRE_DISK_DATA, plan->data_image, SLOT_DATA);
     if (plan->volume_image != NULL) {
@@ -232,29 +225,27 @@ static void add_disks(GPtrArray *argv, const DinvMachinePlan *plan) {
 
 static void add_channels(GPtrArray *argv, const DinvMachinePlan *plan, const DinvQemuFds *fds) {
     add_format(argv, "-chardev", "socket,id=qmp,fd=%d", fds->qmp);
-    add(argv, "-mon", "chardev=qmp,mode=control");
+    add_option(argv, "-mon", "chardev=qmp,mode=control");
     add_device(argv, plan, "virtio-serial", SLOT_SERIAL, ",max_ports=4");
     add_format(argv, "-chardev", "socket,id=console,fd=%d", fds->console);
-    add(argv, "-device", "virtconsole,nr=0,chardev=console");
+    add_option(argv, "-device", "virtconsole,nr=0,chardev=console");
     add_format(argv, "-chardev", "socket,id=control,fd=%d", fds->control);
-    add(argv, "-device", "virtserialport,nr=1,chardev=control,name=" DINV_WIRE_CONTROL_PORT);
+    add_option(argv, "-device", "virtserialport,nr=1,chardev=control,name=" DINV_WIRE_CONTROL_PORT);
     add_format(argv, "-chardev", "socket,id=relay,fd=%d", fds->relay);
-    add(argv, "-device", "virtserialport,nr=2,chardev=relay,name=" DINV_WIRE_RELAY_PORT);
+    add_option(argv, "-device", "virtserialport,nr=2,chardev=relay,name=" DINV_WIRE_RELAY_PORT);
 }
 
-static void add_network(GPtrArray *argv, const DinvMachinePlan *plan) {
+static void add_netdev(GPtrArray *argv, const DinvMachinePlan *plan) {
     const GArray *ports = plan->config->ports;
     g_autoptr(GString) netdev = g_string_new(NULL);
-
-    g_string_printf(netdev, "user,id=" DINV_QEMU_NETDEV ",net=%s,ipv6=off", plan->slirp_net);
+    g_string_printf(netdev, "user,id=" DINV_QEMU_NETDEV ",net=%s,ipv6=off", plan->qemu.slirp_net);
     for (guint i = 0; ports != NULL && i < ports->len; i++) {
         const DinvPortForward *forward = &g_array_index(ports, DinvPortForward, i);
-
         g_string_append_printf(netdev, ",hostfwd=%s:0.0.0.0:%u-:%u",
                                dinv_protocol_name(forward->protocol), forward->host_port,
                                forward->guest_port);
     }
-    add(argv, "-netdev", netdev->str);
+    add_option(argv, "-netdev", netdev->str);
     add_device(argv, plan, "virtio-net", SLOT_NET, ",netdev=" DINV_QEMU_NETDEV "%s",
                is_q35(plan) ? ",romfile=" : "");
 }
@@ -268,7 +259,6 @@ static void add_share_device(GPtrArray *argv, const DinvMachinePlan *plan, const
         add_device(argv, plan, kind, SLOT_FIRST_MOUNT - index, "%s", options);
     } else {
         guint function = index - SLOT_EXPORTS;
-
         add_format(argv, "-device", "%s-pci,bus=pcie.0,addr=%x.%x,multifunction=on%s", kind,
                    FIRST_PCI_DEVICE + function / FUNCTIONS_A_DEVICE, function % FUNCTIONS_A_DEVICE,
                    options);
@@ -279,16 +269,14 @@ static void add_share_device(GPtrArray *argv, const DinvMachinePlan *plan, const
 static void add_virtiofs(GPtrArray *argv, const DinvMachinePlan *plan, guint index, const char *tag,
                          int fd) {
     g_autofree char *options = g_strdup_printf(",chardev=%s,tag=%s", tag, tag);
-
     add_format(argv, "-chardev", "socket,id=%s,fd=%d", tag, fd);
     add_share_device(argv, plan, "vhost-user-fs", index, options);
 }
 
 static void add_export(GPtrArray *argv, const DinvMachinePlan *plan, guint index, const char *tag,
                        const char *path, gboolean readonly, Dinv9pSecurity security) {
-    g_autofree char *escaped = escape(path);
+    g_autofree char *escaped = double_commas(path);
     g_autofree char *options = g_strdup_printf(",fsdev=%s,mount_tag=%s", tag, tag);
-
     /* multidevs=remap: inode numbers stay unique when file systems are mounted below it. */
     add_format(argv, "-fsdev", "local,id=%s,path=%s,security_model=%s,multidevs=remap%s", tag,
                escaped, security == DINV_9P_PASSTHROUGH ? "passthrough" : "none",
@@ -299,11 +287,9 @@ static void add_export(GPtrArray *argv, const DinvMachinePlan *plan, guint index
 static void add_mounts(GPtrArray *argv, const DinvMachinePlan *plan, const DinvQemuFds *fds,
                        Dinv9pSecurity security) {
     guint index = 0;
-
     for (guint i = 0; plan->mounts != NULL && i < plan->mounts->len; i++) {
         const DinvMountSpec *mount = plan->mounts->pdata[i];
         g_autofree char *tag = g_strdup_printf(DINV_WIRE_MOUNT_TAG_FORMAT, i);
-
         if (!mount->is_file && plan->virtiofsd != NULL) {
             add_virtiofs(argv, plan, index, tag, fds->first_share + (int)index);
             index++;
@@ -319,13 +305,12 @@ static void add_mounts(GPtrArray *argv, const DinvMachinePlan *plan, const DinvQ
 char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds,
                       Dinv9pSecurity security) {
     GPtrArray *argv = g_ptr_array_new();
-
     add_flag(argv, plan->config->qemu);
     add_machine(argv, plan);
     add_kernel(argv, plan);
     add_disks(argv, plan);
     add_channels(argv, plan, fds);
-    add_network(argv, plan);
+    add_netdev(argv, plan);
     add_device(argv, plan, "virtio-balloon", SLOT_BALLOON,
                ",free-page-reporting=on,deflate-on-oom=on");
     add_device(argv, plan, "virtio-rng", SLOT_RNG, "%s", "");

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command line of QEMU: a pure function of the plan. No file is opened and nothing is asked of
- * the system, so that tests can compare whole command lines with golden files
+ * The room launcher/machine/qemu: the machine of machine.h as a QEMU microvm, or q35. Everything
+ * that is QEMU's own is here: its command line, the commands of its monitor, what its events mean.
+ * What is said over the guest's channels may not enter.
+ *
+ * argv: the command line of QEMU, a pure function of the plan. No file is opened and nothing is
+ * asked of the system, so that tests can compare whole command lines with golden files
  * (tests/unit/golden/qemu-argv/).
  */
 #pragma once
 
-#include <glib.h>
-
 #include "launcher/machine/machine.h"
-#include "wire/mounts.h"
 
 /* The descriptors that QEMU inherits, as numbers in QEMU: connected stream sockets. */
 typedef struct {
@@ -17,8 +18,7 @@ typedef struct {
     int control;
     int relay;
     int console;
-    int first_share; /* with plan->virtiofsd: one for each directory, numbers that follow each other
-                      */
+    int first_share; /* with plan->virtiofsd: one for each directory, from this number on */
 } DinvQemuFds;
 
 /* How the 9p server treats owners and modes. Passthrough needs an effective user of root. */

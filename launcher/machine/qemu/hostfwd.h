@@ -19,6 +19,6 @@ void dinv_qemu_hostfwd_add(DinvQmpClient *client, const DinvPortForward *forward
 void dinv_qemu_hostfwd_remove(DinvQmpClient *client, const DinvPortForward *forward,
                               const char *address, GTask *task);
 
-/* `task` ends with text (char *, transfer full): a line for each rule there is, as QEMU shows it.
- */
+/* `task` ends with text (char *, transfer full), a line for each rule there is, as QEMU shows it;
+ * or with an error, as above. */
 void dinv_qemu_hostfwd_list(DinvQmpClient *client, GTask *task);

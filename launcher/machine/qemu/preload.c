@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The shared object in a memfd. */
 #include "launcher/machine/qemu/preload.h"
 
 #include <sys/mman.h>

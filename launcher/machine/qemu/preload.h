@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listen-backlog.c, built as a shared object of its own and kept in this program, so that there is
- * no file to be installed or found. Private to launcher/machine/process.c.
+ * What QEMU is preloaded with: listen-backlog.c, built as a shared object of its own and kept in
+ * this program, so that there is no file to be installed or found. Private to the room.
  */
 #pragma once
 

@@ -73,15 +73,8 @@ def burst(dinv, home, rounds):
     series = {'before': [], 'during': [], 'after': []}
     for _ in range(rounds):
         before = resident_bytes(pid)
-        client = docker.start('run', '--rm', '--interactive', '--tmpfs', '/t:size=1100m', BUSYBOX, 'sh', '-c',
-                              'dd if=/dev/zero of=/t/x bs=1M count=1024 2>/dev/null; echo full; read end')
-        try:
-            assert client.stdout.readline() == b'full\n', 'the container did not take its GiB'
+        with docker.gibibyte_in_use():
             during = resident_bytes(pid)
-            client.communicate(b'end\n', timeout=60)
-        finally:
-            client.kill()
-            client.wait()
         until(lambda: resident_bytes(pid) < during - BURST * 7 // 8, 120, 'the GiB to be given back')
         for name, value in (('before', before), ('during', during), ('after', resident_bytes(pid))):
             series[name].append(value)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The stock docker CLI on one socket, a small image made on the spot, and the engine's HTTP."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -11,6 +12,7 @@ import tarfile
 
 from . import artefacts
 from .dinv import run
+from .tap import equal
 from .terminal import Terminal
 
 BUSYBOX = 'dinv-test/busybox:latest'
@@ -49,6 +51,19 @@ class Docker:
         """Makes the image BUSYBOX in the engine; answers its name."""
         self('import', '--change', 'CMD ["sh"]', '-', BUSYBOX, stdin=busybox_tar(), deadline=180)
         return BUSYBOX
+
+    @contextlib.contextmanager
+    def gibibyte_in_use(self):
+        """A container fills a GiB of memory before the block runs, and gives it up after it."""
+        client = self.start('run', '--rm', '--interactive', '--tmpfs', '/t:size=1100m', BUSYBOX, 'sh', '-c',
+                            'dd if=/dev/zero of=/t/x bs=1M count=1024 2>/dev/null; echo full; read end')
+        try:
+            equal(client.stdout.readline(), b'full\n', 'what the container says')
+            yield
+            client.communicate(b'end\n', timeout=60)
+        finally:
+            client.kill()
+            client.wait()
 
     def connect(self, timeout=120):
         """A raw connection to the engine."""

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Empty file systems and files that appear whole; e2fsck and dumpe2fs are the oracle. */
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -214,20 +215,17 @@ static void test_named_output(Fixture *fixture, G_GNUC_UNUSED gconstpointer data
     check_output(fixture, dinv_ext4_output_new_named);
 }
 
-#define TEST(path, function)                                                                       \
-    g_test_add(path, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
-    TEST("/images/ext4/data-disk", test_data_disk);
-    TEST("/images/ext4/features", test_features);
-    TEST("/images/ext4/sizes", test_sizes);
-    TEST("/images/ext4/existing-file", test_existing_file);
-    TEST("/images/ext4/no-space", test_no_space);
-    TEST("/images/ext4/bad-arguments", test_bad_arguments);
-    TEST("/images/ext4/reproducible", test_reproducible);
-    TEST("/images/ext4/extend", test_extend);
-    TEST("/images/output/nameless", test_output);
-    TEST("/images/output/named", test_named_output);
+    TEST("/ext4/create/data-disk", test_data_disk);
+    TEST("/ext4/create/features", test_features);
+    TEST("/ext4/create/sizes", test_sizes);
+    TEST("/ext4/create/existing-file", test_existing_file);
+    TEST("/ext4/create/no-space", test_no_space);
+    TEST("/ext4/create/bad-arguments", test_bad_arguments);
+    TEST("/ext4/create/reproducible", test_reproducible);
+    TEST("/ext4/create/extend", test_extend);
+    TEST("/ext4/output/nameless", test_output);
+    TEST("/ext4/output/named", test_named_output);
     return g_test_run();
 }

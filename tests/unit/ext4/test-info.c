@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What an image says of itself, sound, cut off and damaged. */
 #include <ext2fs/ext2fs.h>
 
 #include "ext4/info.h"
@@ -191,19 +192,16 @@ static void test_size_text(void) {
     }
 }
 
-#define TEST(path, function)                                                                       \
-    g_test_add(path, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
-    TEST("/images/info/fields", test_fields);
-    TEST("/images/info/kinds", test_kinds);
-    TEST("/images/info/label-is-printable", test_label_is_printable);
-    TEST("/images/info/truncated", test_truncated);
-    TEST("/images/info/wrong-kind", test_wrong_kind);
-    TEST("/images/info/state", test_state);
-    TEST("/images/info/damaged", test_damaged);
-    TEST("/images/info/other-files", test_other_files);
-    g_test_add_func("/images/info/size-text", test_size_text);
+    TEST("/ext4/info/fields", test_fields);
+    TEST("/ext4/info/kinds", test_kinds);
+    TEST("/ext4/info/label-is-printable", test_label_is_printable);
+    TEST("/ext4/info/truncated", test_truncated);
+    TEST("/ext4/info/wrong-kind", test_wrong_kind);
+    TEST("/ext4/info/state", test_state);
+    TEST("/ext4/info/damaged", test_damaged);
+    TEST("/ext4/info/other-files", test_other_files);
+    g_test_add_func("/ext4/info/size-text", test_size_text);
     return g_test_run();
 }

@@ -469,26 +469,23 @@ static void test_bad_directories(Fixture *fixture, G_GNUC_UNUSED gconstpointer d
     assert_contains(error->message, "socket");
 }
 
-#define TEST(path, function)                                                                       \
-    g_test_add(path, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
-    TEST("/images/populate/types", test_types);
-    TEST("/images/populate/xattrs", test_xattrs);
-    TEST("/images/populate/too-large-xattrs", test_too_large_xattrs);
-    TEST("/images/populate/malformed-acl", test_malformed_acl);
-    TEST("/images/populate/sparse", test_sparse);
-    TEST("/images/populate/many-extents", test_many_extents);
-    TEST("/images/populate/big-directory", test_big_directory);
-    TEST("/images/populate/filters", test_filters);
-    TEST("/images/populate/formats", test_formats);
-    TEST("/images/populate/names-in-utf8", test_names_in_utf8);
-    TEST("/images/populate/truncated-tar", test_truncated_tar);
-    TEST("/images/populate/bad-tars", test_bad_tars);
-    TEST("/images/populate/full-image", test_full_image);
-    TEST("/images/populate/same-bytes", test_same_bytes);
-    TEST("/images/populate/directory", test_directory);
-    TEST("/images/populate/bad-directories", test_bad_directories);
+    TEST("/ext4/populate/types", test_types);
+    TEST("/ext4/populate/xattrs", test_xattrs);
+    TEST("/ext4/populate/too-large-xattrs", test_too_large_xattrs);
+    TEST("/ext4/populate/malformed-acl", test_malformed_acl);
+    TEST("/ext4/populate/sparse", test_sparse);
+    TEST("/ext4/populate/many-extents", test_many_extents);
+    TEST("/ext4/populate/big-directory", test_big_directory);
+    TEST("/ext4/populate/filters", test_filters);
+    TEST("/ext4/populate/formats", test_formats);
+    TEST("/ext4/populate/names-in-utf8", test_names_in_utf8);
+    TEST("/ext4/populate/truncated-tar", test_truncated_tar);
+    TEST("/ext4/populate/bad-tars", test_bad_tars);
+    TEST("/ext4/populate/full-image", test_full_image);
+    TEST("/ext4/populate/same-bytes", test_same_bytes);
+    TEST("/ext4/populate/directory", test_directory);
+    TEST("/ext4/populate/bad-directories", test_bad_directories);
     return g_test_run();
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Paths in a tree: what replaces what, links that are followed, names that would escape. */
 #include "tests/unit/lib/ext4-fixture.h"
 
 static DinvExt4Content *content_of(DinvExt4Tree *tree, const char *text) {
@@ -270,21 +271,18 @@ static void test_spool_limit(Fixture *fixture, G_GNUC_UNUSED gconstpointer data)
     g_assert_error(error, DINV_EXT4_IMAGE_ERROR, DINV_EXT4_IMAGE_ERROR_FULL);
 }
 
-#define TEST(path, function)                                                                       \
-    g_test_add(path, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
-    TEST("/images/tree/paths", test_paths);
-    TEST("/images/tree/escapes", test_escapes);
-    TEST("/images/tree/symlinks-stay-inside", test_symlinks_stay_inside);
-    TEST("/images/tree/merged-usr", test_merged_usr);
-    TEST("/images/tree/symlink-loops", test_symlink_loops);
-    TEST("/images/tree/replacement", test_replacement);
-    TEST("/images/tree/hard-links", test_hard_links);
-    TEST("/images/tree/limits", test_limits);
-    TEST("/images/tree/digest", test_digest);
-    TEST("/images/spool/holes-and-order", test_spool);
-    TEST("/images/spool/limit", test_spool_limit);
+    TEST("/ext4/tree/paths", test_paths);
+    TEST("/ext4/tree/escapes", test_escapes);
+    TEST("/ext4/tree/symlinks-stay-inside", test_symlinks_stay_inside);
+    TEST("/ext4/tree/merged-usr", test_merged_usr);
+    TEST("/ext4/tree/symlink-loops", test_symlink_loops);
+    TEST("/ext4/tree/replacement", test_replacement);
+    TEST("/ext4/tree/hard-links", test_hard_links);
+    TEST("/ext4/tree/limits", test_limits);
+    TEST("/ext4/tree/digest", test_digest);
+    TEST("/ext4/spool/holes-and-order", test_spool);
+    TEST("/ext4/spool/limit", test_spool_limit);
     return g_test_run();
 }

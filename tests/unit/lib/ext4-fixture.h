@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of the images room share: a directory of their own, tars, and e2fsprogs as the
+/* What the tests of the room ext4 share: a directory of their own, tars, and e2fsprogs as the
  * oracle. */
 #pragma once
 
@@ -199,3 +199,6 @@ static inline void assert_same_bytes(const char *left, const char *right) {
     g_assert_true(
         memcmp(g_mapped_file_get_contents(first), g_mapped_file_get_contents(second), length) == 0);
 }
+
+#define TEST(path, function)                                                                       \
+    g_test_add(path, Fixture, NULL, fixture_set_up, function, fixture_tear_down)

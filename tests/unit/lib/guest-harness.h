@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What the tests of the guest room share: a loop with children collected as process 1 does it, and
- * a launcher at the other end of a relay.
- */
+/* A loop of the guest whose children are collected as process 1 does it, with deadlines. */
 #pragma once
 
 #include <errno.h>
@@ -16,10 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "guest/base/log.h"
 #include "guest/base/loop.h"
-#include "guest/channels/port.h"
-#include "relay/mux.h"
 
 #define HARNESS_DEADLINE_S 60
 
@@ -63,8 +57,8 @@ static inline int harness_listen(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     g_strlcpy(address.sun_path, path, sizeof address.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 4) == 0 ? fd
-                                                                                            : -1;
+    return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 16) == 0 ? fd
+                                                                                             : -1;
 }
 
 /* Runs the loop until the condition holds; fails the test after the deadline. */
@@ -79,79 +73,4 @@ static inline void harness_run_until(Harness *harness, bool (*condition)(void *u
 static inline void harness_socketpair(int ends[2]) {
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), ==,
                     0);
-}
-
-/* The launcher's end of a relay, in the same loop. */
-typedef struct {
-    DinvChannelPort *port;
-    DinvRelayMux *mux;
-    DinvTimer *flush;
-    size_t start;
-    size_t len;
-    uint8_t bytes[64 * 1024];
-} Launcher;
-
-static inline void launcher_flush(void *user) {
-    Launcher *launcher = user;
-    for (;;) {
-        while (launcher->start < launcher->len) {
-            ssize_t written = dinv_channel_port_write(
-                launcher->port, launcher->bytes + launcher->start, launcher->len - launcher->start);
-            if (written < 0) {
-                return;
-            }
-            launcher->start += (size_t)written;
-        }
-        ssize_t pulled =
-            dinv_relay_mux_pull(launcher->mux, launcher->bytes, sizeof launcher->bytes);
-        g_assert_cmpint(pulled, >=, 0);
-        launcher->start = 0;
-        launcher->len = (size_t)pulled;
-        if (pulled == 0) {
-            return;
-        }
-    }
-}
-
-/* To be called after any stream function. */
-static inline void launcher_kick(Launcher *launcher) {
-    dinv_timer_set(launcher->flush, 0);
-}
-
-static inline void launcher_received(void *user, const uint8_t *bytes, size_t len) {
-    Launcher *launcher = user;
-    g_assert_cmpint(dinv_relay_mux_feed(launcher->mux, bytes, len), ==, 0);
-    launcher_kick(launcher);
-}
-
-static inline void launcher_connected(void *user) {
-    launcher_kick(user);
-}
-
-static inline void launcher_disconnected(void *user) {
-    (void)user;
-}
-
-static inline Launcher *launcher_new(DinvLoop *loop, int fd, const DinvRelayCallbacks *callbacks,
-                                     void *user) {
-    static const DinvChannelPortCallbacks port_callbacks = {
-        .connected = launcher_connected,
-        .disconnected = launcher_disconnected,
-        .received = launcher_received,
-        .writable = launcher_flush,
-    };
-    Launcher *launcher = g_new0(Launcher, 1);
-    launcher->mux = dinv_relay_mux_new(DINV_RELAY_LAUNCHER, g_random_int(), NULL, callbacks, user);
-    launcher->flush = dinv_timer_new(loop, launcher_flush, launcher);
-    launcher->port = dinv_channel_port_new(loop, fd, &port_callbacks, launcher);
-    g_assert_nonnull(launcher->mux);
-    g_assert_nonnull(launcher->port);
-    return launcher;
-}
-
-static inline void launcher_free(Launcher *launcher) {
-    dinv_channel_port_free(launcher->port);
-    dinv_timer_free(launcher->flush);
-    dinv_relay_mux_free(launcher->mux);
-    g_free(launcher);
 }

@@ -6,18 +6,18 @@
  */
 #pragma once
 
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "launcher/base/log.h"
 #include "launcher/machine/machine.h"
 #include "launcher/vm/vm.h"
+#include "tests/unit/lib/log-capture.h"
 #include "tests/unit/lib/scratch.h"
 #include "tests/unit/lib/wait-until.h"
 
@@ -100,11 +100,6 @@ void dinv_machine_quit(DinvMachine *machine) {
     machine->quits++;
 }
 
-void dinv_machine_kill(DinvMachine *machine) {
-    (void)machine;
-    g_assert_not_reached();
-}
-
 GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->runs ? 4242 : 0;
 }
@@ -174,11 +169,12 @@ static inline void run_loop(void) {
     }
 }
 
-/* Without a turn of the loop. */
+/* Writes `text` into the channel, without a turn of the loop. */
 static inline void fake_write(FakeChannel channel, const char *text) {
     g_assert_cmpint(write(fake->guest[channel], text, strlen(text)), ==, (ssize_t)strlen(text));
 }
 
+/* The guest says a line on the control channel, and the launcher hears it. */
 static inline void fake_says(const char *text) {
     fake_write(FAKE_CONTROL, text);
     fake_write(FAKE_CONTROL, "\n");
@@ -226,8 +222,7 @@ typedef struct {
     GPtrArray *mounts;
     DinvEngineNetworkPlan *network;
     DinvVm *vm;
-    int log;      /* what stderr is meanwhile */
-    int real_log; /* stderr as it was */
+    LogCapture log;
     guint readies;
     guint stops;
     gboolean failed;
@@ -274,10 +269,8 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
     fixture->network = dinv_engine_network_plan_for(&fixture->config, fixture->engine, outer);
     fixture->mounts = g_ptr_array_new();
     fixture->plan = (DinvMachinePlan){
-        .config = &fixture->config, .mounts = fixture->mounts, .slirp_net = "10.0.2.0/24"};
-    fixture->log = memfd_create("log", MFD_CLOEXEC);
-    fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-    g_assert_cmpint(dup2(fixture->log, STDERR_FILENO), ==, STDERR_FILENO);
+        .config = &fixture->config, .mounts = fixture->mounts, .qemu.slirp_net = "10.0.2.0/24"};
+    log_capture_begin(&fixture->log);
     dinv_log_start(DINV_LOG_INFO);
     fixture->vm =
         dinv_vm_new(&fixture->plan, fixture->engine, fixture->network, &callbacks, fixture);
@@ -288,9 +281,7 @@ static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
     dinv_vm_free(fixture->vm);
     g_assert_null(fake);
     run_loop();
-    g_assert_cmpint(dup2(fixture->real_log, STDERR_FILENO), ==, STDERR_FILENO);
-    close(fixture->real_log);
-    close(fixture->log);
+    log_capture_end(&fixture->log);
     g_assert_false(g_file_test(fixture->config.socket_path, G_FILE_TEST_EXISTS));
     scratch_remove(&fixture->scratch);
     dinv_engine_network_plan_free(fixture->network);
@@ -304,26 +295,13 @@ static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
     g_free(fixture->config.qemu);
 }
 
-/* All of the log so far. */
-static inline char *vm_get_log(const VmFixture *fixture) {
-    off_t size = lseek(fixture->log, 0, SEEK_END);
-    char *text = g_malloc0((gsize)size + 1);
-    g_assert_cmpint(pread(fixture->log, text, (gsize)size, 0), ==, size);
-    return text;
-}
-
 static inline guint vm_count_log(const VmFixture *fixture, const char *text) {
-    g_autofree char *log = vm_get_log(fixture);
-    guint count = 0;
-    for (const char *p = log; (p = strstr(p, text)) != NULL; p += strlen(text)) {
-        count++;
-    }
-    return count;
+    return log_capture_count(&fixture->log, text);
 }
 
 #define vm_assert_logged(fixture, text)                                                            \
     do {                                                                                           \
-        g_autofree char *vm_log = vm_get_log(fixture);                                             \
+        g_autofree char *vm_log = log_capture_get(&(fixture)->log);                                \
         if (strstr(vm_log, text) == NULL) {                                                        \
             g_test_message("the log:\n%s", vm_log);                                                \
             g_assert_nonnull(strstr(vm_log, text));                                                \
@@ -350,4 +328,24 @@ static inline void vm_reach(VmFixture *fixture, DinvVmState state) {
         fake_says(FAKE_READY);
     }
     g_assert_cmpint(dinv_vm_get_state(fixture->vm), ==, state);
+}
+
+/* A client of docker.sock. Nonblocking; the caller closes it. */
+static inline int vm_connect_docker(const VmFixture *fixture) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_strlcpy(address.sun_path, fixture->config.socket_path, sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    return fd;
+}
+
+/* Adds the test once for each state, which it gets as its data: /launcher/vm/NAME/STATE. */
+static inline void vm_add_by_state(const char *name, DinvVmState first, DinvVmState last,
+                                   void (*function)(VmFixture *, gconstpointer)) {
+    static const char *const names[] = {"starting", "booting", "configuring",
+                                        "engine",   "ready",   "stopping"};
+    for (DinvVmState state = first; state <= last; state++) {
+        g_autofree char *path = g_strdup_printf("/launcher/vm/%s/%s", name, names[state]);
+        g_test_add(path, VmFixture, GINT_TO_POINTER((int)state), vm_set_up, function, vm_tear_down);
+    }
 }

@@ -17,7 +17,6 @@ typedef struct {
     DinvConfig config;
     DinvMachinePlan plan;
     DinvMachine *machine;
-    char *self;
     char *directory;
     guint exits;
     DinvMachineExitKind kind;
@@ -33,7 +32,6 @@ static char *program; /* the QEMU of set_up() */
 
 static void on_exited(DinvMachine *machine, const DinvMachineExit *exit, gpointer user) {
     Fixture *fixture = user;
-
     g_assert_cmpint(dinv_machine_get_pid(machine), ==, 0);
     fixture->exits++;
     fixture->kind = exit->kind;
@@ -48,7 +46,6 @@ static void on_exited(DinvMachine *machine, const DinvMachineExit *exit, gpointe
 static void on_paused(DinvMachine *machine G_GNUC_UNUSED, gboolean paused, const char *reason,
                       gpointer user) {
     Fixture *fixture = user;
-
     g_string_append_printf(fixture->pauses, "%s:%s;", paused ? "paused" : "on", reason);
 }
 
@@ -56,7 +53,6 @@ static void on_forward(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpoi
     Fixture *fixture = user;
     g_autoptr(GError) error = NULL;
     gboolean done = dinv_machine_forward_finish(fixture->machine, result, &error);
-
     g_assert_true(done == (error == NULL));
     fixture->forwards++;
     g_clear_error(&fixture->forward_error);
@@ -76,7 +72,7 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->plan =
         (DinvMachinePlan){.config = &fixture->config,
                           .data_image = g_build_filename(fixture->directory, "data.img", NULL),
-                          .slirp_net = "10.0.2.0/24"};
+                          .qemu.slirp_net = "10.0.2.0/24"};
     fixture->pauses = g_string_new(NULL);
     fixture->machine = dinv_machine_new(&fixture->plan, &callbacks, fixture);
 }
@@ -99,13 +95,11 @@ static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 }
 
 static void start(Fixture *fixture, const char *role) {
-    g_autoptr(GError) error = NULL;
-    gboolean started;
-
     if (role != NULL) {
         g_setenv("FAKE_QEMU", role, TRUE);
     }
-    started = dinv_machine_start(fixture->machine, &error);
+    g_autoptr(GError) error = NULL;
+    gboolean started = dinv_machine_start(fixture->machine, &error);
     g_assert_no_error(error);
     g_assert_true(started);
     g_assert_cmpint(dinv_machine_get_pid(fixture->machine), >, 0);
@@ -115,7 +109,6 @@ static void forward(Fixture *fixture, gboolean add, DinvProtocol protocol, guint
                     const char *address) {
     DinvPortForward one = {.protocol = protocol, .host_port = port, .guest_port = 80};
     guint before = fixture->forwards;
-
     if (add) {
         dinv_machine_add_forward(fixture->machine, &one, address, on_forward, fixture);
     } else {
@@ -131,7 +124,6 @@ typedef struct {
 
 static void run(Fixture *fixture, gconstpointer data) {
     const Case *one = data;
-
     one->test(fixture);
 }
 

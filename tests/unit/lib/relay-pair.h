@@ -7,6 +7,7 @@
 
 #include "relay/frame.h"
 #include "relay/mux.h"
+#include "tests/unit/lib/relay-pull.h"
 
 /* One side: its mux, and what its callbacks said. */
 typedef struct {
@@ -112,7 +113,7 @@ static inline DinvRelayStream *relay_side_stream(const RelaySide *side, guint in
 /* Moves one pull of at most `cap` bytes. Returns how many; the feed must succeed. */
 static inline gsize relay_move(DinvRelayMux *from, DinvRelayMux *to, gsize cap) {
     static uint8_t buffer[1 << 20];
-    ssize_t len = dinv_relay_mux_pull(from, buffer, cap);
+    ssize_t len = relay_pull(from, buffer, cap);
     g_assert_cmpint(len, >=, 0);
     g_assert_cmpint(dinv_relay_mux_feed(to, buffer, (size_t)len), ==, 0);
     return (gsize)len;
@@ -133,8 +134,8 @@ static inline void relay_pair_init(RelayPair *pair, const DinvRelayLimits *limit
     relay_side_init(&pair->launcher, DINV_RELAY_LAUNCHER, 0x1111, limits);
     relay_side_init(&pair->guest, DINV_RELAY_GUEST, 0x2222, limits);
     relay_pair_settle(pair, 65536);
-    g_assert_true(dinv_relay_mux_is_connected(pair->launcher.mux));
-    g_assert_true(dinv_relay_mux_is_connected(pair->guest.mux));
+    g_assert_true(relay_is_connected(pair->launcher.mux));
+    g_assert_true(relay_is_connected(pair->guest.mux));
 }
 
 static inline void relay_pair_clear(RelayPair *pair) {

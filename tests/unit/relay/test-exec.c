@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Records of the exec service, whole and in pieces, right and wrong. */
 #include <errno.h>
 #include <glib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Headers and hellos as bytes, and the search for a hello among others. */
 #include <glib.h>
 #include <string.h>
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "relay/mux-internal.h"
+#include "tests/unit/lib/relay-pull.h"
 
 typedef struct World World;
 
@@ -236,7 +237,7 @@ static const DinvRelayCallbacks callbacks = {
 /* --- The steps --- */
 
 static gboolean knows(const Side *side, const Side *other) {
-    return dinv_relay_mux_is_connected(side->mux) && side->mux->peer_epoch == other->mux->epoch;
+    return relay_is_connected(side->mux) && side->mux->peer_epoch == other->mux->epoch;
 }
 
 static void open_one(World *world, guint me) {
@@ -270,8 +271,7 @@ static gsize transport(World *world, guint from) {
     uint8_t buffer[2000];
     gsize moved = 0;
     if (receiver->pipe->len < 3000) {
-        ssize_t len =
-            dinv_relay_mux_pull(sender->mux, buffer, 64 + below(world, sizeof(buffer) - 64));
+        ssize_t len = relay_pull(sender->mux, buffer, 64 + below(world, sizeof(buffer) - 64));
         g_assert_cmpint(len, >=, 0);
         g_byte_array_append(receiver->pipe, buffer, (guint)len);
         moved += (gsize)len;

@@ -11,6 +11,48 @@
 #include "relay/state.h"
 #include "tests/unit/lib/relay-pair.h"
 
+/* The names that the documentation uses. */
+static const char *state_name(guint state) {
+    static const char *const names[DINV_RELAY_STATES] = {
+        [DINV_RELAY_STATE_OPENING] = "opening",
+        [DINV_RELAY_STATE_OPENING_FINISHED] = "opening-finished",
+        [DINV_RELAY_STATE_OFFERED] = "offered",
+        [DINV_RELAY_STATE_OFFERED_FINISHED] = "offered-finished",
+        [DINV_RELAY_STATE_OPEN] = "open",
+        [DINV_RELAY_STATE_FINISHED_LOCAL] = "finished-local",
+        [DINV_RELAY_STATE_FINISHED_PEER] = "finished-peer",
+        [DINV_RELAY_STATE_FINISHED_BOTH] = "finished-both",
+        [DINV_RELAY_STATE_UNREAD] = "unread",
+        [DINV_RELAY_STATE_BROKEN] = "broken",
+        [DINV_RELAY_STATE_LINGERING] = "lingering",
+        [DINV_RELAY_STATE_LEAVING] = "leaving",
+        [DINV_RELAY_STATE_GONE] = "gone",
+    };
+    return names[state];
+}
+
+static const char *event_name(guint event) {
+    static const char *const names[DINV_RELAY_EVENTS] = {
+        [DINV_RELAY_EVENT_ACCEPT] = "accept",      [DINV_RELAY_EVENT_REFUSE] = "refuse",
+        [DINV_RELAY_EVENT_FINISH] = "finish",      [DINV_RELAY_EVENT_CLOSE] = "close",
+        [DINV_RELAY_EVENT_PEER_ACCEPT] = "ACCEPT", [DINV_RELAY_EVENT_PEER_REFUSED] = "REFUSED",
+        [DINV_RELAY_EVENT_PEER_DATA] = "DATA",     [DINV_RELAY_EVENT_PEER_CREDIT] = "CREDIT",
+        [DINV_RELAY_EVENT_PEER_FIN] = "FIN",       [DINV_RELAY_EVENT_PEER_RESET] = "RESET",
+        [DINV_RELAY_EVENT_FAILED] = "failed",      [DINV_RELAY_EVENT_LOST] = "lost",
+        [DINV_RELAY_EVENT_FLUSHED] = "flushed",
+    };
+    return names[event];
+}
+
+static const char *notify_name(guint notify) {
+    static const char *const names[] = {
+        [DINV_RELAY_NOTIFY_NOTHING] = "",          [DINV_RELAY_NOTIFY_OPENED] = "opened",
+        [DINV_RELAY_NOTIFY_REFUSED] = "refused",   [DINV_RELAY_NOTIFY_READABLE] = "readable",
+        [DINV_RELAY_NOTIFY_WRITABLE] = "writable", [DINV_RELAY_NOTIFY_RESET] = "reset",
+    };
+    return names[notify];
+}
+
 static void test_complete(void) {
     for (guint state = 0; state < DINV_RELAY_STATES; state++) {
         for (guint event = 0; event < DINV_RELAY_EVENTS; event++) {
@@ -24,11 +66,11 @@ static void test_complete(void) {
 
 /* The cell in the words of the documentation. */
 static char *describe(const DinvRelayTransition *cell) {
-    const char *notify = dinv_relay_notify_name(cell->notify);
+    const char *notify = notify_name(cell->notify);
     g_autofree char *suffix = *notify != '\0' ? g_strdup_printf(" (%s)", notify) : g_strdup("");
     switch ((DinvRelayVerdict)cell->verdict) {
     case DINV_RELAY_VERDICT_GO:
-        return g_strdup_printf("→ %s%s", dinv_relay_state_name(cell->next), suffix);
+        return g_strdup_printf("→ %s%s", state_name(cell->next), suffix);
     case DINV_RELAY_VERDICT_TAKE:
         return g_strdup_printf("take%s", suffix);
     case DINV_RELAY_VERDICT_IGNORE:
@@ -48,14 +90,6 @@ static gint find_name(const char *name, guint count, const char *(*name_of)(guin
         }
     }
     return -1;
-}
-
-static const char *state_name(guint state) {
-    return dinv_relay_state_name(state);
-}
-
-static const char *event_name(guint event) {
-    return dinv_relay_event_name(event);
 }
 
 /* The cells of a line "| a | b |", or NULL. */
@@ -132,7 +166,7 @@ static void feed_hello(Scene *scene, uint64_t epoch) {
 
 static void pull_all(Scene *scene) {
     uint8_t buffer[4096];
-    while (dinv_relay_mux_pull(scene->side.mux, buffer, sizeof(buffer)) > 0) {
+    while (relay_pull(scene->side.mux, buffer, sizeof(buffer)) > 0) {
     }
 }
 
@@ -225,7 +259,7 @@ static gboolean scene_enter(Scene *scene, DinvRelayState state) {
         state == DINV_RELAY_STATE_FINISHED_LOCAL || state == DINV_RELAY_STATE_FINISHED_BOTH) {
         dinv_relay_stream_finish(scene->stream);
     }
-    g_assert_cmpstr(dinv_relay_state_name(scene->stream->state), ==, dinv_relay_state_name(state));
+    g_assert_cmpstr(state_name(scene->stream->state), ==, state_name(state));
     g_string_truncate(scene->side.log, 0);
     return TRUE;
 }
@@ -288,7 +322,7 @@ static char *expected_log(const DinvRelayTransition *cell, DinvRelayEvent event)
     case DINV_RELAY_NOTIFY_OPENED:
     case DINV_RELAY_NOTIFY_READABLE:
     case DINV_RELAY_NOTIFY_WRITABLE:
-        return g_strdup_printf("%s ", dinv_relay_notify_name(cell->notify));
+        return g_strdup_printf("%s ", notify_name(cell->notify));
     case DINV_RELAY_NOTIFY_NOTHING:
         break;
     }
@@ -312,7 +346,7 @@ static void play(DinvRelayState state, DinvRelayEvent event) {
     gboolean applicable = user_can(state, event) || is_peer_event(event) ||
                           event == DINV_RELAY_EVENT_LOST || event == DINV_RELAY_EVENT_FLUSHED ||
                           (event == DINV_RELAY_EVENT_FAILED && state_has_handle(state));
-    g_test_message("%s, %s", dinv_relay_state_name(state), dinv_relay_event_name(event));
+    g_test_message("%s, %s", state_name(state), event_name(event));
     if (applicable) {
         cause(&scene, event, violation ? -EPROTO : 0);
         if (violation) { /* which breaks every stream whose user still has it */
@@ -322,8 +356,7 @@ static void play(DinvRelayState state, DinvRelayEvent event) {
             g_assert_cmpstr(scene.side.log->str, ==, log);
             DinvRelayState next =
                 cell->verdict == DINV_RELAY_VERDICT_GO ? (DinvRelayState)cell->next : state;
-            g_assert_cmpstr(dinv_relay_state_name(scene.stream->state), ==,
-                            dinv_relay_state_name(next));
+            g_assert_cmpstr(state_name(scene.stream->state), ==, state_name(next));
         }
     }
     if (handle) {

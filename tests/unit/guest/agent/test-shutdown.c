@@ -64,6 +64,8 @@ typedef struct {
     bool processes_immortal; /* not even upon SIGKILL */
     int unmounts_needed;     /* before it is clean */
     int drains_needed;       /* before `exit` has left */
+    bool checks_disk;        /* a process of them is e2fsck */
+    guint64 killed_ms;       /* when SIGKILL came */
     DinvTimer *children;     /* tells of ended children, as the signal does, later */
     bool off;
 } End;
@@ -86,6 +88,10 @@ static void end_signal_engine(void *user, int number) {
     }
 }
 
+static bool end_checks_disk(void *user) {
+    return ((End *)user)->checks_disk;
+}
+
 static void end_kill_containers(void *user) {
     End *end = user;
     g_string_append(end->events, "cut ");
@@ -98,6 +104,9 @@ static void end_kill_containers(void *user) {
 static void end_signal_everything(void *user, int number) {
     End *end = user;
     g_string_append_printf(end->events, "all:%d ", number);
+    if (number == SIGKILL) {
+        end->killed_ms = dinv_now_ms();
+    }
     if ((number == SIGTERM && end->processes_obey) ||
         (number == SIGKILL && !end->processes_immortal)) {
         end->processes = 0;
@@ -139,9 +148,17 @@ static bool end_is_off(void *user) {
 static void end_set_up(End *end, gconstpointer data) {
     (void)data;
     static const DinvAgentShutdownOperations operations = {
-        end_engine_is_running, end_signal_engine, end_kill_containers,
-        end_signal_everything, end_has_processes, end_unmount,
-        end_send_exit,         end_is_drained,    end_power_off};
+        .engine_is_running = end_engine_is_running,
+        .signal_engine = end_signal_engine,
+        .checks_disk = end_checks_disk,
+        .kill_containers = end_kill_containers,
+        .signal_everything = end_signal_everything,
+        .has_processes = end_has_processes,
+        .unmount = end_unmount,
+        .send_exit = end_send_exit,
+        .is_drained = end_is_drained,
+        .power_off = end_power_off,
+    };
     harness_init(&end->harness);
     end->events = g_string_new(NULL);
     end->life.state = DINV_AGENT_LIFE_READY;
@@ -251,6 +268,40 @@ static void test_begun_again(End *end, gconstpointer data) {
     g_assert_cmpstr(end->events->str, ==, "engine:15 cut all:9 unmount exit:clean ");
 }
 
+/* --- the check of a disk ---------------------------------------------------------------------- */
+
+static void check_set_up(End *end) {
+    end->life.state = DINV_AGENT_LIFE_WAITING;
+    end->engine_runs = false;
+    end->checks_disk = true;
+    end->processes = 1;
+}
+
+/* It is asked to end, and has much longer for that than other processes. */
+static void test_check_is_not_cut_short(End *end, gconstpointer data) {
+    (void)data;
+    check_set_up(end);
+    guint64 start_ms = dinv_now_ms();
+    check_end(end, 2000, "all:15 all:9 unmount exit:clean ");
+    g_assert_cmpuint(end->killed_ms - start_ms, >=, 1500);
+}
+
+static void test_check_obeys(End *end, gconstpointer data) {
+    (void)data;
+    check_set_up(end);
+    end->processes_obey = true;
+    check_end(end, 3600000, "all:15 unmount exit:clean ");
+}
+
+static void test_check_and_nearer_deadline(End *end, gconstpointer data) {
+    (void)data;
+    check_set_up(end);
+    dinv_agent_shutdown_begin(end->shutdown, 3600000);
+    dinv_agent_shutdown_begin(end->shutdown, 400);
+    harness_run_until(&end->harness, end_is_off, end);
+    g_assert_cmpstr(end->events->str, ==, "all:15 all:9 unmount exit:clean ");
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/guest/life/table", test_life_table);
@@ -269,6 +320,9 @@ int main(int argc, char **argv) {
         {"/guest/shutdown/never-drained", test_never_drained},
         {"/guest/shutdown/before-engine", test_before_engine},
         {"/guest/shutdown/begun-again", test_begun_again},
+        {"/guest/shutdown/disk-check/is-not-cut-short", test_check_is_not_cut_short},
+        {"/guest/shutdown/disk-check/obeys", test_check_obeys},
+        {"/guest/shutdown/disk-check/nearer-deadline", test_check_and_nearer_deadline},
     };
     for (gsize i = 0; i < G_N_ELEMENTS(tests); i++) {
         g_test_add(tests[i].path, End, NULL, end_set_up, tests[i].run, end_tear_down);

@@ -3,15 +3,13 @@
  * containerd's life. In its place runs this program itself, called with --fake-containerd, what it
  * is to do, and the configuration that was written for it.
  */
-#include "tests/unit/lib/guest-harness.h"
+#include "tests/unit/lib/guest-daemon.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "guest/base/unix-socket.h"
 #include "guest/engine/containerd.h"
-#include "tests/unit/lib/scratch.h"
 
 static char *program; /* argv[0] of the test */
 
@@ -25,8 +23,7 @@ static int fake_containerd(const char *mode, const char *config_path) {
     printf("fake containerd: FOO=%s\n", getenv("FOO"));
     (void)fflush(stdout);
     if (strcmp(mode, "die") == 0) {
-        (void)fputs("cannot do it\n", stderr);
-        return 3;
+        return daemon_die_at_start();
     }
     const char *address = strstr(config, "address = \"") + strlen("address = \"");
     g_autofree char *path = g_strndup(address, strcspn(address, "\""));
@@ -44,23 +41,15 @@ static int fake_containerd(const char *mode, const char *config_path) {
 /* --- the tests -------------------------------------------------------------------------------- */
 
 typedef struct {
-    Harness harness;
-    Scratch scratch;
-    DinvEngineLog *log;
+    DaemonFixture base;
     DinvEngineContainerd *containerd;
     char *config_path;
-    char *socket_path;
-    char *log_path;
-    char *mode;
-    char *command[5];
     guint answers;
-    char *failure;
-    bool starts_again; /* when it has failed */
 } Fixture;
 
-static const DinvEngineContainerdLogging plain = {.level = NULL};
+static const DinvContainerdConfiguration plain = {.level = NULL};
 
-static int start(Fixture *fixture, const DinvEngineContainerdLogging *logging) {
+static int start(Fixture *fixture, const DinvContainerdConfiguration *logging) {
     static char variable[] = "FOO=bar";
     char *environment[] = {variable, NULL};
     return dinv_engine_containerd_start(fixture->containerd, environment, logging);
@@ -74,10 +63,10 @@ static void on_answers(void *user) {
 
 static void on_failed(void *user, const char *text) {
     Fixture *fixture = user;
-    g_assert_null(fixture->failure);
+    g_assert_null(fixture->base.failure);
     g_assert_false(dinv_engine_containerd_answers(fixture->containerd));
-    fixture->failure = g_strdup(text);
-    if (fixture->starts_again) {
+    fixture->base.failure = g_strdup(text);
+    if (fixture->base.starts_again) {
         g_assert_cmpint(start(fixture, &plain), ==, 0);
     }
 }
@@ -90,119 +79,90 @@ static bool answers_twice(void *user) {
     return ((Fixture *)user)->answers == 2;
 }
 
-static bool has_failed(void *user) {
-    return ((Fixture *)user)->failure != NULL;
-}
-
 static void set_up(Fixture *fixture, gconstpointer data) {
     static const DinvEngineContainerdCallbacks callbacks = {on_answers, on_failed};
-    static char flag[] = "--fake-containerd";
-    harness_init(&fixture->harness);
-    scratch_make(&fixture->scratch);
-    fixture->config_path = g_build_filename(fixture->scratch.path, "config", NULL);
-    fixture->socket_path = g_build_filename(fixture->scratch.path, "socket", NULL);
-    fixture->log_path = g_build_filename(fixture->scratch.path, "log", NULL);
-    fixture->mode = g_strdup(data);
-    fixture->log = dinv_engine_log_new(fixture->log_path, 65536);
-    fixture->command[0] = program;
-    fixture->command[1] = flag;
-    fixture->command[2] = fixture->mode;
-    fixture->command[3] = fixture->config_path;
-    DinvEngineContainerdPlan plan = {.command = fixture->command,
+    daemon_fixture_init(&fixture->base, program, "--fake-containerd", data);
+    fixture->config_path = scratch_path(&fixture->base.scratch, "config");
+    fixture->base.command[3] = fixture->config_path;
+    DinvEngineContainerdPlan plan = {.command = fixture->base.command,
                                      .config_path = fixture->config_path,
-                                     .socket_path = fixture->socket_path};
-    fixture->containerd =
-        dinv_engine_containerd_new(fixture->harness.loop, fixture->log, &plan, &callbacks, fixture);
+                                     .socket_path = fixture->base.socket_path};
+    fixture->containerd = dinv_engine_containerd_new(fixture->base.harness.loop, fixture->base.log,
+                                                     &plan, &callbacks, fixture);
     g_assert_nonnull(fixture->containerd);
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data) {
     (void)data;
     dinv_engine_containerd_free(fixture->containerd);
-    dinv_engine_log_free(fixture->log);
     g_free(fixture->config_path);
-    g_free(fixture->socket_path);
-    g_free(fixture->log_path);
-    g_free(fixture->mode);
-    g_free(fixture->failure);
-    scratch_remove(&fixture->scratch);
-    harness_clear(&fixture->harness);
+    daemon_fixture_clear(&fixture->base);
 }
 
 /* The fake one ends, and that is a failure, as nobody knows that it was asked to. */
 static void end(Fixture *fixture) {
-    int fd = dinv_unix_socket_connect(fixture->socket_path);
+    int fd = dinv_unix_socket_connect(fixture->base.socket_path);
     g_assert_cmpint(fd, >=, 0);
     close(fd);
-    g_clear_pointer(&fixture->failure, g_free);
-    harness_run_until(&fixture->harness, has_failed, fixture);
-    g_assert_cmpstr(fixture->failure, ==, "containerd exited with status 4");
+    g_clear_pointer(&fixture->base.failure, g_free);
+    daemon_expect_failure(&fixture->base, "containerd exited with status 4");
 }
 
 static void test_answers(Fixture *fixture, gconstpointer data) {
     (void)data;
     g_assert_cmpint(start(fixture, &plain), ==, 0);
     g_assert_false(dinv_engine_containerd_answers(fixture->containerd));
-    harness_run_until(&fixture->harness, answers_once, fixture);
-    g_autofree char *text = dinv_engine_log_get_tail(fixture->log, 40, 4096);
-    g_assert_cmpstr(text, ==, "fake containerd: FOO=bar\n");
+    harness_run_until(&fixture->base.harness, answers_once, fixture);
+    daemon_expect_log(&fixture->base, 40, "fake containerd: FOO=bar\n");
     end(fixture);
 }
 
 static void test_dies_at_start(Fixture *fixture, gconstpointer data) {
     (void)data;
     g_assert_cmpint(start(fixture, &plain), ==, 0);
-    harness_run_until(&fixture->harness, has_failed, fixture);
-    g_assert_cmpstr(fixture->failure, ==, "containerd exited with status 3");
+    daemon_expect_failure(&fixture->base, "containerd exited with status 3");
     g_assert_cmpuint(fixture->answers, ==, 0);
-    g_autofree char *text = dinv_engine_log_get_tail(fixture->log, 1, 4096);
-    g_assert_cmpstr(text, ==, "cannot do it\n");
+    daemon_expect_log(&fixture->base, 1, "cannot do it\n");
 }
 
 /* From within the report of its death; the socket of the dead one is still there. */
 static void test_starts_again(Fixture *fixture, gconstpointer data) {
     (void)data;
     g_assert_cmpint(start(fixture, &plain), ==, 0);
-    harness_run_until(&fixture->harness, answers_once, fixture);
-    fixture->starts_again = true;
+    harness_run_until(&fixture->base.harness, answers_once, fixture);
+    fixture->base.starts_again = true;
     end(fixture);
-    fixture->starts_again = false;
-    harness_run_until(&fixture->harness, answers_twice, fixture);
+    fixture->base.starts_again = false;
+    harness_run_until(&fixture->base.harness, answers_twice, fixture);
     end(fixture);
 }
 
 static void test_no_such_program(Fixture *fixture, gconstpointer data) {
     (void)data;
     static char missing[] = "/does/not/exist/containerd";
-    fixture->command[0] = missing;
+    fixture->base.command[0] = missing;
     g_assert_cmpint(start(fixture, &plain), ==, -ENOENT);
-    fixture->command[0] = program;
+    fixture->base.command[0] = program;
 }
 
 static void test_configuration(Fixture *fixture, gconstpointer data) {
     (void)data;
-    const DinvEngineContainerdLogging logging = {dinv_engine_containerd_find_level("debug"), true};
+    const DinvContainerdConfiguration logging = {"debug", true};
     g_autofree char *text = NULL;
     struct stat status;
     g_assert_cmpint(start(fixture, &logging), ==, 0);
-    harness_run_until(&fixture->harness, has_failed, fixture);
+    harness_run_until(&fixture->base.harness, daemon_has_failed, fixture);
     g_assert_true(g_file_get_contents(fixture->config_path, &text, NULL, NULL));
     g_assert_cmpint(stat(fixture->config_path, &status), ==, 0);
     g_assert_cmphex(status.st_mode & 0777, ==, 0600);
     g_assert_nonnull(strstr(text, "\n  level = \"debug\"\n  format = \"json\"\n"));
     g_assert_nonnull(strstr(text, "\nroot = \"/var/lib/docker/containerd/daemon\"\n"));
     g_clear_pointer(&text, g_free);
-    g_clear_pointer(&fixture->failure, g_free);
+    g_clear_pointer(&fixture->base.failure, g_free);
     g_assert_cmpint(start(fixture, &plain), ==, 0);
-    harness_run_until(&fixture->harness, has_failed, fixture);
+    harness_run_until(&fixture->base.harness, daemon_has_failed, fixture);
     g_assert_true(g_file_get_contents(fixture->config_path, &text, NULL, NULL));
     g_assert_nonnull(strstr(text, "\n  level = \"\"\n  format = \"text\"\n"));
-}
-
-static void test_levels(void) {
-    g_assert_cmpstr(dinv_engine_containerd_find_level("warn"), ==, "warn");
-    g_assert_null(dinv_engine_containerd_find_level(""));
-    g_assert_null(dinv_engine_containerd_find_level("warn\"\n"));
 }
 
 int main(int argc, char **argv) {
@@ -225,6 +185,5 @@ int main(int argc, char **argv) {
     for (gsize i = 0; i < G_N_ELEMENTS(tests); i++) {
         g_test_add(tests[i].path, Fixture, tests[i].mode, set_up, tests[i].run, tear_down);
     }
-    g_test_add_func("/guest/containerd/levels", test_levels);
     return g_test_run();
 }

@@ -43,12 +43,11 @@ static int fake_sync(int fd) {
 }
 
 static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    int ends[2];
-
     harness_init(&fixture->harness);
     scratch_make(&fixture->scratch);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     g_assert_true(shared != MAP_FAILED);
+    int ends[2];
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), ==,
                     0);
     fixture->kernel = ends[0];
@@ -74,7 +73,6 @@ static int open_event(Fixture *fixture, const char *name) {
                                                   .metadata_len = sizeof event,
                                                   .mask = FAN_OPEN_PERM,
                                                   .fd = fd};
-
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(write(fixture->kernel, &event, sizeof event), ==, sizeof event);
     return fd;
@@ -105,7 +103,6 @@ static void test_others(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
         LAYERDB "tmp/write-set-1/size", LAYERDB "tmp/write-set-1/tar-split.json.gz",
         LAYERDB "tmp/write-set-1/no-cache-id", LAYERDB "sha256/0123/cache-id",
         LAYERDB "mounts/0123/mount-id"};
-
     for (size_t index = 0; index < G_N_ELEMENTS(names); index++) {
         expect_response(fixture, open_event(fixture, names[index]), FAN_ALLOW);
     }

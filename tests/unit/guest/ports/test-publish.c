@@ -149,6 +149,14 @@ static void test_refused(void) {
     g_autofree char *cut = g_strnfill(400, 'x');
     g_autofree char *told = g_strdup_printf("error %s\n", cut);
     expect_told(&fixture, fd, told);
+    /* The limit is within a character. */
+    memcpy(long_text + 399, "\xc3\xbc", 2);
+    fd = proxy_asks(&fixture, 2);
+    wait_heard(&fixture, "publish 8080\npublish 1\npublish 2\n");
+    answer(&fixture, long_text);
+    cut[399] = '\0';
+    g_autofree char *whole = g_strdup_printf("error %s\n", cut);
+    expect_told(&fixture, fd, whole);
     fixture_clear(&fixture);
 }
 

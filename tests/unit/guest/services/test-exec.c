@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The exec service with real commands, terminals and pipes, behind a real mux on both sides. */
-#include "tests/unit/lib/guest-harness.h"
+#include "tests/unit/lib/guest-relay.h"
 
-#include "guest/services/relay.h"
 #include "relay/exec.h"
-
-typedef struct {
-    Harness harness;
-    Launcher *launcher;
-    DinvServiceRelay *host;
-    DinvEngineLog *log;
-    char *directory;
-} Fixture;
 
 /* One exec stream, seen from the client. */
 typedef struct {
-    Fixture *fixture;
-    DinvRelayStream *stream; /* NULL once over */
-    GByteArray *to_send;
-    guint sent;
+    RelayClient base;
     bool paused; /* does not read */
     DinvExecParser parser;
     GString *out;
@@ -26,8 +14,6 @@ typedef struct {
     bool exited;
     uint8_t exit_kind;
     int32_t exit_value;
-    bool ended; /* the end of the stream was seen */
-    int error;  /* refused or reset */
 } Client;
 
 static void client_parsed_data(void *user, DinvExecType type, const uint8_t *bytes, size_t len) {
@@ -48,19 +34,6 @@ static void client_parsed_control(void *user, DinvExecType type, const uint8_t *
                                    (guint32)bytes[3] << 8 | bytes[4]);
 }
 
-static void client_send(Client *client) {
-    while (client->stream != NULL && client->sent < client->to_send->len) {
-        ssize_t written =
-            dinv_relay_stream_write(client->stream, client->to_send->data + client->sent,
-                                    client->to_send->len - client->sent);
-        if (written < 0) {
-            break;
-        }
-        client->sent += (guint)written;
-    }
-    launcher_kick(client->fixture->launcher);
-}
-
 static void client_receive(Client *client) {
     static const DinvExecCallbacks callbacks = {
         .data = client_parsed_data,
@@ -68,17 +41,17 @@ static void client_receive(Client *client) {
     };
     const uint8_t *bytes;
     ssize_t len;
-    while (!client->paused && (len = dinv_relay_stream_peek(client->stream, &bytes)) >= 0) {
+    while (!client->paused && (len = dinv_relay_stream_peek(client->base.stream, &bytes)) >= 0) {
         if (len == 0) {
-            client->ended = true;
-            dinv_relay_stream_finish(client->stream);
+            client->base.ended = true;
+            dinv_relay_stream_finish(client->base.stream);
             break;
         }
         g_assert_cmpint(dinv_exec_parse(&client->parser, bytes, (size_t)len, &callbacks, client),
                         ==, 0);
-        dinv_relay_stream_consume(client->stream, (size_t)len);
+        dinv_relay_stream_consume(client->base.stream, (size_t)len);
     }
-    launcher_kick(client->fixture->launcher);
+    launcher_kick(client->base.fixture->launcher);
 }
 
 static void client_readable(void *user, DinvRelayStream *stream) {
@@ -86,38 +59,16 @@ static void client_readable(void *user, DinvRelayStream *stream) {
     client_receive(dinv_relay_stream_get_data(stream));
 }
 
-static void client_writable(void *user, DinvRelayStream *stream) {
-    (void)user;
-    client_send(dinv_relay_stream_get_data(stream));
-}
-
-static void client_broken(void *user, DinvRelayStream *stream, int error) {
-    (void)user;
-    Client *client = dinv_relay_stream_get_data(stream);
-    client->error = error;
-    dinv_relay_stream_close(stream, 0);
-    client->stream = NULL;
-}
-
-static Client *client_new(Fixture *fixture, const char *argument) {
+static Client *client_new(RelayFixture *fixture, const char *argument) {
     Client *client = g_new0(Client, 1);
-    client->fixture = fixture;
-    client->to_send = g_byte_array_new();
     client->out = g_string_new(NULL);
     client->err = g_string_new(NULL);
-    client->stream = dinv_relay_open(fixture->launcher->mux, "exec", (const uint8_t *)argument,
-                                     strlen(argument), client, NULL);
-    g_assert_nonnull(client->stream);
-    launcher_kick(fixture->launcher);
+    relay_client_init(&client->base, fixture, "exec", argument);
     return client;
 }
 
 static void client_free(Client *client) {
-    if (client->stream != NULL) {
-        dinv_relay_stream_close(client->stream, 0);
-        launcher_kick(client->fixture->launcher);
-    }
-    g_byte_array_unref(client->to_send);
+    relay_client_clear(&client->base);
     g_string_free(client->out, TRUE);
     g_string_free(client->err, TRUE);
     g_free(client);
@@ -129,23 +80,18 @@ static void client_queue(Client *client, DinvExecType type, const void *bytes, s
         size_t part = MIN(len, DINV_EXEC_PAYLOAD_MAX);
         uint8_t header[DINV_EXEC_HEADER];
         dinv_exec_header(header, type, (uint32_t)part);
-        g_byte_array_append(client->to_send, header, sizeof header);
+        g_byte_array_append(client->base.to_send, header, sizeof header);
         if (part > 0) {
-            g_byte_array_append(client->to_send, at, (guint)part);
+            g_byte_array_append(client->base.to_send, at, (guint)part);
             at += part;
         }
         len -= part;
     } while (len > 0);
-    client_send(client);
+    relay_client_send(&client->base);
 }
 
 static void client_end_input(Client *client) {
     client_queue(client, DINV_EXEC_STDIN, NULL, 0);
-}
-
-static bool client_is_over(void *user) {
-    Client *client = user;
-    return client->ended || client->error != 0;
 }
 
 static bool client_has_output(void *user) {
@@ -153,54 +99,23 @@ static bool client_has_output(void *user) {
     return client->out->len > 0 && client->out->str[client->out->len - 1] == '\n';
 }
 
-static void fixture_set_up(Fixture *fixture, gconstpointer data) {
+static void fixture_set_up(RelayFixture *fixture, gconstpointer data) {
     (void)data;
-    static const DinvRelayCallbacks callbacks = {
-        .readable = client_readable,
-        .writable = client_writable,
-        .refused = client_broken,
-        .reset = client_broken,
-    };
-    harness_init(&fixture->harness);
-    int ends[2];
-    harness_socketpair(ends);
-    fixture->directory = g_dir_make_tmp("dinv-exec-XXXXXX", NULL);
-    g_autofree char *path = g_build_filename(fixture->directory, "log", NULL);
-    fixture->log = dinv_engine_log_new(path, 4096);
-    fixture->host =
-        dinv_service_relay_new(fixture->harness.loop, ends[0], "/nowhere", fixture->log);
-    g_assert_nonnull(fixture->host);
-    fixture->launcher = launcher_new(fixture->harness.loop, ends[1], &callbacks, fixture);
+    relay_fixture_init(fixture, 4096, client_readable);
 }
 
-static bool no_streams(void *user) {
-    Fixture *fixture = user;
-    DinvRelayStats stats;
-    dinv_service_relay_get_stats(fixture->host, &stats);
-    return stats.streams == 0;
-}
-
-static void fixture_tear_down(Fixture *fixture, gconstpointer data) {
+static void fixture_tear_down(RelayFixture *fixture, gconstpointer data) {
     (void)data;
-    /* Nothing is left behind by what the clients of the test did. */
-    harness_run_until(&fixture->harness, no_streams, fixture);
-    launcher_free(fixture->launcher);
-    dinv_service_relay_free(fixture->host);
-    dinv_engine_log_free(fixture->log);
-    g_autofree char *path = g_build_filename(fixture->directory, "log", NULL);
-    (void)unlink(path);
-    (void)rmdir(fixture->directory);
-    g_free(fixture->directory);
-    harness_clear(&fixture->harness);
+    relay_fixture_clear(fixture);
 }
 
 /* Runs a shell command to its end, without input. */
-static Client *run_shell(Fixture *fixture, const char *script) {
+static Client *run_shell(RelayFixture *fixture, const char *script) {
     g_autofree char *argument = g_strdup_printf("{\"argv\": [\"sh\", \"-c\", \"%s\"]}", script);
     Client *client = client_new(fixture, argument);
     client_end_input(client);
-    harness_run_until(&fixture->harness, client_is_over, client);
-    g_assert_cmpint(client->error, ==, 0);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
+    g_assert_cmpint(client->base.error, ==, 0);
     g_assert_true(client->exited);
     return client;
 }
@@ -210,7 +125,7 @@ static void check_exit(const Client *client, uint8_t kind, int32_t value) {
     g_assert_cmpint(client->exit_value, ==, value);
 }
 
-static void test_exit_statuses(Fixture *fixture, gconstpointer data) {
+static void test_exit_statuses(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     static const struct {
         const char *script;
@@ -228,7 +143,7 @@ static void test_exit_statuses(Fixture *fixture, gconstpointer data) {
     }
 }
 
-static void test_outputs_are_apart(Fixture *fixture, gconstpointer data) {
+static void test_outputs_are_apart(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *client = run_shell(fixture, "echo out; echo err >&2; pwd; test -t 0 || echo pipe");
     g_assert_cmpstr(client->err->str, ==, "err\n");
@@ -237,7 +152,7 @@ static void test_outputs_are_apart(Fixture *fixture, gconstpointer data) {
     client_free(client);
 }
 
-static void test_cannot_start(Fixture *fixture, gconstpointer data) {
+static void test_cannot_start(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     static const struct {
         const char *argument;
@@ -247,14 +162,14 @@ static void test_cannot_start(Fixture *fixture, gconstpointer data) {
                  {"{\"argv\": [\"sh\"], \"cwd\": \"/does/not/exist\"}", ENOENT}};
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         Client *client = client_new(fixture, cases[i].argument);
-        harness_run_until(&fixture->harness, client_is_over, client);
+        harness_run_until(&fixture->harness, relay_client_is_over, client);
         g_assert_true(client->exited);
         check_exit(client, 2, cases[i].error);
         client_free(client);
     }
 }
 
-static void test_wrong_argument_is_refused(Fixture *fixture, gconstpointer data) {
+static void test_wrong_argument_is_refused(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     static const char *const arguments[] = {"",
                                             "[]",
@@ -271,32 +186,32 @@ static void test_wrong_argument_is_refused(Fixture *fixture, gconstpointer data)
                                             "{\"argv\": [\"a\"], \"cwd\": 3}"};
     for (gsize i = 0; i < G_N_ELEMENTS(arguments); i++) {
         Client *client = client_new(fixture, arguments[i]);
-        harness_run_until(&fixture->harness, client_is_over, client);
-        g_assert_cmpint(client->error, ==, EINVAL);
+        harness_run_until(&fixture->harness, relay_client_is_over, client);
+        g_assert_cmpint(client->base.error, ==, EINVAL);
         client_free(client);
     }
 }
 
-static void test_environment(Fixture *fixture, gconstpointer data) {
+static void test_environment(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *client =
         client_new(fixture, "{\"argv\": [\"sh\", \"-c\", \"echo $FOO $HOME $TERM; pwd\"], "
                             "\"env\": {\"FOO\": \"b r\", \"HOME\": \"/x\"}, \"cwd\": \"/tmp\"}");
-    harness_run_until(&fixture->harness, client_is_over, client);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
     g_assert_cmpstr(client->out->str, ==, "b r /x\n/tmp\n");
     client_free(client);
 }
 
-static void test_user(Fixture *fixture, gconstpointer data) {
+static void test_user(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *client = client_new(fixture, "{\"argv\": [\"true\"], \"user\": \"no such user\"}");
-    harness_run_until(&fixture->harness, client_is_over, client);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
     check_exit(client, 2, ENOENT);
     client_free(client);
     client =
         client_new(fixture, "{\"argv\": [\"sh\", \"-c\", \"id -un; echo $HOME; test -w /dev/tty "
                             "&& echo tty\"], \"user\": \"daemon\", \"tty\": true}");
-    harness_run_until(&fixture->harness, client_is_over, client);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
     if (getuid() != 0) {
         check_exit(client, 2, EPERM); /* only root can become somebody else */
         client_free(client);
@@ -307,7 +222,7 @@ static void test_user(Fixture *fixture, gconstpointer data) {
     client_free(client);
 }
 
-static void test_cat_10_mb(Fixture *fixture, gconstpointer data) {
+static void test_cat_10_mb(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     gsize len = 10485767;
     g_autofree guint8 *bytes = g_malloc(len);
@@ -317,7 +232,7 @@ static void test_cat_10_mb(Fixture *fixture, gconstpointer data) {
     Client *client = client_new(fixture, "{\"argv\": [\"cat\"]}");
     client_queue(client, DINV_EXEC_STDIN, bytes, len);
     client_end_input(client);
-    harness_run_until(&fixture->harness, client_is_over, client);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
     check_exit(client, 0, 0);
     g_autofree char *expected = g_compute_checksum_for_data(G_CHECKSUM_SHA256, bytes, len);
     g_autofree char *got = g_compute_checksum_for_data(
@@ -328,20 +243,20 @@ static void test_cat_10_mb(Fixture *fixture, gconstpointer data) {
 }
 
 /* A command that ends without reading must not keep the rest of its input, or hang on it. */
-static void test_input_not_read(Fixture *fixture, gconstpointer data) {
+static void test_input_not_read(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     gsize len = 4194304;
     g_autofree guint8 *bytes = g_malloc0(len);
     Client *client = client_new(fixture, "{\"argv\": [\"sh\", \"-c\", \"exec <&-; echo done\"]}");
     client_queue(client, DINV_EXEC_STDIN, bytes, len);
-    harness_run_until(&fixture->harness, client_is_over, client);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
     check_exit(client, 0, 0);
     g_assert_cmpstr(client->out->str, ==, "done\n");
     client_free(client);
 }
 
 /* What a command wrote before it ended arrives, though something it started keeps the pipe. */
-static void test_left_behind_process(Fixture *fixture, gconstpointer data) {
+static void test_left_behind_process(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *client = run_shell(fixture, "sleep 300 & echo $!; seq 1 2000");
     check_exit(client, 0, 0);
@@ -350,7 +265,7 @@ static void test_left_behind_process(Fixture *fixture, gconstpointer data) {
     client_free(client);
 }
 
-static void test_terminal_resize(Fixture *fixture, gconstpointer data) {
+static void test_terminal_resize(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *client = client_new(
         fixture, "{\"argv\": [\"sh\", \"-c\", \"stty -echo; test -t 2 && stty size; read x; stty "
@@ -359,27 +274,27 @@ static void test_terminal_resize(Fixture *fixture, gconstpointer data) {
     g_assert_cmpstr(client->out->str, ==, "30 90\r\n");
     client_queue(client, DINV_EXEC_RESIZE, "\x00\x28\x01\x2c", 4);
     client_queue(client, DINV_EXEC_STDIN, "\n", 1);
-    harness_run_until(&fixture->harness, client_is_over, client);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
     check_exit(client, 0, 0);
     g_assert_cmpstr(client->out->str, ==, "30 90\r\n40 300\r\nxterm\r\n");
     client_free(client);
 }
 
-static void test_terminal_end_of_input(Fixture *fixture, gconstpointer data) {
+static void test_terminal_end_of_input(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *client = client_new(
         fixture, "{\"argv\": [\"sh\", \"-c\", \"stty -echo; echo go; cat\"], \"tty\": true}");
     harness_run_until(&fixture->harness, client_has_output, client);
     client_queue(client, DINV_EXEC_STDIN, "text\n", 5);
     client_end_input(client);
-    harness_run_until(&fixture->harness, client_is_over, client);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
     check_exit(client, 0, 0);
     g_assert_cmpstr(client->out->str, ==, "go\r\ntext\r\n");
     client_free(client);
 }
 
 /* ^C in a terminal reaches the group in the foreground, as a byte and as a record. */
-static void test_terminal_interrupt(Fixture *fixture, gconstpointer data) {
+static void test_terminal_interrupt(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     for (int as_record = 0; as_record < 2; as_record++) {
         Client *client = client_new(
@@ -390,20 +305,20 @@ static void test_terminal_interrupt(Fixture *fixture, gconstpointer data) {
         } else {
             client_queue(client, DINV_EXEC_STDIN, "\x03", 1);
         }
-        harness_run_until(&fixture->harness, client_is_over, client);
+        harness_run_until(&fixture->harness, relay_client_is_over, client);
         check_exit(client, 1, SIGINT);
         client_free(client);
     }
 }
 
-static void test_signal(Fixture *fixture, gconstpointer data) {
+static void test_signal(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     /* To the whole group: the shell waits for sleep, and both must go. */
     Client *client =
         client_new(fixture, "{\"argv\": [\"sh\", \"-c\", \"echo go; sleep 300; exit 3\"]}");
     harness_run_until(&fixture->harness, client_has_output, client);
     client_queue(client, DINV_EXEC_SIGNAL, "\x0f", 1);
-    harness_run_until(&fixture->harness, client_is_over, client);
+    harness_run_until(&fixture->harness, relay_client_is_over, client);
     check_exit(client, 1, SIGTERM);
     client_free(client);
 }
@@ -412,7 +327,7 @@ static bool process_is_gone(void *user) {
     return kill(*(pid_t *)user, 0) < 0 && errno == ESRCH;
 }
 
-static void test_reset_ends_command(Fixture *fixture, gconstpointer data) {
+static void test_reset_ends_command(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     static const char *const arguments[] = {
         "{\"argv\": [\"sh\", \"-c\", \"echo $$; exec sleep 300\"]}",
@@ -430,22 +345,22 @@ static void test_reset_ends_command(Fixture *fixture, gconstpointer data) {
     }
 }
 
-static void test_client_breaks_protocol(Fixture *fixture, gconstpointer data) {
+static void test_client_breaks_protocol(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     static const char *const wrong[] = {"z\0\0\0\0", "o\0\0\0\1x", "s\0\0\0\1\0", "i\1\0\0\0"};
     static const guint lengths[] = {5, 6, 6, 5};
     for (gsize i = 0; i < G_N_ELEMENTS(wrong); i++) {
         Client *client = client_new(fixture, "{\"argv\": [\"sleep\", \"300\"]}");
-        g_byte_array_append(client->to_send, (const guint8 *)wrong[i], lengths[i]);
-        client_send(client);
-        harness_run_until(&fixture->harness, client_is_over, client);
-        g_assert_cmpint(client->error, ==, EPROTO);
+        g_byte_array_append(client->base.to_send, (const guint8 *)wrong[i], lengths[i]);
+        relay_client_send(&client->base);
+        harness_run_until(&fixture->harness, relay_client_is_over, client);
+        g_assert_cmpint(client->base.error, ==, EPROTO);
         client_free(client);
     }
 }
 
 /* One that is not read is held back, with bounded memory, and does not stop another. */
-static void test_slow_reader(Fixture *fixture, gconstpointer data) {
+static void test_slow_reader(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *slow = client_new(fixture, "{\"argv\": [\"yes\"]}");
     slow->paused = true;
@@ -463,30 +378,30 @@ static void test_slow_reader(Fixture *fixture, gconstpointer data) {
     gsize before = slow->out->len;
     g_assert_cmpuint(before, >, 0);
     client_queue(slow, DINV_EXEC_SIGNAL, "\x09", 1);
-    harness_run_until(&fixture->harness, client_is_over, slow);
+    harness_run_until(&fixture->harness, relay_client_is_over, slow);
     check_exit(slow, 1, SIGKILL);
     client_free(slow);
 }
 
-static void test_too_many(Fixture *fixture, gconstpointer data) {
+static void test_too_many(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *clients[64];
     for (gsize i = 0; i < G_N_ELEMENTS(clients); i++) {
         clients[i] = client_new(fixture, "{\"argv\": [\"cat\"]}");
     }
     Client *refused = client_new(fixture, "{\"argv\": [\"cat\"]}");
-    harness_run_until(&fixture->harness, client_is_over, refused);
-    g_assert_cmpint(refused->error, ==, EMFILE);
+    harness_run_until(&fixture->harness, relay_client_is_over, refused);
+    g_assert_cmpint(refused->base.error, ==, EMFILE);
     client_free(refused);
     for (gsize i = 0; i < G_N_ELEMENTS(clients); i++) {
         client_end_input(clients[i]);
-        harness_run_until(&fixture->harness, client_is_over, clients[i]);
+        harness_run_until(&fixture->harness, relay_client_is_over, clients[i]);
         check_exit(clients[i], 0, 0);
         client_free(clients[i]);
     }
 }
 
-static void test_launcher_goes_away(Fixture *fixture, gconstpointer data) {
+static void test_launcher_goes_away(RelayFixture *fixture, gconstpointer data) {
     (void)data;
     Client *client = client_new(fixture, "{\"argv\": [\"sh\", \"-c\", \"echo $$; exec cat\"]}");
     harness_run_until(&fixture->harness, client_has_output, client);
@@ -512,7 +427,7 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     static const struct {
         const char *path;
-        void (*run)(Fixture *fixture, gconstpointer data);
+        void (*run)(RelayFixture *fixture, gconstpointer data);
     } tests[] = {
         {"/guest/exec/exit-statuses", test_exit_statuses},
         {"/guest/exec/outputs-are-apart", test_outputs_are_apart},
@@ -534,7 +449,8 @@ int main(int argc, char **argv) {
         {"/guest/exec/launcher-goes-away", test_launcher_goes_away},
     };
     for (gsize i = 0; i < G_N_ELEMENTS(tests); i++) {
-        g_test_add(tests[i].path, Fixture, NULL, fixture_set_up, tests[i].run, fixture_tear_down);
+        g_test_add(tests[i].path, RelayFixture, NULL, fixture_set_up, tests[i].run,
+                   fixture_tear_down);
     }
     return g_test_run();
 }

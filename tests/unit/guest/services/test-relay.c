@@ -1,49 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The docker and log services, behind a real mux on both sides. */
-#include "tests/unit/lib/guest-harness.h"
-
-#include <sys/un.h>
-
-#include "guest/services/relay.h"
+#include "tests/unit/lib/guest-relay.h"
 
 typedef struct {
-    Harness harness;
-    Launcher *launcher;
-    DinvServiceRelay *host;
-    DinvEngineLog *log;
-    char *directory;
-    char *socket_path;
+    RelayFixture base;
     int listener; /* a socket in dockerd's place; -1: closed */
 } Fixture;
 
 /* One stream, seen from the client. */
 typedef struct {
-    Fixture *fixture;
-    DinvRelayStream *stream; /* NULL once broken */
-    GByteArray *to_send;
-    guint sent;
-    bool finish;
+    RelayClient base;
     GString *received;
     gsize wanted; /* for client_has_wanted() */
-    bool ended;
-    int error;
 } Client;
-
-static void client_send(Client *client) {
-    while (client->stream != NULL && client->sent < client->to_send->len) {
-        ssize_t written =
-            dinv_relay_stream_write(client->stream, client->to_send->data + client->sent,
-                                    client->to_send->len - client->sent);
-        if (written < 0) {
-            break;
-        }
-        client->sent += (guint)written;
-    }
-    if (client->stream != NULL && client->finish && client->sent == client->to_send->len) {
-        dinv_relay_stream_finish(client->stream);
-    }
-    launcher_kick(client->fixture->launcher);
-}
 
 static void client_readable(void *user, DinvRelayStream *stream) {
     (void)user;
@@ -54,48 +23,21 @@ static void client_readable(void *user, DinvRelayStream *stream) {
         g_string_append_len(client->received, (const char *)bytes, len);
         dinv_relay_stream_consume(stream, (size_t)len);
     }
-    client->ended = len == 0;
-    launcher_kick(client->fixture->launcher);
-}
-
-static void client_writable(void *user, DinvRelayStream *stream) {
-    (void)user;
-    client_send(dinv_relay_stream_get_data(stream));
-}
-
-static void client_broken(void *user, DinvRelayStream *stream, int error) {
-    (void)user;
-    Client *client = dinv_relay_stream_get_data(stream);
-    client->error = error;
-    dinv_relay_stream_close(stream, 0);
-    client->stream = NULL;
+    client->base.ended = len == 0;
+    launcher_kick(client->base.fixture->launcher);
 }
 
 static Client *client_new(Fixture *fixture, const char *service, const char *argument) {
     Client *client = g_new0(Client, 1);
-    client->fixture = fixture;
-    client->to_send = g_byte_array_new();
     client->received = g_string_new(NULL);
-    client->stream = dinv_relay_open(fixture->launcher->mux, service, (const uint8_t *)argument,
-                                     strlen(argument), client, NULL);
-    g_assert_nonnull(client->stream);
-    launcher_kick(fixture->launcher);
+    relay_client_init(&client->base, &fixture->base, service, argument);
     return client;
 }
 
 static void client_free(Client *client) {
-    if (client->stream != NULL) {
-        dinv_relay_stream_close(client->stream, 0);
-        launcher_kick(client->fixture->launcher);
-    }
-    g_byte_array_unref(client->to_send);
+    relay_client_clear(&client->base);
     g_string_free(client->received, TRUE);
     g_free(client);
-}
-
-static bool client_is_over(void *user) {
-    Client *client = user;
-    return client->ended || client->error != 0;
 }
 
 static bool client_has_wanted(void *user) {
@@ -105,55 +47,17 @@ static bool client_has_wanted(void *user) {
 
 static void fixture_set_up(Fixture *fixture, gconstpointer data) {
     (void)data;
-    static const DinvRelayCallbacks callbacks = {
-        .readable = client_readable,
-        .writable = client_writable,
-        .refused = client_broken,
-        .reset = client_broken,
-    };
-    harness_init(&fixture->harness);
-    fixture->directory = g_dir_make_tmp("dinv-services-XXXXXX", NULL);
-    fixture->socket_path = g_build_filename(fixture->directory, "docker.sock", NULL);
-    g_autofree char *path = g_build_filename(fixture->directory, "log", NULL);
-    fixture->log = dinv_engine_log_new(path, 1000);
-    fixture->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    g_strlcpy(address.sun_path, fixture->socket_path, sizeof address.sun_path);
-    g_assert_cmpint(bind(fixture->listener, (struct sockaddr *)&address, sizeof address), ==, 0);
-    g_assert_cmpint(listen(fixture->listener, 16), ==, 0);
-    int ends[2];
-    harness_socketpair(ends);
-    fixture->host =
-        dinv_service_relay_new(fixture->harness.loop, ends[0], fixture->socket_path, fixture->log);
-    g_assert_nonnull(fixture->host);
-    fixture->launcher = launcher_new(fixture->harness.loop, ends[1], &callbacks, fixture);
-}
-
-static bool no_streams(void *user) {
-    Fixture *fixture = user;
-    DinvRelayStats stats;
-    dinv_service_relay_get_stats(fixture->host, &stats);
-    return stats.streams == 0;
+    relay_fixture_init(&fixture->base, 1000, client_readable);
+    fixture->listener = harness_listen(fixture->base.socket_path);
+    g_assert_cmpint(fixture->listener, >=, 0);
 }
 
 static void fixture_tear_down(Fixture *fixture, gconstpointer data) {
     (void)data;
-    harness_run_until(&fixture->harness, no_streams, fixture);
-    launcher_free(fixture->launcher);
-    dinv_service_relay_free(fixture->host);
-    dinv_engine_log_free(fixture->log);
     if (fixture->listener >= 0) {
         close(fixture->listener);
     }
-    for (const char *const *name = (const char *const[]){"log", "log.1", "docker.sock", NULL};
-         *name != NULL; name++) {
-        g_autofree char *path = g_build_filename(fixture->directory, *name, NULL);
-        (void)unlink(path);
-    }
-    g_assert_cmpint(rmdir(fixture->directory), ==, 0);
-    g_free(fixture->directory);
-    g_free(fixture->socket_path);
-    harness_clear(&fixture->harness);
+    relay_fixture_clear(&fixture->base);
 }
 
 /* One connection at dockerd's place: answers nothing until it has seen the end, then gives all of
@@ -186,12 +90,13 @@ static void engine_ready(void *user, int fd, short revents) {
                 break; /* the client went away without waiting for the answer */
             }
             g_assert_cmpint(errno, ==, EAGAIN);
-            (void)dinv_loop_watch(engine->fixture->harness.loop, fd, POLLOUT, engine_ready, engine);
+            (void)dinv_loop_watch(engine->fixture->base.harness.loop, fd, POLLOUT, engine_ready,
+                                  engine);
             return;
         }
         engine->answered += (guint)written;
     }
-    dinv_loop_unwatch(engine->fixture->harness.loop, fd);
+    dinv_loop_unwatch(engine->fixture->base.harness.loop, fd);
     close(fd);
     engine->closed = true;
 }
@@ -199,33 +104,33 @@ static void engine_ready(void *user, int fd, short revents) {
 static void engine_accept(void *user, int fd, short revents) {
     (void)revents;
     Engine *engine = user;
-    dinv_loop_unwatch(engine->fixture->harness.loop, fd);
+    dinv_loop_unwatch(engine->fixture->base.harness.loop, fd);
     engine->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     g_assert_cmpint(engine->fd, >=, 0);
-    g_assert_cmpint(
-        dinv_loop_watch(engine->fixture->harness.loop, engine->fd, POLLIN, engine_ready, engine),
-        ==, 0);
+    g_assert_cmpint(dinv_loop_watch(engine->fixture->base.harness.loop, engine->fd, POLLIN,
+                                    engine_ready, engine),
+                    ==, 0);
 }
 
 static void test_docker_half_close(Fixture *fixture, gconstpointer data) {
     (void)data;
     Engine engine = {.fixture = fixture, .fd = -1, .seen = g_byte_array_new()};
-    g_assert_cmpint(
-        dinv_loop_watch(fixture->harness.loop, fixture->listener, POLLIN, engine_accept, &engine),
-        ==, 0);
+    g_assert_cmpint(dinv_loop_watch(fixture->base.harness.loop, fixture->listener, POLLIN,
+                                    engine_accept, &engine),
+                    ==, 0);
     Client *client = client_new(fixture, "docker", "");
     gsize len = 3u * 1024 * 1024 + 1;
-    g_byte_array_set_size(client->to_send, (guint)len);
+    g_byte_array_set_size(client->base.to_send, (guint)len);
     for (gsize i = 0; i < len; i++) {
-        client->to_send->data[i] = (guint8)(i * 2654435761u >> 24);
+        client->base.to_send->data[i] = (guint8)(i * 2654435761u >> 24);
     }
-    client->finish = true;
-    client_send(client);
-    harness_run_until(&fixture->harness, client_is_over, client);
-    g_assert_cmpint(client->error, ==, 0);
+    client->base.finish = true;
+    relay_client_send(&client->base);
+    harness_run_until(&fixture->base.harness, relay_client_is_over, client);
+    g_assert_cmpint(client->base.error, ==, 0);
     g_assert_true(engine.closed);
     g_assert_cmpuint(client->received->len, ==, len);
-    g_assert_true(memcmp(client->received->str, client->to_send->data, len) == 0);
+    g_assert_true(memcmp(client->received->str, client->base.to_send->data, len) == 0);
     client_free(client);
     g_byte_array_unref(engine.seen);
 }
@@ -239,17 +144,17 @@ static bool engine_saw_end(void *user) {
 static void test_docker_reset(Fixture *fixture, gconstpointer data) {
     (void)data;
     Engine engine = {.fixture = fixture, .fd = -1, .seen = g_byte_array_new()};
-    g_assert_cmpint(
-        dinv_loop_watch(fixture->harness.loop, fixture->listener, POLLIN, engine_accept, &engine),
-        ==, 0);
+    g_assert_cmpint(dinv_loop_watch(fixture->base.harness.loop, fixture->listener, POLLIN,
+                                    engine_accept, &engine),
+                    ==, 0);
     Client *client = client_new(fixture, "docker", "");
-    g_byte_array_append(client->to_send, (const guint8 *)"GET", 3);
-    client_send(client);
+    g_byte_array_append(client->base.to_send, (const guint8 *)"GET", 3);
+    relay_client_send(&client->base);
     while (engine.seen->len < 3) {
-        g_assert_cmpint(dinv_loop_iterate(fixture->harness.loop, 100), ==, 0);
+        g_assert_cmpint(dinv_loop_iterate(fixture->base.harness.loop, 100), ==, 0);
     }
     client_free(client);
-    harness_run_until(&fixture->harness, engine_saw_end, &engine);
+    harness_run_until(&fixture->base.harness, engine_saw_end, &engine);
     g_byte_array_unref(engine.seen);
 }
 
@@ -258,26 +163,26 @@ static void test_docker_not_there(Fixture *fixture, gconstpointer data) {
     close(fixture->listener);
     fixture->listener = -1;
     Client *client = client_new(fixture, "docker", "");
-    harness_run_until(&fixture->harness, client_is_over, client);
-    g_assert_cmpint(client->error, ==, ECONNREFUSED);
+    harness_run_until(&fixture->base.harness, relay_client_is_over, client);
+    g_assert_cmpint(client->base.error, ==, ECONNREFUSED);
     client_free(client);
-    (void)unlink(fixture->socket_path);
+    (void)unlink(fixture->base.socket_path);
     client = client_new(fixture, "docker", "");
-    harness_run_until(&fixture->harness, client_is_over, client);
-    g_assert_cmpint(client->error, ==, ENOENT);
+    harness_run_until(&fixture->base.harness, relay_client_is_over, client);
+    g_assert_cmpint(client->base.error, ==, ENOENT);
     client_free(client);
 }
 
 static void test_unknown_service(Fixture *fixture, gconstpointer data) {
     (void)data;
     Client *client = client_new(fixture, "nothing", "");
-    harness_run_until(&fixture->harness, client_is_over, client);
-    g_assert_cmpint(client->error, ==, ENOENT);
+    harness_run_until(&fixture->base.harness, relay_client_is_over, client);
+    g_assert_cmpint(client->base.error, ==, ENOENT);
     client_free(client);
 }
 
 static void append(Fixture *fixture, const char *text) {
-    dinv_engine_log_append(fixture->log, text, strlen(text));
+    dinv_engine_log_append(fixture->base.log, text, strlen(text));
 }
 
 static void test_log_tail(Fixture *fixture, gconstpointer data) {
@@ -292,8 +197,8 @@ static void test_log_tail(Fixture *fixture, gconstpointer data) {
                  {"{\"name\": \"dockerd\", \"tail\": 99, \"follow\": false}", "one\ntwo\nthree\n"}};
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         Client *client = client_new(fixture, "log", cases[i].argument);
-        harness_run_until(&fixture->harness, client_is_over, client);
-        g_assert_cmpint(client->error, ==, 0);
+        harness_run_until(&fixture->base.harness, relay_client_is_over, client);
+        g_assert_cmpint(client->base.error, ==, 0);
         g_assert_cmpstr(client->received->str, ==, cases[i].expected);
         client_free(client);
     }
@@ -305,7 +210,7 @@ static void test_log_follow(Fixture *fixture, gconstpointer data) {
     Client *client =
         client_new(fixture, "log", "{\"name\": \"dockerd\", \"tail\": 1, \"follow\": true}");
     client->wanted = strlen("two\n");
-    harness_run_until(&fixture->harness, client_has_wanted, client);
+    harness_run_until(&fixture->base.harness, client_has_wanted, client);
     GString *expected = g_string_new("two\n");
     /* More than the log keeps: a follower that keeps up misses nothing. */
     for (int i = 0; i < 300; i++) {
@@ -313,10 +218,10 @@ static void test_log_follow(Fixture *fixture, gconstpointer data) {
         append(fixture, line);
         g_string_append(expected, line);
         client->wanted = expected->len;
-        harness_run_until(&fixture->harness, client_has_wanted, client);
+        harness_run_until(&fixture->base.harness, client_has_wanted, client);
     }
     g_assert_cmpstr(client->received->str, ==, expected->str);
-    g_assert_false(client->ended);
+    g_assert_false(client->base.ended);
     g_string_free(expected, TRUE);
     client_free(client);
 }
@@ -333,8 +238,8 @@ static void test_log_wrong_argument(Fixture *fixture, gconstpointer data) {
                  {"{\"name\": \"/etc/passwd\"}", ENOENT}};
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         Client *client = client_new(fixture, "log", cases[i].argument);
-        harness_run_until(&fixture->harness, client_is_over, client);
-        g_assert_cmpint(client->error, ==, cases[i].error);
+        harness_run_until(&fixture->base.harness, relay_client_is_over, client);
+        g_assert_cmpint(client->base.error, ==, cases[i].error);
         client_free(client);
     }
 }
@@ -345,19 +250,19 @@ static void test_protocol_error_starts_anew(Fixture *fixture, gconstpointer data
     Client *client = client_new(fixture, "log", "{\"name\": \"dockerd\", \"follow\": true}");
     append(fixture, "x\n");
     client->wanted = 2;
-    harness_run_until(&fixture->harness, client_has_wanted, client);
+    harness_run_until(&fixture->base.harness, client_has_wanted, client);
     guint8 garbage[64];
     memset(garbage, 0xee, sizeof garbage);
-    g_assert_cmpint(dinv_channel_port_write(fixture->launcher->port, garbage, sizeof garbage), ==,
-                    (ssize_t)sizeof garbage);
-    harness_run_until(&fixture->harness, client_is_over, client);
-    g_assert_cmpint(client->error, ==, ECONNRESET);
+    g_assert_cmpint(dinv_channel_port_write(fixture->base.launcher->port, garbage, sizeof garbage),
+                    ==, (ssize_t)sizeof garbage);
+    harness_run_until(&fixture->base.harness, relay_client_is_over, client);
+    g_assert_cmpint(client->base.error, ==, ECONNRESET);
     client_free(client);
-    dinv_relay_mux_restart(fixture->launcher->mux, g_random_int());
-    launcher_kick(fixture->launcher);
+    dinv_relay_mux_restart(fixture->base.launcher->mux, g_random_int());
+    launcher_kick(fixture->base.launcher);
     client = client_new(fixture, "log", "{\"name\": \"dockerd\"}");
-    harness_run_until(&fixture->harness, client_is_over, client);
-    g_assert_cmpint(client->error, ==, 0);
+    harness_run_until(&fixture->base.harness, relay_client_is_over, client);
+    g_assert_cmpint(client->base.error, ==, 0);
     g_assert_cmpstr(client->received->str, ==, "x\n");
     client_free(client);
 }

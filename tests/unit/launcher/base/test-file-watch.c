@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Files that are rewritten, replaced, made later, or known by two names. */
 #include "launcher/base/file-watch.h"
 
 #include <errno.h>

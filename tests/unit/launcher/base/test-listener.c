@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* How a listening socket gets its path, what may be in its way, and how it accepts. */
 #include "launcher/base/listener.h"
 
 #include <errno.h>

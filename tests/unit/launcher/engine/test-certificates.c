@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Certificates in PEM text of many kinds, and the places where they are looked for. */
 #include "launcher/engine/certificates.h"
 
 #include <string.h>
@@ -19,7 +20,7 @@ static guint add(DinvEngineCertificates *certificates, const char *text) {
 static void test_add(void) {
     g_autoptr(DinvEngineCertificates) certificates = dinv_engine_certificates_new();
     g_assert_cmpuint(add(certificates, "subject: A\n" PEM("QUFB") "text\n" PEM("QkJC")), ==, 2);
-    /* The same, with other ends of lines. */
+    /* That certificate once more, with other ends of lines. */
     g_assert_cmpuint(add(certificates, "-----BEGIN CERTIFICATE-----\r\nQU\r\nFB\r\n"
                                        "-----END CERTIFICATE-----"),
                      ==, 1);

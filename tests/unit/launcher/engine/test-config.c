@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What a directory of files, an environment and arguments for dockerd become. */
 #include "launcher/engine/config.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What is taken for daemon.json, what is taken out of it, and what a refusal says. */
 #include "launcher/engine/daemon-json.h"
 
 #include <string.h>

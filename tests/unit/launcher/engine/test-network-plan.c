@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The networks that are chosen around those in use outside. */
 #include "launcher/engine/network-plan.h"
 
 #include <string.h>

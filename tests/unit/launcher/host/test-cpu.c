@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* How an emulated CPU is known. */
 #include <glib.h>
 #include <string.h>
 
@@ -13,7 +14,6 @@ static void test_signature(void) {
 /* An emulated CPU has the hypervisor's bit, which the kernel shows, too. */
 static void test_this_machine(void) {
     g_autofree char *text = NULL;
-
     g_assert_true(g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL));
     g_assert_true(!dinv_host_cpu_is_emulated() || strstr(text, "hypervisor") != NULL);
 }

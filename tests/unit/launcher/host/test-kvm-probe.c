@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What the self-test of KVM concludes, and that it comes back from devices of all kinds. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -201,7 +202,6 @@ static const Case cases[] = {
 static void test_case(gconstpointer data) {
     const Case *one = data;
     DinvHostKvmVerdict verdict = {0};
-
     dinv_host_kvm_interpret("/dev/kvm", &one->seen, &verdict);
     g_test_message("%s", verdict.text);
     g_assert_cmpint(verdict.kind, ==, one->kind);
@@ -227,7 +227,6 @@ static void assert_no_children(void) {
 static void test_this_machine(void) {
     for (int i = 0; i < 3; i++) {
         DinvHostKvmVerdict verdict = {0};
-
         dinv_host_kvm_probe("/dev/kvm", &verdict);
         g_test_message("%d: %s; %s", verdict.kind, verdict.text, verdict.remedy);
         g_assert_nonnull(verdict.text);
@@ -244,7 +243,6 @@ static void test_this_machine(void) {
 
 static void probe_path(const char *path, DinvHostKvmKind kind, const char *text) {
     DinvHostKvmVerdict verdict = {0};
-
     dinv_host_kvm_probe(path, &verdict);
     g_test_message("%s", verdict.text);
     g_assert_cmpint(verdict.kind, ==, kind);
@@ -264,10 +262,8 @@ static void test_other_device(void) {
 /* Opening a FIFO for reading and writing does not block, and it is no KVM. */
 static void test_fifo(void) {
     Scratch scratch;
-    g_autofree char *path = NULL;
-
     scratch_make(&scratch);
-    path = scratch_path(&scratch, "kvm");
+    g_autofree char *path = scratch_path(&scratch, "kvm");
     g_assert_cmpint(mkfifo(path, 0600), ==, 0);
     probe_path(path, DINV_HOST_KVM_BROKEN, "asking for its version");
     scratch_remove(&scratch);
@@ -276,13 +272,10 @@ static void test_fifo(void) {
 /* Opening a file that somebody holds a lease on waits for that one: a device that hangs. */
 static void test_hang(void) {
     Scratch scratch;
-    g_autofree char *path = NULL;
-    int fd;
-
     scratch_make(&scratch);
     scratch_write(&scratch, "kvm", "");
-    path = scratch_path(&scratch, "kvm");
-    fd = open(path, O_RDWR | O_CLOEXEC);
+    g_autofree char *path = scratch_path(&scratch, "kvm");
+    int fd = open(path, O_RDWR | O_CLOEXEC);
     g_assert_true(signal(SIGIO, SIG_IGN) != SIG_ERR); /* the kernel asks for the lease back by it */
     g_assert_cmpint(fcntl(fd, F_SETLEASE, F_WRLCK), ==, 0);
     probe_path(path, DINV_HOST_KVM_BROKEN, "hangs when opening it");
@@ -294,7 +287,6 @@ static void test_hang(void) {
 static void test_tsc(void) {
     guint first = dinv_host_tsc_measure_khz();
     guint second = dinv_host_tsc_measure_khz();
-
     g_test_message("%u and %u kHz", first, second);
     g_assert_cmpuint(MAX(first, second) - MIN(first, second), <=, first / 100);
 }

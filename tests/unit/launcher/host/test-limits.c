@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Limits of cgroup v1 and v2 in a tree of files below a root of the test's own. */
 #include <glib/gstdio.h>
 
 #include "launcher/host/limits.h"
@@ -35,7 +36,6 @@ static const DinvHostLimits *read_limits(Fixture *fixture) {
 
 static void write_v2(Fixture *fixture, const char *cgroup) {
     g_autofree char *line = g_strdup_printf("0::%s\n", cgroup);
-
     scratch_write(&fixture->scratch, "proc/self/cgroup", line);
     scratch_write(&fixture->scratch, "proc/self/mountinfo",
                   "1 0 8:1 / / rw - ext4 /dev/a rw\n" MOUNT_V2);
@@ -43,7 +43,6 @@ static void write_v2(Fixture *fixture, const char *cgroup) {
 
 static void test_nothing(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     DinvHostLimits limits;
-
     dinv_host_limits_read("/nonexistent", &limits);
     g_assert_cmpuint(limits.cpus_online, >=, 1);
     g_assert_cmpuint(limits.cpus_quota, ==, 0);
@@ -98,7 +97,6 @@ static void write_v1(Fixture *fixture, const char *cgroup, const char *top) {
     g_autofree char *memory = g_strdup_printf(MOUNT_V1_MEMORY, top);
     g_autofree char *cpu = g_strdup_printf(MOUNT_V1_CPU, top);
     g_autofree char *mounts = g_strconcat(cpu, memory, NULL);
-
     scratch_write(&fixture->scratch, "proc/self/cgroup", groups);
     scratch_write(&fixture->scratch, "proc/self/mountinfo", mounts);
 }
@@ -186,11 +184,9 @@ static void test_default_memory(void) {
         {63 * GIBI, 64 * GIBI, 56448 * MEBI},
         {1234567891, 64 * GIBI, 921 * MEBI},
     };
-
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         DinvHostLimits limits = {
             .cpus_online = 1, .memory_limit = cases[i].limit, .memory_total = cases[i].total};
-
         g_assert_cmpuint(dinv_host_limits_default_memory(&limits), ==, cases[i].wanted);
     }
 }
@@ -198,14 +194,12 @@ static void test_default_memory(void) {
 static void assert_explained(Fixture *fixture, const DinvHostOomKills *before, const char *text) {
     g_autofree char *said =
         dinv_host_limits_explain_kill(fixture->scratch.path, before, 1024 * MEBI);
-
     g_assert_cmpstr(said, ==, text);
 }
 
 static void test_oom_v2(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    DinvHostOomKills before;
-
     write_v2(fixture, "/");
+    DinvHostOomKills before;
     dinv_host_limits_count_oom_kills(fixture->scratch.path, &before);
     g_assert_false(before.is_known);
     assert_explained(fixture, &before, "was the container out of memory?");
@@ -227,11 +221,10 @@ static void test_oom_v2(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 }
 
 static void test_oom_v1(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    DinvHostOomKills kills;
-
     write_v1(fixture, "/docker/abc", "/docker/abc");
     scratch_write(&fixture->scratch, "sys/fs/cgroup/memory/memory.oom_control",
                   "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n");
+    DinvHostOomKills kills;
     dinv_host_limits_count_oom_kills(fixture->scratch.path, &kills);
     g_assert_true(kills.is_known);
     g_assert_cmpuint(kills.count, ==, 7);
@@ -253,10 +246,8 @@ static void test_tcg_buffer(void) {
         {64 * GIBI, 8 * GIBI, 512 * MEBI},
         {512 * MEBI, 1 * GIBI, 32 * MEBI},
     };
-
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         DinvHostLimits limits = {.memory_limit = cases[i].limit, .memory_total = 64 * GIBI};
-
         g_assert_cmpuint(dinv_host_limits_tcg_buffer(&limits, cases[i].guest), ==, cases[i].wanted);
     }
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The virtiofsd processes: what they are told, their sockets, their ends. The program is a script.
- */
+/* virtiofsd: what it is told, its sockets, its ends. A script plays the program. */
 #include "launcher/machine/virtiofs.h"
 
-#include <signal.h>
+#include <errno.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <sys/un.h>
 
+#include "launcher/machine/virtiofsd.h"
 #include "tests/unit/lib/scratch.h"
 
 typedef struct {
@@ -56,7 +55,6 @@ static void write_program(Fixture *fixture, const char *text) {
 
 static void on_gone(const char *text, gboolean failed, gpointer user) {
     Fixture *fixture = user;
-
     g_assert_null(fixture->text); /* once */
     fixture->text = g_strdup(text);
     fixture->failed = failed;
@@ -70,7 +68,6 @@ static gboolean on_guard(gpointer user G_GNUC_UNUSED) {
 
 static void run_loop(Fixture *fixture) {
     guint guard = g_timeout_add_seconds(20, on_guard, NULL);
-
     g_main_loop_run(fixture->loop);
     g_source_remove(guard);
 }
@@ -79,14 +76,12 @@ static void assert_argv(const DinvMachineVirtiofsd *program, const DinvMountSpec
                         const char *wanted) {
     g_auto(GStrv) argv = dinv_machine_virtiofsd_argv(program, mount, 3);
     g_autofree char *joined = g_strjoinv(" ", argv);
-
     g_assert_cmpstr(joined, ==, wanted);
 }
 
 static void test_argv(Fixture *fixture, gconstpointer data) {
     const DinvMachineVirtiofsd own = {.program = "/usr/libexec/virtiofsd"};
     const DinvMachineVirtiofsd of_qemu = {.program = "/usr/lib/qemu/virtiofsd", .is_of_qemu = TRUE};
-
     (void)fixture;
     (void)data;
     assert_argv(
@@ -103,21 +98,18 @@ static void test_argv(Fixture *fixture, gconstpointer data) {
 
 /* One for each directory, none for a file; connected before anybody accepts; no name is left. */
 static void test_start(Fixture *fixture, gconstpointer data) {
-    g_autoptr(GError) error = NULL;
-    g_autoptr(DinvMachineVirtiofs) virtiofs = NULL;
     g_autofree char *name = scratch_path(&fixture->scratch, "virtiofs.sock");
-    const GArray *fds;
-
     (void)data;
     write_program(fixture, "#!/bin/sh\nexec sleep 1000\n");
-    virtiofs = dinv_machine_virtiofs_start(&fixture->plan, on_gone, fixture, &error);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(DinvMachineVirtiofs) virtiofs =
+        dinv_machine_virtiofs_start(&fixture->plan, on_gone, fixture, &error);
     g_assert_no_error(error);
-    fds = dinv_machine_virtiofs_get_fds(virtiofs);
+    const GArray *fds = dinv_machine_virtiofs_get_fds(virtiofs);
     g_assert_cmpuint(fds->len, ==, 2);
     for (guint i = 0; i < fds->len; i++) {
         struct sockaddr_storage address;
         socklen_t length = sizeof address;
-
         g_assert_cmpint(
             getpeername(g_array_index(fds, int, i), (struct sockaddr *)&address, &length), ==, 0);
     }
@@ -127,14 +119,13 @@ static void test_start(Fixture *fixture, gconstpointer data) {
 }
 
 static void test_dies(Fixture *fixture, gconstpointer data) {
-    g_autoptr(GError) error = NULL;
-    g_autoptr(DinvMachineVirtiofs) virtiofs = NULL;
     const char *words = (const char *)data;
     g_autofree char *script =
         g_strdup_printf("#!/bin/sh\n[ \"$3\" = /data ] || exec sleep 1000\n%s\n", words);
-
     write_program(fixture, script);
-    virtiofs = dinv_machine_virtiofs_start(&fixture->plan, on_gone, fixture, &error);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(DinvMachineVirtiofs) virtiofs =
+        dinv_machine_virtiofs_start(&fixture->plan, on_gone, fixture, &error);
     g_assert_no_error(error);
     g_assert_nonnull(virtiofs);
     run_loop(fixture);
@@ -150,10 +141,55 @@ static void test_dies(Fixture *fixture, gconstpointer data) {
     }
 }
 
-static void test_no_program(Fixture *fixture, gconstpointer data) {
+/* The child has its socket, and neither what QEMU is preloaded with nor another descriptor. */
+static void test_nothing_else(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    const char *preload = g_getenv("LD_PRELOAD");
+    g_autofree char *expected = g_strdup_printf(
+        "virtiofsd, which serves /data, ended with status 3: preload=%s fds= 0 1 2 3",
+        preload != NULL ? preload : "");
+    /* A shell has its script open, too, above 9. */
+    write_program(fixture, "#!/bin/sh\n"
+                           "[ \"$3\" = /data ] || exec sleep 1000\n"
+                           "for n in 0 1 2 3 4 5 6 7 8 9; do\n"
+                           "    [ ! -e /proc/$$/fd/$n ] || fds=\"$fds $n\"\n"
+                           "done\n"
+                           "echo \"preload=$LD_PRELOAD fds=$fds\" >&2\n"
+                           "exit 3\n");
     g_autoptr(GError) error = NULL;
+    g_autoptr(DinvMachineVirtiofs) virtiofs =
+        dinv_machine_virtiofs_start(&fixture->plan, on_gone, fixture, &error);
+    g_assert_no_error(error);
+    run_loop(fixture);
+    g_assert_cmpstr(fixture->text, ==, expected);
+}
 
+/* The reason is that of the call that failed, whatever failed before or afterwards. */
+static void assert_no_socket(Fixture *fixture, int code, int number) {
+    g_autoptr(GError) error = NULL;
+    g_autofree char *expected = g_strdup_printf("cannot make a socket for virtiofsd in %s: %s",
+                                                fixture->config.state_dir, g_strerror(number));
+    errno = EACCES;
+    g_assert_null(dinv_machine_virtiofs_start(&fixture->plan, on_gone, fixture, &error));
+    g_assert_error(error, G_IO_ERROR, code);
+    g_assert_cmpstr(error->message, ==, expected);
+}
+
+static void test_long_path(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *name = g_strnfill(sizeof(((struct sockaddr_un *)NULL)->sun_path), 'x');
+    g_autofree char *path = scratch_path(&fixture->scratch, name);
+    fixture->config.state_dir = path;
+    assert_no_socket(fixture, G_IO_ERROR_FILENAME_TOO_LONG, ENAMETOOLONG);
+}
+
+/* A directory in the socket's place cannot be removed. */
+static void test_name_taken(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    scratch_write(&fixture->scratch, "virtiofs.sock/file", "");
+    assert_no_socket(fixture, G_IO_ERROR_ADDRESS_IN_USE, EADDRINUSE);
+}
+
+static void test_no_program(Fixture *fixture, gconstpointer data) {
     (void)data;
+    g_autoptr(GError) error = NULL;
     g_assert_null(dinv_machine_virtiofs_start(&fixture->plan, on_gone, fixture, &error));
     g_assert_nonnull(error);
     g_assert_true(g_str_has_prefix(error->message, "cannot start virtiofsd: "));
@@ -167,6 +203,9 @@ int main(int argc, char **argv) {
     ADD("dies/killed", "kill -9 $$", test_dies);
     ADD("dies/failed", "echo no such luck >&2; exit 3", test_dies);
     ADD("dies/done", "exit 0", test_dies);
+    ADD("nothing-else", NULL, test_nothing_else);
+    ADD("long-path", NULL, test_long_path);
+    ADD("name-taken", NULL, test_name_taken);
     ADD("no-program", NULL, test_no_program);
     return g_test_run();
 }

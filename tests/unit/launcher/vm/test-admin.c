@@ -7,6 +7,7 @@
 
 #include "relay/mux.h"
 #include "tests/unit/lib/machine-fake.h"
+#include "tests/unit/lib/relay-pull.h"
 
 typedef struct {
     VmFixture vm;
@@ -327,7 +328,7 @@ static gboolean guest_turn(gpointer user) {
     if (length > 0) {
         g_assert_cmpint(dinv_relay_mux_feed(guest->mux, bytes, (size_t)length), ==, 0);
     }
-    while ((length = dinv_relay_mux_pull(guest->mux, bytes, 4096)) > 0) {
+    while ((length = relay_pull(guest->mux, bytes, 4096)) > 0) {
         gssize sent = 0;
         while (sent < length) {
             ssize_t result =

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The body of `configure`, field by field. */
 #include "launcher/vm/configuration.h"
 
 #include <string.h>

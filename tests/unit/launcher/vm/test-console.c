@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/* The console's file and its last lines. */
 #include "launcher/vm/console.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include "launcher/base/log.h"
 
 typedef struct {
     char *directory;
@@ -101,24 +100,6 @@ static void test_flood_is_bounded(Fixture *fixture, gconstpointer data) {
     g_assert_cmpstr(tail, ==, "last");
 }
 
-static void test_printable(void) {
-    g_autofree char *text = dinv_log_printable("a\tb\r\n\033[2J\x7f\xff\xc3\xa4");
-    g_assert_cmpstr(text, ==, "a\tb\n\\x1b[2J\\x7f\xef\xbf\xbd\xc3\xa4");
-    /* CSI as one character, right-to-left override, line separator. */
-    const gunichar invisible[] = {0x9b, '1', 'm', 0x202e, 0x2028};
-    g_autofree char *hostile = g_ucs4_to_utf8(invisible, G_N_ELEMENTS(invisible), NULL, NULL, NULL);
-    g_autofree char *marks = dinv_log_printable(hostile);
-    g_assert_cmpstr(marks, ==, "\\x9b1m\\u{202e}\\u{2028}");
-}
-
-static void test_printable_line(void) {
-    g_autofree char *line = dinv_log_printable_line("a\r\n\nb\033\n");
-    g_assert_cmpstr(line, ==, "a  b\\x1b");
-    g_autofree char *filler = g_strnfill(1u << 20, 'x');
-    g_autofree char *cut = dinv_log_printable_line(filler);
-    g_assert_cmpuint(strlen(cut), <=, 1024);
-}
-
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add("/launcher/console/tail", Fixture, NULL, set_up, test_tail, tear_down);
@@ -128,7 +109,5 @@ int main(int argc, char **argv) {
                test_file_before_is_kept, tear_down);
     g_test_add("/launcher/console/flood-is-bounded", Fixture, NULL, set_up, test_flood_is_bounded,
                tear_down);
-    g_test_add_func("/launcher/log/printable", test_printable);
-    g_test_add_func("/launcher/log/printable-line", test_printable_line);
     return g_test_run();
 }

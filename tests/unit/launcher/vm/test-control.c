@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Requests, replies and events, and lines that break the protocol. */
 #include "launcher/vm/control.h"
 
 #include <string.h>

@@ -1,59 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-#include "launcher/vm/endpoints.h"
-
-#include <arpa/inet.h>
+/* The endpoints without TLS: who is served where, what they are called, and ports that are
+ * taken. */
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "launcher/base/log.h"
-#include "launcher/settings/config.h"
-#include "tests/unit/lib/scratch.h"
+#include "tests/unit/lib/endpoints-fixture.h"
 #include "tests/unit/lib/tcp-port.h"
 
-typedef struct {
-    Scratch scratch;
-    DinvConfig config;
-    guint clients;
-} Fixture;
-
-static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    scratch_make(&fixture->scratch);
-    fixture->config = (DinvConfig){
-        .socket_path = scratch_path(&fixture->scratch, "docker.sock"),
-        .socket_mode = 0600,
-        .socket_uid = (uid_t)-1,
-        .socket_gid = (gid_t)-1,
-    };
+static void set_up(EndpointsFixture *fixture, gconstpointer data) {
+    (void)data;
+    endpoints_set_up(fixture);
     dinv_log_start(DINV_LOG_ERROR);
 }
 
-static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    g_assert_false(g_file_test(fixture->config.socket_path, G_FILE_TEST_EXISTS));
-    g_free(fixture->config.socket_path);
-    scratch_remove(&fixture->scratch);
+static void tear_down(EndpointsFixture *fixture, gconstpointer data) {
+    (void)data;
+    endpoints_tear_down(fixture);
 }
 
-static DinvVmEndpoints *make(Fixture *fixture) {
-    g_autoptr(GError) error = NULL;
-    DinvVmEndpoints *endpoints = dinv_vm_endpoints_new(&fixture->config, &error);
-
-    g_assert_no_error(error);
-    return endpoints;
-}
-
-static void on_client(int fd, gpointer user) {
-    ((Fixture *)user)->clients++;
-    g_assert_cmpint(write(fd, "hello", 5), ==, 5);
-    close(fd);
-}
-
-/* A client gets what on_client() writes. */
-static void expect_served(Fixture *fixture, int client) {
+/* A client gets what endpoints_on_client() writes. */
+static void expect_served(EndpointsFixture *fixture, int client) {
     char answer[5] = "";
     guint before = fixture->clients;
-
     g_assert_cmpint(client, >=, 0);
     while (fixture->clients == before) {
         g_main_context_iteration(NULL, TRUE);
@@ -66,7 +36,6 @@ static void expect_served(Fixture *fixture, int client) {
 static int connect_unix(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     g_strlcpy(address.sun_path, path, sizeof address.sun_path);
     g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
     return fd;
@@ -74,33 +43,30 @@ static int connect_unix(const char *path) {
 
 static void expect_text(const DinvVmEndpoints *endpoints, const char *text) {
     g_autofree char *shown = dinv_vm_endpoints_to_string(endpoints);
-
     g_assert_cmpstr(shown, ==, text);
 }
 
-static void test_unix_alone(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    g_autoptr(DinvVmEndpoints) endpoints = make(fixture);
+static void test_unix_alone(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autoptr(DinvVmEndpoints) endpoints = endpoints_new(fixture);
     struct json_object *described = dinv_vm_endpoints_describe(endpoints);
-
     expect_text(endpoints, fixture->config.socket_path);
     g_assert_cmpuint(json_object_array_length(described), ==, 1);
     json_object_put(described);
-    dinv_vm_endpoints_serve(endpoints, on_client, fixture);
+    dinv_vm_endpoints_serve(endpoints, endpoints_on_client, fixture);
     expect_served(fixture, connect_unix(fixture->config.socket_path));
 }
 
 /* The port answers on IPv4 and, where the machine has it, on IPv6; clients that come before it is
  * served wait. */
-static void test_plaintext(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+static void test_plaintext(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config.plaintext.port = tcp_port_find_free();
-    g_autoptr(DinvVmEndpoints) endpoints = make(fixture);
+    g_autoptr(DinvVmEndpoints) endpoints = endpoints_new(fixture);
     g_autofree char *text = g_strdup_printf("%s, tcp://*:%u (no TLS)", fixture->config.socket_path,
                                             (guint)fixture->config.plaintext.port);
     int early = tcp_port_connect("127.0.0.1", fixture->config.plaintext.port);
     int ipv6 = tcp_port_connect("::1", fixture->config.plaintext.port);
-
     expect_text(endpoints, text);
-    dinv_vm_endpoints_serve(endpoints, on_client, fixture);
+    dinv_vm_endpoints_serve(endpoints, endpoints_on_client, fixture);
     expect_served(fixture, early);
     if (tcp_port_has_ipv6()) {
         expect_served(fixture, ipv6);
@@ -108,23 +74,21 @@ static void test_plaintext(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     expect_served(fixture, connect_unix(fixture->config.socket_path));
 }
 
-static void test_one_address(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+static void test_one_address(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config.plaintext = (DinvTcpAddress){"127.0.0.1", tcp_port_find_free()};
-    g_autoptr(DinvVmEndpoints) endpoints = make(fixture);
-
-    dinv_vm_endpoints_serve(endpoints, on_client, fixture);
+    g_autoptr(DinvVmEndpoints) endpoints = endpoints_new(fixture);
+    dinv_vm_endpoints_serve(endpoints, endpoints_on_client, fixture);
     expect_served(fixture, tcp_port_connect("127.0.0.1", fixture->config.plaintext.port));
     g_assert_cmpint(tcp_port_connect("127.0.0.2", fixture->config.plaintext.port), ==, -1);
     g_assert_cmpint(tcp_port_connect("::1", fixture->config.plaintext.port), ==, -1);
 }
 
 /* Nothing is left bound or made, and the message has the address in it. */
-static void test_port_taken(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+static void test_port_taken(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     guint16 port = 0;
     int taken = tcp_port_take(&port);
     g_autofree char *name = g_strdup_printf("tcp://*:%u", (guint)port);
     g_autoptr(GError) error = NULL;
-
     fixture->config.plaintext.port = port;
     g_assert_null(dinv_vm_endpoints_new(&fixture->config, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);
@@ -135,7 +99,7 @@ static void test_port_taken(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) 
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
-    g_test_add("/launcher/endpoints/" name, Fixture, NULL, set_up, function, tear_down)
+    g_test_add("/launcher/endpoints/" name, EndpointsFixture, NULL, set_up, function, tear_down)
     ADD("unix-alone", test_unix_alone);
     ADD("plaintext", test_plaintext);
     ADD("one-address", test_one_address);

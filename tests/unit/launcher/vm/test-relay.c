@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "relay/mux.h"
+#include "tests/unit/lib/relay-pull.h"
 #include "tests/unit/lib/wait-until.h"
 
 #define BIG_BYTES   (8u << 20)
@@ -124,7 +125,7 @@ static void guest_turn(Fixture *fixture) {
     }
     for (;;) {
         if (fixture->output_start == fixture->output_end) {
-            ssize_t pulled = dinv_relay_mux_pull(fixture->mux, fixture->output, CHUNK_BYTES);
+            ssize_t pulled = relay_pull(fixture->mux, fixture->output, CHUNK_BYTES);
             fixture->output_start = 0;
             fixture->output_end = (gsize)MAX(pulled, 0);
         }

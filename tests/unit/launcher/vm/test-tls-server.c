@@ -11,11 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 
 #include "launcher/base/log.h"
-#include "launcher/vm/endpoints.h"
-#include "tests/unit/lib/scratch.h"
+#include "tests/unit/lib/endpoints-fixture.h"
+#include "tests/unit/lib/log-capture.h"
 #include "tests/unit/lib/tcp-port.h"
 #include "tests/unit/lib/tls-fixture.h"
 
@@ -31,83 +30,50 @@
 #endif
 
 typedef struct {
-    Scratch scratch;
-    DinvConfig config;
+    EndpointsFixture base;
     DinvVmEndpoints *endpoints;
     DinvTlsIdentity ca;     /* the server's */
     DinvTlsIdentity client; /* one that it lets in */
-    guint clients;
-    gboolean keeps; /* the next client's connection */
-    int kept;
-    int log; /* what went to stderr */
-    int real_log;
+    LogCapture log;
 } Fixture;
 
-static void on_client(int fd, gpointer user) {
-    Fixture *fixture = user;
-    fixture->clients++;
-    g_assert_cmpint(write(fd, "hello", 5), ==, 5);
-    if (fixture->keeps) {
-        fixture->kept = fd;
-    } else {
-        close(fd);
-    }
-}
-
 static DinvTlsIdentity read_identity(const Fixture *fixture, const char *role) {
-    g_autofree char *key = g_build_filename(fixture->config.tls_directory, role, "key.pem", NULL);
+    g_autofree char *key =
+        g_build_filename(fixture->base.config.tls_directory, role, "key.pem", NULL);
     g_autofree char *certificate =
-        g_build_filename(fixture->config.tls_directory, role, "cert.pem", NULL);
+        g_build_filename(fixture->base.config.tls_directory, role, "cert.pem", NULL);
     DinvTlsIdentity identity = {0};
     g_assert_true(dinv_tls_identity_read(&identity, key, certificate, NULL));
     g_assert_nonnull(identity.certificates);
     return identity;
 }
 
-static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    g_autoptr(GError) error = NULL;
-    scratch_make(&fixture->scratch);
-    fixture->config = (DinvConfig){
-        .socket_path = scratch_path(&fixture->scratch, "docker.sock"),
-        .socket_mode = 0600,
-        .socket_uid = (uid_t)-1,
-        .socket_gid = (gid_t)-1,
-        .tls_directory = scratch_path(&fixture->scratch, "certs"),
-        .tls = {.port = tcp_port_find_free()},
-    };
-    fixture->log = memfd_create("log", MFD_CLOEXEC);
-    fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-    g_assert_cmpint(dup2(fixture->log, STDERR_FILENO), ==, STDERR_FILENO);
+static void set_up(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    endpoints_set_up(&fixture->base);
+    fixture->base.config.tls_directory = scratch_path(&fixture->base.scratch, "certs");
+    fixture->base.config.tls.port = tcp_port_find_free();
+    log_capture_begin(&fixture->log);
     dinv_log_start(DINV_LOG_WARNING);
-    tls_make_certificates(fixture->config.tls_directory);
-    fixture->endpoints = dinv_vm_endpoints_new(&fixture->config, &error);
-    g_assert_no_error(error);
-    dinv_vm_endpoints_serve(fixture->endpoints, on_client, fixture);
+    tls_make_certificates(fixture->base.config.tls_directory);
+    fixture->endpoints = endpoints_new(&fixture->base);
+    dinv_vm_endpoints_serve(fixture->endpoints, endpoints_on_client, &fixture->base);
     fixture->ca = read_identity(fixture, "ca");
     fixture->client = read_identity(fixture, "client");
 }
 
-static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+static void tear_down(Fixture *fixture, gconstpointer data) {
+    (void)data;
     dinv_vm_endpoints_free(fixture->endpoints);
     dinv_tls_identity_clear(&fixture->ca);
     dinv_tls_identity_clear(&fixture->client);
-    g_assert_cmpint(dup2(fixture->real_log, STDERR_FILENO), ==, STDERR_FILENO);
-    close(fixture->real_log);
-    close(fixture->log);
-    g_free(fixture->config.socket_path);
-    g_free(fixture->config.tls_directory);
-    scratch_remove(&fixture->scratch);
-}
-
-static char *get_log(const Fixture *fixture) {
-    off_t size = lseek(fixture->log, 0, SEEK_END);
-    char *text = g_malloc0((gsize)size + 1);
-    g_assert_cmpint(pread(fixture->log, text, (gsize)size, 0), ==, size);
-    return text;
+    log_capture_end(&fixture->log);
+    g_free(fixture->base.config.tls_directory);
+    endpoints_tear_down(&fixture->base);
 }
 
 static int connect_to(const Fixture *fixture) {
-    int fd = tcp_port_connect("127.0.0.1", fixture->config.tls.port);
+    int fd = tcp_port_connect("127.0.0.1", fixture->base.config.tls.port);
     g_assert_cmpint(fd, >=, 0);
     g_assert_true(g_unix_set_fd_nonblocking(fd, TRUE, NULL));
     dinv_tcp_set_options(fd); /* no delay: it would be the most of the time */
@@ -129,11 +95,12 @@ static void expect_served(Fixture *fixture) {
 
 static void test_served(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *text = dinv_vm_endpoints_to_string(fixture->endpoints);
-    g_autofree char *expected = g_strdup_printf("%s, tcp://*:%u (TLS)", fixture->config.socket_path,
-                                                (guint)fixture->config.tls.port);
+    g_autofree char *expected =
+        g_strdup_printf("%s, tcp://*:%u (TLS)", fixture->base.config.socket_path,
+                        (guint)fixture->base.config.tls.port);
     struct json_object *described = dinv_vm_endpoints_describe(fixture->endpoints);
     g_autofree char *item = g_strdup_printf("{\"address\":\"tcp://*:%u\",\"tls\":true}",
-                                            (guint)fixture->config.tls.port);
+                                            (guint)fixture->base.config.tls.port);
     g_assert_cmpstr(text, ==, expected);
     g_assert_cmpstr(
         json_object_to_json_string_ext(json_object_array_get_idx(described, 1),
@@ -142,7 +109,7 @@ static void test_served(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     json_object_put(described);
     expect_served(fixture);
     expect_served(fixture);
-    g_assert_cmpuint(fixture->clients, ==, 2);
+    g_assert_cmpuint(fixture->base.clients, ==, 2);
 }
 
 /* When the engine stops, nobody comes in any more, and who is in hears the rest. */
@@ -151,18 +118,18 @@ static void test_stop(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     TlsClient *client = tls_client_new(connect_to(fixture), credentials, NULL);
     int pending = connect_to(fixture);
     char text[8] = "";
-    fixture->keeps = TRUE;
+    fixture->base.keeps = TRUE;
     g_assert_cmpint(tls_client_handshake(client), ==, 0);
     g_assert_cmpint(tls_client_receive(client, text, 5), ==, 5);
     dinv_vm_endpoints_stop_listening(fixture->endpoints);
-    g_assert_cmpint(tcp_port_connect("127.0.0.1", fixture->config.tls.port), ==, -1);
-    g_assert_false(g_file_test(fixture->config.socket_path, G_FILE_TEST_EXISTS));
+    g_assert_cmpint(tcp_port_connect("127.0.0.1", fixture->base.config.tls.port), ==, -1);
+    g_assert_false(g_file_test(fixture->base.config.socket_path, G_FILE_TEST_EXISTS));
     g_assert_cmpint(recv(pending, text, 1, 0), <=, 0);
     g_assert_cmpint(tls_client_send(client, "more", 4), ==, 4);
-    tls_wait_fd(fixture->kept, G_IO_IN);
-    g_assert_cmpint(recv(fixture->kept, text, 4, 0), ==, 4);
-    g_assert_cmpint(write(fixture->kept, "last", 4), ==, 4);
-    close(fixture->kept);
+    tls_wait_fd(fixture->base.kept, G_IO_IN);
+    g_assert_cmpint(recv(fixture->base.kept, text, 4, 0), ==, 4);
+    g_assert_cmpint(write(fixture->base.kept, "last", 4), ==, 4);
+    close(fixture->base.kept);
     g_clear_pointer(&fixture->endpoints, dinv_vm_endpoints_free);
     g_assert_cmpint(tls_client_receive(client, text, sizeof text), ==, 4);
     g_assert_cmpint(memcmp(text, "last", 4), ==, 0);
@@ -325,8 +292,8 @@ static void test_crowd(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 #endif
     crowd_clear(&crowd);
     expect_served(fixture);
-    g_assert_cmpuint(fixture->clients, ==, ATTEMPTS / 500 + 1);
-    g_autofree char *log = get_log(fixture);
+    g_assert_cmpuint(fixture->base.clients, ==, ATTEMPTS / 500 + 1);
+    g_autofree char *log = log_capture_get(&fixture->log);
     g_auto(GStrv) lines = g_strsplit(log, "\n", -1);
     g_test_message("%s", log);
     g_assert_cmpuint(g_strv_length(lines), >, 3);

@@ -31,10 +31,10 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->mounts = g_ptr_array_new_with_free_func(g_free);
     fixture->plan = (DinvMachinePlan){.config = &fixture->config,
                                       .mounts = fixture->mounts,
-                                      .use_kvm = FALSE,
+                                      .qemu.use_kvm = FALSE,
                                       .data_image = "/var/lib/dinv/data.img",
-                                      .tsc_khz = 2300000,
-                                      .slirp_net = "10.0.2.0/24"};
+                                      .qemu.tsc_khz = 2300000,
+                                      .qemu.slirp_net = "10.0.2.0/24"};
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
@@ -44,33 +44,33 @@ static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void add_port(Fixture *fixture, DinvProtocol protocol, guint16 host, guint16 guest) {
     DinvPortForward forward = {.protocol = protocol, .host_port = host, .guest_port = guest};
-
     g_array_append_val(fixture->config.ports, forward);
 }
 
 static void add_mount(Fixture *fixture, const char *source, gboolean readonly) {
     DinvMountSpec *mount = g_new0(DinvMountSpec, 1);
-
     mount->source = (char *)source;
     mount->target = (char *)"/not/in/the/command/line";
     mount->readonly = readonly;
     g_ptr_array_add(fixture->mounts, mount);
 }
 
+static void add_file(Fixture *fixture, const char *source) {
+    add_mount(fixture, source, TRUE);
+    ((DinvMountSpec *)g_ptr_array_index(fixture->mounts, fixture->mounts->len - 1))->is_file = TRUE;
+}
+
 static void compare(Fixture *fixture, Dinv9pSecurity security, const char *name) {
-    g_autoptr(GError) error = NULL;
     g_auto(GStrv) argv = dinv_qemu_argv(&fixture->plan, &fds, security);
     g_autofree char *file = g_strconcat(name, ".argv", NULL);
     g_autofree char *path = g_test_build_filename(G_TEST_DIST, "golden", "qemu-argv", file, NULL);
-    g_autofree char *joined = NULL;
-    g_autofree char *text = NULL;
-    g_autofree char *golden = NULL;
-
-    joined = g_strjoinv("\n", argv);
-    text = g_strconcat(joined, "\n", NULL);
+    g_autofree char *joined = g_strjoinv("\n", argv);
+    g_autofree char *text = g_strconcat(joined, "\n", NULL);
+    g_autoptr(GError) error = NULL;
     if (g_strcmp0(g_getenv("DINV_UPDATE_GOLDEN"), "1") == 0) {
         g_assert_true(g_file_set_contents(path, text, -1, &error));
     }
+    g_autofree char *golden = NULL;
     g_assert_true(g_file_get_contents(path, &golden, NULL, &error));
     g_assert_cmpstr(text, ==, golden);
 }
@@ -80,7 +80,7 @@ static void test_tcg(Fixture *fixture) {
 }
 
 static void test_tcg_limited(Fixture *fixture) {
-    fixture->plan.tcg_buffer_bytes = G_GUINT64_CONSTANT(139) << 20;
+    fixture->plan.qemu.tcg_buffer_bytes = G_GUINT64_CONSTANT(139) << 20;
     compare(fixture, DINV_9P_PASSTHROUGH, "tcg-limited");
 }
 
@@ -99,22 +99,22 @@ static void test_q35(Fixture *fixture) {
 
 static void test_q35_kvm(Fixture *fixture) {
     fixture->config.machine = DINV_MACHINE_TYPE_Q35;
-    fixture->plan.use_kvm = TRUE;
+    fixture->plan.qemu.use_kvm = TRUE;
     compare(fixture, DINV_9P_PASSTHROUGH, "q35-kvm");
 }
 
 static void test_tcg_unknown_tsc(Fixture *fixture) {
-    fixture->plan.tsc_khz = 0;
+    fixture->plan.qemu.tsc_khz = 0;
     compare(fixture, DINV_9P_PASSTHROUGH, "tcg-unknown-tsc");
 }
 
 static void test_icount(Fixture *fixture) {
-    fixture->plan.icount = TRUE;
+    fixture->plan.qemu.icount = TRUE;
     compare(fixture, DINV_9P_PASSTHROUGH, "tcg-icount");
 }
 
 static void test_kvm(Fixture *fixture) {
-    fixture->plan.use_kvm = TRUE;
+    fixture->plan.qemu.use_kvm = TRUE;
     compare(fixture, DINV_9P_PASSTHROUGH, "kvm");
 }
 
@@ -125,7 +125,7 @@ static void test_initrd(Fixture *fixture) {
 }
 
 static void test_ports(Fixture *fixture) {
-    fixture->plan.slirp_net = "10.0.77.0/24";
+    fixture->plan.qemu.slirp_net = "10.0.77.0/24";
     add_port(fixture, DINV_PROTOCOL_TCP, 8080, 8080);
     add_port(fixture, DINV_PROTOCOL_TCP, 8443, 443);
     add_port(fixture, DINV_PROTOCOL_UDP, 53, 5353);
@@ -133,7 +133,7 @@ static void test_ports(Fixture *fixture) {
 }
 
 static void test_mounts(Fixture *fixture) {
-    fixture->plan.use_kvm = TRUE;
+    fixture->plan.qemu.use_kvm = TRUE;
     add_mount(fixture, "/src", FALSE);
     add_mount(fixture, "/data", TRUE);
     compare(fixture, DINV_9P_PASSTHROUGH, "mounts-kvm");
@@ -158,8 +158,7 @@ static void test_special_characters(Fixture *fixture) {
 /* A file has no device of its own; all of them share one, the last. */
 static void test_files(Fixture *fixture) {
     add_mount(fixture, "/src", FALSE);
-    add_mount(fixture, "/home/me/.netrc", TRUE);
-    ((DinvMountSpec *)fixture->mounts->pdata[1])->is_file = TRUE;
+    add_file(fixture, "/home/me/.netrc");
     add_mount(fixture, "/data", FALSE);
     fixture->plan.files_dir = "/var/lib/dinv/files";
     compare(fixture, DINV_9P_PASSTHROUGH, "files");
@@ -168,11 +167,9 @@ static void test_files(Fixture *fixture) {
 /* Directories come by sockets, in the guest's shared memory; files as ever. */
 static void test_virtiofs(Fixture *fixture) {
     static const DinvMachineVirtiofsd program = {.program = "/usr/libexec/virtiofsd"};
-
     fixture->plan.virtiofsd = &program;
     add_mount(fixture, "/src", FALSE);
-    add_mount(fixture, "/home/me/.netrc", TRUE);
-    ((DinvMountSpec *)fixture->mounts->pdata[1])->is_file = TRUE;
+    add_file(fixture, "/home/me/.netrc");
     add_mount(fixture, "/data", TRUE);
     fixture->plan.files_dir = "/var/lib/dinv/files";
     compare(fixture, DINV_9P_PASSTHROUGH, "virtiofs");
@@ -180,20 +177,16 @@ static void test_virtiofs(Fixture *fixture) {
 
 /* The machine has a PCI bus when the virtio-mmio slots are used up, and not before. */
 static void test_many_mounts(Fixture *fixture) {
-    g_auto(GStrv) few = NULL;
-    g_auto(GStrv) more = NULL;
-    g_auto(GStrv) most = NULL;
     const char *machine = "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off";
-
     for (guint i = 0; i < 16; i++) {
         add_mount(fixture, "/src", FALSE);
     }
-    few = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
+    g_auto(GStrv) few = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
     g_assert_cmpstr(few[g_strv_length(few) - 1], ==,
                     "virtio-9p-device,bus=virtio-mmio-bus.2,fsdev=dinv15,mount_tag=dinv15");
     g_assert_true(g_strv_contains((const char *const *)few, machine));
     fixture->plan.files_dir = "/files";
-    more = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
+    g_auto(GStrv) more = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
     g_assert_cmpstr(more[g_strv_length(more) - 1], ==,
                     "virtio-9p-pci,bus=pcie.0,addr=18.0,multifunction=on,fsdev=dinv-files,"
                     "mount_tag=dinv-files");
@@ -203,7 +196,7 @@ static void test_many_mounts(Fixture *fixture) {
     while (fixture->mounts->len < DINV_WIRE_MOUNTS_MAX) {
         add_mount(fixture, "/src", FALSE);
     }
-    most = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
+    g_auto(GStrv) most = dinv_qemu_argv(&fixture->plan, &fds, DINV_9P_NONE);
     g_assert_cmpstr(most[g_strv_length(most) - 1], ==,
                     "virtio-9p-pci,bus=pcie.0,addr=1e.0,multifunction=on,fsdev=dinv-files,"
                     "mount_tag=dinv-files");
@@ -235,7 +228,6 @@ static const Case cases[] = {
 
 static void run(Fixture *fixture, gconstpointer data) {
     const Case *one = data;
-
     one->test(fixture);
 }
 

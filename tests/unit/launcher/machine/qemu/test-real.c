@@ -63,7 +63,6 @@ static void write_kernel(Fixture *fixture, const guint8 *code, gsize len) {
 
 static void make_disk(const char *path) {
     int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, 1 << 20), ==, 0);
     (void)close(fd);
@@ -72,7 +71,6 @@ static void make_disk(const char *path) {
 /* Starts the real QEMU on the code; FALSE: it is not there, and the test is skipped. */
 static gboolean start_real(Fixture *fixture, const guint8 *code, gsize len) {
     g_autofree char *found = g_find_program_in_path("qemu-system-x86_64");
-
     if (found == NULL) {
         g_assert_cmpstr(g_getenv("DINV_MUST_WORK"), !=, "1");
         g_test_skip("qemu-system-x86_64 is not installed");
@@ -111,7 +109,7 @@ static void test_real_quit(Fixture *fixture) {
 
 /* QEMU refuses to start: its own words come out. */
 static void test_real_refuses(Fixture *fixture) {
-    fixture->plan.slirp_net = "10.0.2.0/77";
+    fixture->plan.qemu.slirp_net = "10.0.2.0/77";
     if (start_real(fixture, code_halt, sizeof(code_halt))) {
         wait_until(fixture->exits == 1);
         g_assert_cmpint(fixture->kind, ==, DINV_MACHINE_EXIT_DIED);
@@ -124,7 +122,6 @@ static int listen_anywhere(guint16 *port) {
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof(name);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     g_assert_cmpint(bind(fd, (struct sockaddr *)&name, len), ==, 0);
     g_assert_cmpint(listen(fd, 1), ==, 0);
     g_assert_cmpint(getsockname(fd, (struct sockaddr *)&name, &len), ==, 0);
@@ -133,17 +130,15 @@ static int listen_anywhere(guint16 *port) {
 }
 
 static void test_real_forwards(Fixture *fixture) {
-    g_autofree char *expected = NULL;
-    guint16 port = 0;
-    int taken;
-
     if (!start_real(fixture, code_halt, sizeof(code_halt))) {
         return;
     }
-    taken = listen_anywhere(&port);
+    guint16 port = 0;
+    int taken = listen_anywhere(&port);
     forward(fixture, TRUE, DINV_PROTOCOL_TCP, port, "127.0.0.1");
     g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);
-    expected = g_strdup_printf("listen tcp 127.0.0.1:%u: bind: address already in use", port);
+    g_autofree char *expected =
+        g_strdup_printf("listen tcp 127.0.0.1:%u: bind: address already in use", port);
     g_assert_cmpstr(fixture->forward_error->message, ==, expected);
     (void)close(taken);
     forward(fixture, TRUE, DINV_PROTOCOL_TCP, port, "127.0.0.1");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The settings that are lists of forwarded ports. */
+/* Lists of ports to forward. */
 #include "launcher/settings/types.h"
 
 /* A range of ports on both sides; one port is a range of length 1. */
@@ -9,8 +9,7 @@ typedef struct {
 } PortRange;
 
 static gboolean parse_port(const char *text, guint *port, GError **error) {
-    guint64 value;
-
+    guint64 value = 0;
     if (!dinv_settings_parse_number(text, "a port", 1, G_MAXUINT16, &value, error)) {
         return FALSE;
     }
@@ -20,9 +19,8 @@ static gboolean parse_port(const char *text, guint *port, GError **error) {
 
 static gboolean parse_range(const char *text, PortRange *range, GError **error) {
     g_auto(GStrv) ends = g_strsplit(text, "-", 2);
-    PortRange result;
-
-    if (ends[0] == NULL) { /* an empty text, as in "80:" */
+    PortRange result = {0};
+    if (ends[0] == NULL) { /* an empty text, as in "80:", is refused as no port */
         return parse_port(text, &result.first, error);
     }
     if (!parse_port(ends[0], &result.first, error)) {
@@ -45,7 +43,6 @@ static gboolean parse_range(const char *text, PortRange *range, GError **error) 
 static gboolean parse_port_item(const char *item, PortRange *host, PortRange *guest,
                                 GError **error) {
     g_auto(GStrv) sides = g_strsplit(item, ":", 2);
-
     if (!parse_range(sides[0], host, error)) {
         return FALSE;
     }
@@ -100,7 +97,6 @@ static gboolean check_port_item(const PortTable *table, guint last, DinvProtocol
 static char **split_items(const char *text, const char *separators) {
     g_auto(GStrv) words = g_strsplit_set(text, separators, -1);
     g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
-
     for (gsize i = 0; words[i] != NULL; i++) {
         if (*g_strstrip(words[i]) != '\0') {
             g_strv_builder_add(builder, words[i]);
@@ -117,7 +113,6 @@ gboolean dinv_settings_parse_ports(const char *text, DinvProtocol protocol, GArr
     g_autofree PortRange *guest = g_new0(PortRange, MIN(count, DINV_PORTS_MAX));
     PortTable table = {.items = items, .host = host, .guest = guest};
     guint total = 0;
-
     for (guint i = 0; i < count && total <= DINV_PORTS_MAX; i++) {
         if (i == DINV_PORTS_MAX) {
             total++;
@@ -131,8 +126,8 @@ gboolean dinv_settings_parse_ports(const char *text, DinvProtocol protocol, GArr
     }
     if (total > DINV_PORTS_MAX) {
         g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
-                    "these are more than %u ports; ports that containers publish need not be named "
-                    "here",
+                    "these are more than %u ports; "
+                    "ports that containers publish need not be named here",
                     DINV_PORTS_MAX);
         return FALSE;
     }
