@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dinv-guest: process 1 of the machine, or, by the name that dockerd calls it, a proxy of a port. */
+/* dinv-guest: process 1 of the machine, or, under the name that dockerd calls, a port's proxy. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

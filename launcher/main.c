@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The program `dinv`: finds the verb, reads the settings for it, and hands over to launcher/cli. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "launcher/cli/doctor.h"
 #include "launcher/cli/help.h"
 #include "launcher/cli/init.h"
+#include "launcher/cli/output.h"
 #include "launcher/settings/run-arguments.h"
 #include "launcher/settings/settings.h"
 

@@ -2,9 +2,9 @@
 /*
  * The connection of the client: its states and what comes in (commands.c has what goes out).
  *
- * Theory of operation. The server speaks first (the greeting), we answer with qmp_capabilities, and only then it takes
- * commands. The handshake is the state machine below; qmp_set_state() is the only place that
- * changes it.
+ * Theory of operation. The server speaks first (the greeting), we answer with qmp_capabilities,
+ * and only then it takes commands. The handshake is the state machine below; qmp_set_state() is the
+ * only place that changes it.
  *
  *   GREETING ──{"QMP":…}──> CAPABILITIES ──reply──> RUNNING
  *       └────────────┬────────────┴────────────────────┘

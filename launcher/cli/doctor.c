@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: MIT */
+/* The verb `doctor`: shows what preflight found, and makes nothing. */
 #include "launcher/cli/doctor.h"
 
 #include <stdlib.h>
 
-static const char *mark(DinvCheckStatus status) {
+static const char *mark_of(DinvPreflightStatus status) {
     switch (status) {
-    case DINV_CHECK_OK:
+    case DINV_PREFLIGHT_OK:
         return "OK";
-    case DINV_CHECK_WARNING:
+    case DINV_PREFLIGHT_WARNING:
         return "--";
-    case DINV_CHECK_FAILED:
+    case DINV_PREFLIGHT_FAILED:
         return "!!";
     }
     g_assert_not_reached();
 }
 
-void dinv_cli_doctor_print(const DinvPreflight *preflight, FILE *stream) {
-    for (guint i = 0; i < preflight->checks->len; i++) {
-        const DinvCheck *check = preflight->checks->pdata[i];
-
-        fprintf(stream, "%s  %-15s  %s\n", mark(check->status), check->name, check->text);
-        if (check->remedy != NULL) {
-            fprintf(stream, "    %-15s  remedy: %s\n", "", check->remedy);
+void dinv_cli_doctor_print(const DinvPreflightReport *report, FILE *stream) {
+    for (guint i = 0; i < report->lines->len; i++) {
+        const DinvPreflightLine *line = report->lines->pdata[i];
+        fprintf(stream, "%s  %-15s  %s\n", mark_of(line->status), line->name, line->text);
+        if (line->remedy != NULL) {
+            fprintf(stream, "    %-15s  remedy: %s\n", "", line->remedy);
         }
     }
 }
@@ -29,8 +29,7 @@ void dinv_cli_doctor_print(const DinvPreflight *preflight, FILE *stream) {
 int dinv_cli_doctor(const DinvConfig *config) {
     DinvPreflight preflight = {0};
     gboolean good = dinv_preflight(config, &preflight, NULL);
-
-    dinv_cli_doctor_print(&preflight, stdout);
+    dinv_cli_doctor_print(preflight.report, stdout);
     puts(good ? "dinv run would work." : "dinv run would not work.");
     dinv_preflight_clear(&preflight);
     if (fflush(stdout) != 0) {

@@ -9,11 +9,12 @@
 #include "ext4/info.h"
 #include "ext4/rootfs.h"
 #include "launcher/cli/cli.h"
+#include "launcher/cli/output.h"
 
 #define GUEST_PATH "/sbin/dinv-guest"
 #define PROXY_PATH "/sbin/dinv-port-proxy"
 
-static int complain(GError *error) {
+static int image_complain(GError *error) {
     dinv_cli_complain("%s", error->message);
     g_error_free(error);
     return DINV_EXIT_FAILED;
@@ -21,8 +22,8 @@ static int complain(GError *error) {
 
 /* Parses `argv` (with argv[0] the name of the action) in place; the words left over are *rest, to
  * be freed with g_strfreev. */
-static gboolean parse(int argc, char **argv, const GOptionEntry *entries, const char *parameters,
-                      char ***rest, GError **error) {
+static gboolean parse_image_options(int argc, char **argv, const GOptionEntry *entries,
+                                    const char *parameters, char ***rest, GError **error) {
     g_autofree char *name = g_strdup_printf("dinv image %s", argv[0]);
     g_autoptr(GOptionContext) context = g_option_context_new(parameters);
     g_auto(GStrv) words = g_new0(char *, (gsize)argc + 1);
@@ -47,7 +48,7 @@ static gboolean no_words_left(char **rest, GError **error) {
     return FALSE;
 }
 
-static gboolean is_given(const char *option, const char *value, GError **error) {
+static gboolean is_option_given(const char *option, const char *value, GError **error) {
     if (value != NULL && value[0] != '\0') {
         return TRUE;
     }
@@ -128,15 +129,15 @@ static int run_build(int argc, char **argv) {
          "The image; replaced when it exists", "FILE"},
         G_OPTION_ENTRY_NULL,
     };
-    if (!parse(argc, argv, entries, "- make a root image", &rest, &error) ||
-        !no_words_left(rest, &error) || !is_given("--base", arguments.base, &error) ||
-        !is_given("--guest", arguments.guest, &error) ||
-        !is_given("--output", arguments.output, &error) || !build(&arguments, &error)) {
-        return complain(error);
+    if (!parse_image_options(argc, argv, entries, "- make a root image", &rest, &error) ||
+        !no_words_left(rest, &error) || !is_option_given("--base", arguments.base, &error) ||
+        !is_option_given("--guest", arguments.guest, &error) ||
+        !is_option_given("--output", arguments.output, &error) || !build(&arguments, &error)) {
+        return image_complain(error);
     }
     DinvExt4ImageInfo info;
     if (!dinv_ext4_image_check_rootfs(arguments.output, &info, &error)) {
-        return complain(error);
+        return image_complain(error);
     }
     g_autofree char *size = dinv_ext4_image_size_text(info.file_bytes);
     (void)printf("%s: %s, %s, uuid %s\n", arguments.output, info.label, size, info.uuid);
@@ -205,7 +206,7 @@ static int show_files(char **files, gboolean json) {
         DinvExt4ImageInfo info;
         GError *error = NULL;
         if (!dinv_ext4_image_read_info(*file, &info, &error)) {
-            status = complain(error);
+            status = image_complain(error);
         } else if (json) {
             json_object_array_add(array, info_to_json(*file, &info));
         } else {
@@ -228,9 +229,10 @@ static int run_info(int argc, char **argv) {
         {"json", 0, 0, G_OPTION_ARG_NONE, &json, "As a JSON array, one object a file", NULL},
         G_OPTION_ENTRY_NULL,
     };
-    if (!parse(argc, argv, entries, "FILE... - tell what image files are", &files, &error) ||
-        !is_given("the name of an image file", files[0], &error)) {
-        return complain(error);
+    if (!parse_image_options(argc, argv, entries, "FILE... - tell what image files are", &files,
+                             &error) ||
+        !is_option_given("the name of an image file", files[0], &error)) {
+        return image_complain(error);
     }
     return show_files(files, json);
 }
@@ -267,11 +269,11 @@ static int run_data(int argc, char **argv) {
         {"output", 0, 0, G_OPTION_ARG_FILENAME, &output, "The file; it must not exist", "FILE"},
         G_OPTION_ENTRY_NULL,
     };
-    if (!parse(argc, argv, entries, "- make an empty data disk", &rest, &error) ||
-        !no_words_left(rest, &error) || !is_given("--size", size, &error) ||
-        !is_given("--output", output, &error) || !parse_size(size, &bytes, &error) ||
+    if (!parse_image_options(argc, argv, entries, "- make an empty data disk", &rest, &error) ||
+        !no_words_left(rest, &error) || !is_option_given("--size", size, &error) ||
+        !is_option_given("--output", output, &error) || !parse_size(size, &bytes, &error) ||
         !dinv_ext4_create_data_disk(output, bytes, &error)) {
-        return complain(error);
+        return image_complain(error);
     }
     return EXIT_SUCCESS;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Spawns the command, watches it, and sees to it that it does not outlive us. */
 #include "launcher/cli/job.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@ struct DinvCliJob {
     gpointer user;
 };
 
-static void on_child(GPid pid, gint wait_status, gpointer user) {
+static void job_on_child(GPid pid, gint wait_status, gpointer user) {
     DinvCliJob *job = user;
     (void)pid;
     job->pid = 0;
@@ -36,7 +37,7 @@ static void unblock_signals(gpointer user) {
 }
 
 /* What would send the docker client elsewhere than DOCKER_HOST says, or with TLS, goes. */
-static char **make_environment(const char *socket_path) {
+static char **make_job_environment(const char *socket_path) {
     static const char *const others[] = {"DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY",
                                          "DOCKER_CERT_PATH"};
     g_autofree char *host = g_strconcat("unix://", socket_path, NULL);
@@ -50,7 +51,7 @@ static char **make_environment(const char *socket_path) {
 DinvCliJob *dinv_cli_job_start(char **command, const char *socket_path, gboolean with_stdin,
                                void (*ended)(int status, gpointer user), gpointer user,
                                int *status) {
-    g_auto(GStrv) environment = make_environment(socket_path);
+    g_auto(GStrv) environment = make_job_environment(socket_path);
     g_autoptr(GError) error = NULL;
     GSpawnFlags flags = G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH;
     GPid pid = 0;
@@ -72,7 +73,7 @@ DinvCliJob *dinv_cli_job_start(char **command, const char *socket_path, gboolean
     job->pid = pid;
     job->ended = ended;
     job->user = user;
-    job->watch = g_child_watch_add(pid, on_child, job);
+    job->watch = g_child_watch_add(pid, job_on_child, job);
     return job;
 }
 

@@ -10,8 +10,9 @@
 
 #include "launcher/base/log.h"
 #include "launcher/cli/cli.h"
-#include "launcher/vm/admin.h"
-#include "wire/services.h"
+#include "launcher/cli/launcher-client.h"
+#include "launcher/cli/output.h"
+#include "launcher/state/launcher-socket.h"
 
 #define FOLLOW_INTERVAL_US 250000u
 #define LINE_MAX_BYTES     65536u
@@ -43,7 +44,7 @@ typedef struct {
     GString *line; /* the beginning of one */
 } Output;
 
-static gboolean put(const char *bytes, gsize length) {
+static gboolean write_stdout(const char *bytes, gsize length) {
     if (fwrite(bytes, 1, length, stdout) != length || fflush(stdout) != 0) {
         dinv_cli_complain("cannot write the log: %s", g_strerror(errno));
         return FALSE;
@@ -51,7 +52,7 @@ static gboolean put(const char *bytes, gsize length) {
     return TRUE;
 }
 
-static gboolean put_line(Output *output) {
+static gboolean output_put_line(Output *output) {
     for (gsize i = 0; i < output->line->len; i++) {
         char *c = &output->line->str[i];
         if (*c == '\0') {
@@ -60,18 +61,18 @@ static gboolean put_line(Output *output) {
     }
     g_autofree char *printable = dinv_log_printable(output->line->str);
     g_string_truncate(output->line, 0);
-    return put(printable, strlen(printable));
+    return write_stdout(printable, strlen(printable));
 }
 
 static gboolean output_write(Output *output, const char *bytes, gsize length) {
     if (!output->terminal) {
-        return put(bytes, length);
+        return write_stdout(bytes, length);
     }
     gboolean good = TRUE;
     for (gsize i = 0; i < length && good; i++) {
         g_string_append_c(output->line, bytes[i]);
         if (bytes[i] == '\n' || output->line->len >= LINE_MAX_BYTES) {
-            good = put_line(output);
+            good = output_put_line(output);
         }
     }
     return good;
@@ -84,7 +85,7 @@ static void output_init(Output *output) {
 
 /* Ends with the status of the verb. */
 static int output_end(Output *output, gboolean good) {
-    good = good && put_line(output);
+    good = good && output_put_line(output);
     g_string_free(output->line, TRUE);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -105,7 +106,7 @@ static gboolean copy_out(Output *output, int fd) {
     return TRUE;
 }
 
-static gboolean was_replaced(int fd, const char *path) {
+static gboolean was_log_replaced(int fd, const char *path) {
     struct stat opened;
     struct stat named;
     return fstat(fd, &opened) == 0 && stat(path, &named) == 0 &&
@@ -131,9 +132,9 @@ static int show_console(const DinvConfig *config, gboolean follow) {
     }
     output_init(&output);
     gboolean good = copy_out(&output, fd);
-    while (good && follow && dinv_admin_is_running(config->state_dir)) {
+    while (good && follow && dinv_cli_launcher_is_running(config->state_dir)) {
         g_usleep(FOLLOW_INTERVAL_US);
-        gboolean replaced = was_replaced(fd, path);
+        gboolean replaced = was_log_replaced(fd, path);
         good = copy_out(&output, fd);
         if (good && replaced) {
             (void)close(fd);
@@ -152,11 +153,11 @@ static int show_dockerd(const DinvConfig *config, gboolean follow) {
     json_object_object_add(argument, "name", json_object_new_string("dockerd"));
     json_object_object_add(argument, "follow", json_object_new_boolean(follow));
     struct json_object *request = json_object_new_object();
-    json_object_object_add(request, "verb", json_object_new_string(DINV_WIRE_SERVICE_LOG));
+    json_object_object_add(request, "verb", json_object_new_string(DINV_STATE_LAUNCHER_VERB_LOG));
     json_object_object_add(request, "argument", argument);
     struct json_object *answer = NULL;
     g_autoptr(GError) error = NULL;
-    int fd = dinv_admin_call(config->state_dir, request, &answer, &error);
+    int fd = dinv_cli_launcher_call(config->state_dir, request, &answer, &error);
     if (fd < 0) {
         dinv_cli_complain("%s", error->message);
         return EXIT_FAILURE;

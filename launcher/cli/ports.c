@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The verb `ports`: what is forwarded, and why. The names of containers are the engine's to tell.
- */
+/* The verb `ports`: what is forwarded, and why. Names of containers come from the engine. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,10 @@
 #include "launcher/base/json-text.h"
 #include "launcher/base/log.h"
 #include "launcher/cli/cli.h"
+#include "launcher/cli/engine-client.h"
+#include "launcher/cli/launcher-client.h"
+#include "launcher/cli/output.h"
+#include "launcher/state/launcher-socket.h"
 
 #define REPLY_MAX_BYTES ((gsize)16 << 20)
 #define JSON_DEPTH      32
@@ -21,13 +24,13 @@
 static struct json_object *list_containers(const char *path) {
     static const char request[] = "GET /containers/json HTTP/1.0\r\nHost: docker\r\n\r\n";
     g_autoptr(GString) reply = g_string_new(NULL);
-    int fd = dinv_cli_connect_engine(path);
+    int fd = dinv_cli_engine_connect(path);
     if (fd < 0) {
         return NULL;
     }
     if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1) {
         char chunk[65536];
-        ssize_t got;
+        ssize_t got = 0;
         while ((got = read(fd, chunk, sizeof chunk)) > 0 && reply->len < REPLY_MAX_BYTES) {
             g_string_append_len(reply, chunk, got);
         }
@@ -43,15 +46,15 @@ static struct json_object *list_containers(const char *path) {
 
 static void add_container(GHashTable *names, struct json_object *container) {
     const char *name =
-        json_object_get_string(json_object_array_get_idx(dinv_cli_get(container, "Names"), 0));
+        json_object_get_string(json_object_array_get_idx(dinv_cli_json_get(container, "Names"), 0));
     struct json_object *networks =
-        dinv_cli_get(dinv_cli_get(container, "NetworkSettings"), "Networks");
+        dinv_cli_json_get(dinv_cli_json_get(container, "NetworkSettings"), "Networks");
     if (name == NULL || !json_object_is_type(networks, json_type_object)) {
         return;
     }
     json_object_object_foreach(networks, network, settings) {
         (void)network;
-        g_hash_table_insert(names, g_strdup(dinv_cli_text(settings, "IPAddress")),
+        g_hash_table_insert(names, g_strdup(dinv_cli_json_text(settings, "IPAddress")),
                             dinv_log_printable_line(name[0] == '/' ? name + 1 : name));
     }
 }
@@ -63,7 +66,7 @@ static GHashTable *container_names(const char *socket_path) {
     if (json_object_is_type(containers, json_type_array)) {
         for (gsize i = 0; i < json_object_array_length(containers); i++) {
             struct json_object *container = json_object_array_get_idx(containers, i);
-            if (json_object_is_type(dinv_cli_get(container, "Names"), json_type_array)) {
+            if (json_object_is_type(dinv_cli_json_get(container, "Names"), json_type_array)) {
                 add_container(names, container);
             }
         }
@@ -82,9 +85,9 @@ static const char *find_name(GHashTable *names, const char *address) {
 }
 
 static char *describe_reason(struct json_object *port, GHashTable *names) {
-    struct json_object *containers = dinv_cli_get(port, "containers");
-    GString *reason =
-        g_string_new(json_object_get_boolean(dinv_cli_get(port, "declared")) ? "declared" : "");
+    struct json_object *containers = dinv_cli_json_get(port, "containers");
+    GString *reason = g_string_new(
+        json_object_get_boolean(dinv_cli_json_get(port, "declared")) ? "declared" : "");
     for (gsize i = 0; i < json_object_array_length(containers); i++) {
         const char *address = json_object_get_string(json_object_array_get_idx(containers, i));
         const char *name = find_name(names, address);
@@ -97,15 +100,15 @@ static char *describe_reason(struct json_object *port, GHashTable *names) {
     return g_string_free(reason, FALSE);
 }
 
-static void print_ports(struct json_object *ports, GHashTable *names) {
+static void print_table(struct json_object *ports, GHashTable *names) {
     printf("%-28s %-8s %s\n", "OUTSIDE", "INSIDE", "WHY");
     for (gsize i = 0; i < json_object_array_length(ports); i++) {
         struct json_object *port = json_object_array_get_idx(ports, i);
         g_autofree char *reason = describe_reason(port, names);
-        g_autofree char *outside =
-            g_strdup_printf("%s:%s/%s", dinv_cli_text(port, "address"),
-                            dinv_cli_text(port, "host_port"), dinv_cli_text(port, "protocol"));
-        printf("%-28s %-8s %s\n", outside, dinv_cli_text(port, "guest_port"), reason);
+        g_autofree char *outside = g_strdup_printf("%s:%s/%s", dinv_cli_json_text(port, "address"),
+                                                   dinv_cli_json_text(port, "host_port"),
+                                                   dinv_cli_json_text(port, "protocol"));
+        printf("%-28s %-8s %s\n", outside, dinv_cli_json_text(port, "guest_port"), reason);
     }
 }
 
@@ -113,7 +116,7 @@ static void print_ports(struct json_object *ports, GHashTable *names) {
 static void add_names(struct json_object *ports, GHashTable *names) {
     for (gsize i = 0; i < json_object_array_length(ports); i++) {
         struct json_object *port = json_object_array_get_idx(ports, i);
-        struct json_object *containers = dinv_cli_get(port, "containers");
+        struct json_object *containers = dinv_cli_json_get(port, "containers");
         struct json_object *list = json_object_new_array();
         for (gsize j = 0; j < json_object_array_length(containers); j++) {
             const char *address = json_object_get_string(json_object_array_get_idx(containers, j));
@@ -124,16 +127,16 @@ static void add_names(struct json_object *ports, GHashTable *names) {
     }
 }
 
-/* With the rules of QEMU. */
+/* Prints the ports with the rules that the machine has; FALSE after a complaint. */
 static gboolean print_json(const DinvConfig *config, struct json_object *ports, GHashTable *names) {
-    struct json_object *answer = dinv_cli_ask(config, "forwards");
+    struct json_object *answer = dinv_cli_launcher_ask(config, DINV_STATE_LAUNCHER_VERB_FORWARDS);
     if (answer == NULL) {
         return FALSE;
     }
     add_names(ports, names);
     struct json_object *all = json_object_new_object();
     struct json_object *rules = json_object_new_array();
-    g_auto(GStrv) lines = g_strsplit(dinv_cli_text(answer, "forwards"), "\n", -1);
+    g_auto(GStrv) lines = g_strsplit(dinv_cli_json_text(answer, "forwards"), "\n", -1);
     for (guint i = 0; lines[i] != NULL; i++) {
         if (lines[i][0] != '\0') {
             json_object_array_add(rules, json_object_new_string(lines[i]));
@@ -149,20 +152,20 @@ static gboolean print_json(const DinvConfig *config, struct json_object *ports, 
 
 int dinv_cli_ports(const DinvConfig *config, int argc, char **argv) {
     gboolean as_json = FALSE;
-    if (!dinv_cli_parse_json("ports", argc, argv, &as_json)) {
+    if (!dinv_cli_parse_json_option("ports", argc, argv, &as_json)) {
         return DINV_EXIT_FAILED;
     }
-    struct json_object *status = dinv_cli_ask(config, "status");
+    struct json_object *status = dinv_cli_launcher_ask(config, DINV_STATE_LAUNCHER_VERB_STATUS);
     if (status == NULL) {
         return EXIT_FAILURE;
     }
-    struct json_object *ports = dinv_cli_get(status, "ports");
-    g_autoptr(GHashTable) names = container_names(dinv_cli_text(status, "socket"));
+    struct json_object *ports = dinv_cli_json_get(status, "ports");
+    g_autoptr(GHashTable) names = container_names(dinv_cli_json_text(status, "socket"));
     gboolean shown = TRUE;
     if (as_json) {
         shown = print_json(config, ports, names);
     } else {
-        print_ports(ports, names);
+        print_table(ports, names);
     }
     json_object_put(status);
     return shown && dinv_cli_flush("ports") ? EXIT_SUCCESS : EXIT_FAILURE;

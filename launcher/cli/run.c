@@ -17,14 +17,16 @@
 #include "launcher/base/log.h"
 #include "launcher/cli/cli.h"
 #include "launcher/cli/job.h"
-#include "launcher/host/limits.h"
+#include "launcher/cli/signals.h"
 #include "launcher/mounts/files.h"
 #include "launcher/network/watch.h"
+#include "launcher/plan/plan.h"
 #include "launcher/preflight/preflight.h"
 #include "launcher/state/directory.h"
+#include "launcher/state/launcher-socket.h"
 #include "launcher/tls/store.h"
-#include "launcher/vm/admin.h"
 #include "launcher/vm/engine-log.h"
+#include "launcher/vm/launcher-socket.h"
 #include "launcher/vm/vm.h"
 
 /* What the guest gets at least, however long the command took to end. */
@@ -46,28 +48,18 @@ typedef struct {
 
 /* --- Signals --- */
 
+/* The signals that stop us, unless they are ignored. */
 static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 static volatile sig_atomic_t runs_command;
 
-static void on_early_signal(int signal_number) {
+static void run_on_early_signal(int signal_number) {
     _exit(runs_command ? 128 + signal_number : EXIT_SUCCESS);
-}
-
-/* The signals that stop us; what was ignored at our start (nohup) stays so. */
-static void get_stop_signals(sigset_t *set) {
-    sigemptyset(set);
-    for (guint i = 0; i < G_N_ELEMENTS(stop_signals); i++) {
-        struct sigaction action;
-        if (sigaction(stop_signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
-            sigaddset(set, stop_signals[i]);
-        }
-    }
 }
 
 /* As long as nothing was made, a signal ends us on the spot: there is nothing to put in order. */
 static void catch_early_signals(const sigset_t *set, gboolean has_command) {
-    struct sigaction action = {.sa_handler = on_early_signal};
+    struct sigaction action = {.sa_handler = run_on_early_signal};
     runs_command = has_command;
     for (guint i = 0; i < G_N_ELEMENTS(stop_signals); i++) {
         if (sigismember(set, stop_signals[i]) == 1) {
@@ -78,7 +70,7 @@ static void catch_early_signals(const sigset_t *set, gboolean has_command) {
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-static gboolean on_job_deadline(gpointer user) {
+static gboolean run_on_job_deadline(gpointer user) {
     Run *run = user;
     run->kill_job_source = 0;
     dinv_log(DINV_LOG_WARNING, "the command did not end after SIGTERM, killing it");
@@ -100,7 +92,7 @@ static int status_of_stop(char **command, int signal_number) {
     return command[0] != NULL ? 128 + signal_number : EXIT_SUCCESS;
 }
 
-static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
+static void run_on_signal(Run *run, int signal_number, gboolean from_terminal) {
     if (run->job == NULL) {
         if (dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
             run->status = status_of_stop(run->command, signal_number);
@@ -119,15 +111,15 @@ static void on_signal(Run *run, int signal_number, gboolean from_terminal) {
     if ((signal_number == SIGTERM || run->is_hook) && run->stop_by_us == 0) {
         guint timeout_ms = run->config->shutdown_timeout_ms;
         run->stop_by_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
-        run->kill_job_source = g_timeout_add(timeout_ms / 2, on_job_deadline, run);
+        run->kill_job_source = g_timeout_add(timeout_ms / 2, run_on_job_deadline, run);
     }
 }
 
-static gboolean on_signal_fd(int fd, GIOCondition condition, gpointer user) {
+static gboolean run_on_signal_fd(int fd, GIOCondition condition, gpointer user) {
     struct signalfd_siginfo info;
     (void)condition;
     if (read(fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        on_signal(user, (int)info.ssi_signo, info.ssi_code == SI_KERNEL);
+        run_on_signal(user, (int)info.ssi_signo, info.ssi_code == SI_KERNEL);
     }
     return G_SOURCE_CONTINUE;
 }
@@ -139,7 +131,7 @@ static void end_job(Run *run) {
     g_clear_pointer(&run->job, dinv_cli_job_free);
 }
 
-static void on_command_ended(int status, gpointer user) {
+static void run_on_command_ended(int status, gpointer user) {
     Run *run = user;
     run->status = status;
     end_job(run);
@@ -150,14 +142,14 @@ static void start_command(Run *run) {
     if (run->command[0] == NULL) {
         return;
     }
-    run->job = dinv_cli_job_start(run->command, run->config->socket_path, TRUE, on_command_ended,
-                                  run, &run->status);
+    run->job = dinv_cli_job_start(run->command, run->config->socket_path, TRUE,
+                                  run_on_command_ended, run, &run->status);
     if (run->job == NULL) {
         stop_vm(run);
     }
 }
 
-static void on_hook_ended(int status, gpointer user) {
+static void run_on_hook_ended(int status, gpointer user) {
     Run *run = user;
     end_job(run);
     run->is_hook = FALSE;
@@ -178,8 +170,8 @@ static void on_hook_ended(int status, gpointer user) {
 
 static void start_hook(Run *run) {
     char *hook[] = {(char *)"/bin/sh", (char *)"-c", run->config->on_ready, NULL};
-    run->job =
-        dinv_cli_job_start(hook, run->config->socket_path, FALSE, on_hook_ended, run, &run->status);
+    run->job = dinv_cli_job_start(hook, run->config->socket_path, FALSE, run_on_hook_ended, run,
+                                  &run->status);
     if (run->job == NULL) {
         stop_vm(run);
         return;
@@ -188,7 +180,7 @@ static void start_hook(Run *run) {
     dinv_vm_set_unready(run->vm, "DINV_ON_READY still runs");
 }
 
-static void on_ready(DinvVm *vm, gpointer user) {
+static void run_on_ready(DinvVm *vm, gpointer user) {
     Run *run = user;
     if (run->log_file != NULL) {
         dinv_vm_engine_log_follow(run->log_file, dinv_vm_get_relay(vm));
@@ -200,7 +192,7 @@ static void on_ready(DinvVm *vm, gpointer user) {
     }
 }
 
-static void on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
+static void run_on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
     Run *run = user;
     (void)vm;
     if (failed) {
@@ -209,9 +201,9 @@ static void on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
     g_main_loop_quit(run->loop);
 }
 
-/* --- The whole --- */
+/* --- The machine, from looking to its end --- */
 
-/* What the guest could not repair. The machine is gone. */
+/* Gives the disks that the guest could not repair another name; the machine is gone by then. */
 static void keep_damaged_disks(const DinvVm *vm, DinvState *disk) {
     for (DinvStateDisk kind = 0; kind < DINV_STATE_DISK_KINDS; kind++) {
         g_autoptr(GError) error = NULL;
@@ -232,25 +224,25 @@ static void keep_damaged_disks(const DinvVm *vm, DinvState *disk) {
 }
 
 /* Runs the machine of `plan` to its end. */
-static int serve(const DinvMachinePlan *plan, const DinvPreflight *preflight, DinvState *disk,
+static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState *disk,
                  DinvVmEngineLog *log_file, int signal_fd, char **command) {
-    static const DinvVmCallbacks callbacks = {.ready = on_ready, .stopped = on_stopped};
+    static const DinvVmCallbacks callbacks = {.ready = run_on_ready, .stopped = run_on_stopped};
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-    Run run = {.config = plan->config, .command = command, .loop = loop, .log_file = log_file};
+    const DinvConfig *config = plan->machine.config;
+    Run run = {.config = config, .command = command, .loop = loop, .log_file = log_file};
     /* Freed after the vm, whose last answers end the clients that wait for one. */
-    g_autoptr(DinvAdmin) admin = NULL;
-    g_autoptr(DinvVm) vm =
-        dinv_vm_new(plan, preflight->engine, preflight->network, &callbacks, &run);
-    g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(preflight->network, &error);
+    g_autoptr(DinvVmLauncherSocket) server = NULL;
+    g_autoptr(DinvVm) vm = dinv_vm_new(&plan->machine, engine, plan->network, &callbacks, &run);
+    g_autoptr(DinvNetworkWatch) watch = dinv_network_watch_new(plan->network, &error);
     if (watch == NULL) {
         dinv_log(DINV_LOG_WARNING, "%s, ignoring", error->message);
         g_clear_error(&error);
     }
     run.vm = vm;
-    guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, on_signal_fd, &run);
-    admin = dinv_admin_new(plan->config->state_dir, vm, &error);
-    if (admin == NULL || !dinv_vm_start(vm, &error)) {
+    guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, run_on_signal_fd, &run);
+    server = dinv_vm_launcher_socket_new(config->state_dir, vm, &error);
+    if (server == NULL || !dinv_vm_start(vm, &error)) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         run.status = DINV_EXIT_FAILED;
     } else {
@@ -262,24 +254,24 @@ static int serve(const DinvMachinePlan *plan, const DinvPreflight *preflight, Di
     return run.status;
 }
 
-/* What preflight found doubtful, with its remedy. */
-static void log_doubts(const DinvPreflight *preflight) {
-    for (guint i = 0; i < preflight->checks->len; i++) {
-        const DinvCheck *check = g_ptr_array_index(preflight->checks, i);
-        if (check->status == DINV_CHECK_WARNING) {
-            dinv_log(DINV_LOG_WARNING, "%s%s%s", check->text, check->remedy != NULL ? "; " : "",
-                     check->remedy != NULL ? check->remedy : "");
+/* Logs what preflight found doubtful, with its remedy. */
+static void log_doubts(const DinvPreflightReport *report) {
+    for (guint i = 0; i < report->lines->len; i++) {
+        const DinvPreflightLine *line = g_ptr_array_index(report->lines, i);
+        if (line->status == DINV_PREFLIGHT_WARNING) {
+            dinv_log(DINV_LOG_WARNING, "%s%s%s", line->text, line->remedy != NULL ? "; " : "",
+                     line->remedy != NULL ? line->remedy : "");
         }
     }
 }
 
-/* All that is only looked at. */
+/* Looks whether a start can work, and logs what is doubtful; FALSE after the reason why not. */
 static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) {
     g_autoptr(GError) error = NULL;
-    gboolean can_start =
-        dinv_admin_check(config->state_dir, &error) && dinv_preflight(config, preflight, &error);
-    if (preflight->checks != NULL) {
-        log_doubts(preflight);
+    gboolean can_start = dinv_state_launcher_socket_check(config->state_dir, &error) &&
+                         dinv_preflight(config, preflight, &error);
+    if (preflight->report != NULL) {
+        log_doubts(preflight->report);
     }
     if (g_error_matches(error, DINV_PREFLIGHT_ERROR, DINV_PREFLIGHT_ERROR_DISK)) {
         return TRUE; /* dinv_state_open() says it better: it has kept the disk aside by then */
@@ -290,42 +282,37 @@ static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) 
     return can_start;
 }
 
-/* With all that a machine needs of the host. */
-static int make_and_serve(DinvMachinePlan *plan, const DinvPreflight *preflight, int signal_fd,
+/* Makes what the plan needs of files, and serves with it. */
+static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int signal_fd,
                           char **command) {
     g_autoptr(GError) error = NULL;
     g_autoptr(DinvVmEngineLog) log_file = NULL;
     g_autoptr(DinvState) disk = NULL;
     g_autoptr(DinvMountFiles) files = NULL;
-    const char *log_path = plan->config->dockerd_log;
+    const DinvConfig *config = plan->machine.config;
+    const char *log_path = config->dockerd_log;
     if (log_path != NULL && (log_file = dinv_vm_engine_log_new(log_path, &error)) == NULL) {
         dinv_log(DINV_LOG_ERROR, "DINV_DOCKERD_LOG: %s", error->message);
         return DINV_EXIT_FAILED;
     }
-    disk = dinv_state_open(plan->config, &error);
+    disk = dinv_state_open(config, &error);
     if (disk == NULL) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    files = dinv_mount_files_new(plan->config->state_dir, plan->mounts, signal_fd, &error);
-    struct signalfd_siginfo info;
-    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED) &&
-        read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        return status_of_stop(command, (int)info.ssi_signo);
-    }
-    if (error != NULL) {
+    if (!dinv_mount_files_start(config->state_dir, plan->mounts, signal_fd, &files, &error)) {
+        struct signalfd_siginfo info;
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED) &&
+            read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+            return status_of_stop(command, (int)info.ssi_signo);
+        }
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    plan->files_dir = dinv_mount_files_get_directory(files);
-    DinvHostLimits limits;
-    g_autofree char *slirp = dinv_ipv4_network_to_string(&preflight->network->slirp);
-    dinv_host_limits_read("", &limits);
-    plan->qemu.tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&limits, plan->config->memory_bytes);
-    plan->data_image = dinv_state_get_image(disk, DINV_STATE_DISK_DATA);
-    plan->volume_image = dinv_state_get_image(disk, DINV_STATE_DISK_VOLUME);
-    plan->qemu.slirp_net = slirp;
-    return serve(plan, preflight, disk, log_file, signal_fd, command);
+    plan->machine.files_dir = dinv_mount_files_get_directory(files);
+    plan->machine.data_image = dinv_state_get_image(disk, DINV_STATE_DISK_DATA);
+    plan->machine.volume_image = dinv_state_get_image(disk, DINV_STATE_DISK_VOLUME);
+    return serve(plan, engine, disk, log_file, signal_fd, command);
 }
 
 static void log_sentences(DinvLogLevel level, const GPtrArray *sentences) {
@@ -355,21 +342,15 @@ static gboolean prepare_certificates(const DinvConfig *config) {
 }
 
 /* From here on things are made that have to be put in order, and signals wait for the loop. */
-static int run_with_signals(const DinvConfig *config, const DinvPreflight *preflight,
+static int run_with_signals(const DinvConfig *config, const DinvPlanFindings *findings,
                             const sigset_t *signals, char **command) {
-    DinvMachinePlan plan = {.config = config,
-                            .qemu.use_kvm = preflight->use_kvm,
-                            .qemu.tsc_khz = preflight->tsc_khz,
-                            .qemu.icount = preflight->icount,
-                            .mounts = preflight->mounts,
-                            .virtiofsd = preflight->use_virtiofs ? &preflight->virtiofsd : NULL};
-    (void)sigprocmask(SIG_BLOCK, signals, NULL);
-    int signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    g_autoptr(DinvPlan) plan = dinv_plan_new(config, findings);
+    int signal_fd = dinv_cli_signals_open(signals);
     if (signal_fd < 0) {
         dinv_log(DINV_LOG_ERROR, "cannot wait for signals: %s", g_strerror(errno));
         return DINV_EXIT_FAILED;
     }
-    int status = make_and_serve(&plan, preflight, signal_fd, command);
+    int status = make_and_serve(plan, findings->engine, signal_fd, command);
     (void)close(signal_fd);
     return status;
 }
@@ -383,10 +364,10 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     } else {
         dinv_log_start(config->log_level);
     }
-    get_stop_signals(&signals);
+    dinv_cli_signals_pick(stop_signals, G_N_ELEMENTS(stop_signals), &signals);
     catch_early_signals(&signals, command[0] != NULL);
     int status = look_before(config, &preflight) && prepare_certificates(config)
-                     ? run_with_signals(config, &preflight, &signals, command)
+                     ? run_with_signals(config, &preflight.findings, &signals, command)
                      : DINV_EXIT_FAILED;
     dinv_preflight_clear(&preflight);
     return status;

@@ -25,9 +25,11 @@
 #include <unistd.h>
 
 #include "launcher/cli/cli.h"
-#include "launcher/vm/admin.h"
+#include "launcher/cli/launcher-client.h"
+#include "launcher/cli/output.h"
+#include "launcher/cli/signals.h"
+#include "launcher/state/launcher-socket.h"
 #include "relay/exec.h"
-#include "wire/services.h"
 
 #define CHUNK_BYTES    16384u
 #define STATUS_UNKNOWN (-1)
@@ -106,11 +108,11 @@ static void write_out(Session *session, int fd, const guint8 *bytes, size_t leng
     }
 }
 
-static void on_data(void *user, DinvExecType type, const uint8_t *bytes, size_t length) {
+static void shell_on_data(void *user, DinvExecType type, const uint8_t *bytes, size_t length) {
     write_out(user, type == DINV_EXEC_STDERR ? STDERR_FILENO : STDOUT_FILENO, bytes, length);
 }
 
-static void on_control(void *user, DinvExecType type, const uint8_t *bytes, size_t length) {
+static void shell_on_control(void *user, DinvExecType type, const uint8_t *bytes, size_t length) {
     Session *session = user;
     if (type != DINV_EXEC_EXIT || length != 5) {
         return;
@@ -129,8 +131,8 @@ static void on_control(void *user, DinvExecType type, const uint8_t *bytes, size
 }
 
 /* FALSE when the session is over. */
-static gboolean receive(Session *session) {
-    static const DinvExecCallbacks callbacks = {.data = on_data, .control = on_control};
+static gboolean session_receive(Session *session) {
+    static const DinvExecCallbacks callbacks = {.data = shell_on_data, .control = shell_on_control};
     guint8 chunk[CHUNK_BYTES * 4];
     ssize_t got = read(session->fd, chunk, sizeof chunk);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -141,7 +143,7 @@ static gboolean receive(Session *session) {
            session->status == STATUS_UNKNOWN && session->output_error == 0;
 }
 
-static void read_stdin(Session *session) {
+static void session_read_stdin(Session *session) {
     guint8 chunk[CHUNK_BYTES];
     ssize_t got = read(STDIN_FILENO, chunk, sizeof chunk);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -151,7 +153,7 @@ static void read_stdin(Session *session) {
     queue_record(session, DINV_EXEC_STDIN, chunk, got > 0 ? (gsize)got : 0);
 }
 
-static void send_pending(Session *session) {
+static void session_send_pending(Session *session) {
     ssize_t sent = send(session->fd, session->pending + session->pending_start,
                         session->pending_end - session->pending_start, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent > 0) {
@@ -160,7 +162,7 @@ static void send_pending(Session *session) {
 }
 
 /* FALSE when the session is to end by the signal. */
-static gboolean read_signal(Session *session, int signal_fd) {
+static gboolean session_read_signal(Session *session, int signal_fd) {
     struct signalfd_siginfo info;
     if (read(signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
         return TRUE;
@@ -193,17 +195,17 @@ static void run_session(Session *session, int signal_fd) {
         if (poll(fds, G_N_ELEMENTS(fds), -1) < 0) {
             continue;
         }
-        if (fds[1].revents != 0 && !read_signal(session, signal_fd)) {
+        if (fds[1].revents != 0 && !session_read_signal(session, signal_fd)) {
             return;
         }
         if (fds[2].revents != 0) {
-            read_stdin(session);
+            session_read_stdin(session);
         }
         if ((fds[0].revents & POLLOUT) != 0) {
-            send_pending(session);
+            session_send_pending(session);
         }
         if ((fds[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
-            alive = receive(session);
+            alive = session_receive(session);
         }
     }
 }
@@ -231,25 +233,17 @@ static struct json_object *make_request(int argc, char **argv, gboolean terminal
         json_object_object_add(argument, "cols", json_object_new_int(size.ws_col));
     }
     struct json_object *request = json_object_new_object();
-    json_object_object_add(request, "verb", json_object_new_string(DINV_WIRE_SERVICE_EXEC));
+    json_object_object_add(request, "verb", json_object_new_string(DINV_STATE_LAUNCHER_VERB_EXEC));
     json_object_object_add(request, "argument", argument);
     return request;
 }
 
-/* What is ignored (by nohup) stays so. */
 static int open_signals(void) {
     static const int numbers[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGWINCH};
     sigset_t set;
-    sigemptyset(&set);
-    for (guint i = 0; i < G_N_ELEMENTS(numbers); i++) {
-        struct sigaction action;
-        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
-            sigaddset(&set, numbers[i]);
-        }
-    }
-    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    dinv_cli_signals_pick(numbers, G_N_ELEMENTS(numbers), &set);
     (void)signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return dinv_cli_signals_open(&set);
 }
 
 int dinv_cli_shell(const DinvConfig *config, int argc, char **argv) {
@@ -259,8 +253,8 @@ int dinv_cli_shell(const DinvConfig *config, int argc, char **argv) {
     session.terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
     g_autoptr(GError) error = NULL;
     struct json_object *answer = NULL;
-    session.fd = dinv_admin_call(config->state_dir, make_request(argc, argv, session.terminal),
-                                 &answer, &error);
+    session.fd = dinv_cli_launcher_call(
+        config->state_dir, make_request(argc, argv, session.terminal), &answer, &error);
     if (session.fd < 0) {
         dinv_cli_complain("%s", error->message);
         return DINV_EXIT_FAILED;

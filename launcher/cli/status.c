@@ -1,65 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The verbs `status` and `health`. */
-#include <errno.h>
-#include <poll.h>
+/* The verb `status`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include "launcher/base/unix-socket.h"
 #include "launcher/cli/cli.h"
-#include "launcher/vm/admin.h"
-
-#define ENGINE_TIMEOUT_S 5
-
-void dinv_cli_complain(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    (void)fprintf(stderr, "dinv: %s\n", text);
-}
-
-struct json_object *dinv_cli_get(struct json_object *object, const char *key) {
-    struct json_object *value = NULL;
-    return json_object_is_type(object, json_type_object) &&
-                   json_object_object_get_ex(object, key, &value)
-               ? value
-               : NULL;
-}
-
-const char *dinv_cli_text(struct json_object *object, const char *key) {
-    const char *text = json_object_get_string(dinv_cli_get(object, key));
-    return text != NULL ? text : "-";
-}
+#include "launcher/cli/launcher-client.h"
+#include "launcher/cli/output.h"
+#include "launcher/state/launcher-socket.h"
 
 static gint64 int_of(struct json_object *object, const char *key) {
-    return json_object_get_int64(dinv_cli_get(object, key));
-}
-
-struct json_object *dinv_cli_ask(const DinvConfig *config, const char *verb) {
-    g_autoptr(GError) error = NULL;
-    struct json_object *request = json_object_new_object();
-    json_object_object_add(request, "verb", json_object_new_string(verb));
-    struct json_object *answer = NULL;
-    int fd = dinv_admin_call(config->state_dir, request, &answer, &error);
-    if (fd < 0) {
-        dinv_cli_complain("%s", error->message);
-        return NULL;
-    }
-    (void)close(fd);
-    return answer;
-}
-
-gboolean dinv_cli_flush(const char *what) {
-    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
-        dinv_cli_complain("cannot write the %s: %s", what, g_strerror(errno));
-        return FALSE;
-    }
-    return TRUE;
+    return json_object_get_int64(dinv_cli_json_get(object, key));
 }
 
 /* The figures are the guest's: they need not make sense. */
@@ -76,24 +27,25 @@ static void print_disk(const char *label, struct json_object *image, gint64 used
     g_autofree char *allocated =
         g_format_size_full((guint64)MAX(int_of(image, "allocated"), 0), G_FORMAT_SIZE_IEC_UNITS);
     print_size(label, total - CLAMP(used, 0, MAX(total, 0)), total);
-    printf("%-10s %s outside, in %s\n", "", allocated, dinv_cli_text(image, "file"));
+    printf("%-10s %s outside, in %s\n", "", allocated, dinv_cli_json_text(image, "file"));
 }
 
 static void print_ports(struct json_object *ports) {
     for (gsize i = 0; i < json_object_array_length(ports); i++) {
         struct json_object *port = json_object_array_get_idx(ports, i);
         printf("%-10s %s:%" G_GINT64_FORMAT "/%s -> guest %" G_GINT64_FORMAT "\n",
-               i == 0 ? "Ports" : "", dinv_cli_text(port, "address"), int_of(port, "host_port"),
-               dinv_cli_text(port, "protocol"), int_of(port, "guest_port"));
+               i == 0 ? "Ports" : "", dinv_cli_json_text(port, "address"),
+               int_of(port, "host_port"), dinv_cli_json_text(port, "protocol"),
+               int_of(port, "guest_port"));
     }
 }
 
 static void print_mounts(struct json_object *mounts) {
     for (gsize i = 0; i < json_object_array_length(mounts); i++) {
         struct json_object *mount = json_object_array_get_idx(mounts, i);
-        printf("%-10s %s -> %s%s\n", i == 0 ? "Mounts" : "", dinv_cli_text(mount, "source"),
-               dinv_cli_text(mount, "target"),
-               json_object_get_boolean(dinv_cli_get(mount, "readonly")) ? " (read-only)" : "");
+        printf("%-10s %s -> %s%s\n", i == 0 ? "Mounts" : "", dinv_cli_json_text(mount, "source"),
+               dinv_cli_json_text(mount, "target"),
+               json_object_get_boolean(dinv_cli_json_get(mount, "readonly")) ? " (read-only)" : "");
     }
 }
 
@@ -103,10 +55,10 @@ static void print_endpoints(struct json_object *endpoints) {
         json_object_is_type(endpoints, json_type_array) ? json_object_array_length(endpoints) : 0;
     for (gsize i = 0; i < count; i++) {
         struct json_object *endpoint = json_object_array_get_idx(endpoints, i);
-        const char *address = dinv_cli_text(endpoint, "address");
+        const char *address = dinv_cli_json_text(endpoint, "address");
         if (g_str_has_prefix(address, "tcp://")) {
             printf("%-10s and on %s, %s\n", "", address,
-                   json_object_get_boolean(dinv_cli_get(endpoint, "tls"))
+                   json_object_get_boolean(dinv_cli_json_get(endpoint, "tls"))
                        ? "TLS, to clients with a certificate"
                        : "without TLS, to everyone");
         }
@@ -114,55 +66,46 @@ static void print_endpoints(struct json_object *endpoints) {
 }
 
 static void print_status(struct json_object *status) {
-    struct json_object *guest = dinv_cli_get(status, "guest");
-    struct json_object *network = dinv_cli_get(status, "network");
+    struct json_object *guest = dinv_cli_json_get(status, "guest");
+    struct json_object *network = dinv_cli_json_get(status, "network");
     printf("%-10s %s (dinv %s, pid %" G_GINT64_FORMAT ", started %.0f s ago)\n", "State",
-           dinv_cli_text(status, "state"), dinv_cli_text(status, "version"), int_of(status, "pid"),
-           json_object_get_double(dinv_cli_get(status, "uptime_s")));
-    if (dinv_cli_get(status, "paused") != NULL) {
-        printf("%-10s %s\n", "Paused", dinv_cli_text(status, "paused"));
+           dinv_cli_json_text(status, "state"), dinv_cli_json_text(status, "version"),
+           int_of(status, "pid"), json_object_get_double(dinv_cli_json_get(status, "uptime_s")));
+    if (dinv_cli_json_get(status, "paused") != NULL) {
+        printf("%-10s %s\n", "Paused", dinv_cli_json_text(status, "paused"));
     }
-    printf("%-10s Docker %s on %s\n", "Engine", dinv_cli_text(status, "engine"),
-           dinv_cli_text(status, "socket"));
-    print_endpoints(dinv_cli_get(status, "endpoints"));
+    printf("%-10s Docker %s on %s\n", "Engine", dinv_cli_json_text(status, "engine"),
+           dinv_cli_json_text(status, "socket"));
+    print_endpoints(dinv_cli_json_get(status, "endpoints"));
     printf("%-10s %s, %" G_GINT64_FORMAT " CPUs, Linux %s\n", "Machine",
-           dinv_cli_text(status, "accel"), int_of(status, "cpus"),
-           dinv_cli_text(status, "guest_kernel"));
+           dinv_cli_json_text(status, "accel"), int_of(status, "cpus"),
+           dinv_cli_json_text(status, "guest_kernel"));
     if (guest != NULL) {
         print_size("Memory", int_of(guest, "memory_available"), int_of(guest, "memory_total"));
-        print_disk("Disk", dinv_cli_get(status, "disk"), int_of(guest, "disk_used"),
+        print_disk("Disk", dinv_cli_json_get(status, "disk"), int_of(guest, "disk_used"),
                    int_of(guest, "disk_total"));
-        if (dinv_cli_get(status, "volume") != NULL) {
-            print_disk("Volume", dinv_cli_get(status, "volume"), int_of(guest, "volume_used"),
+        if (dinv_cli_json_get(status, "volume") != NULL) {
+            print_disk("Volume", dinv_cli_json_get(status, "volume"), int_of(guest, "volume_used"),
                        int_of(guest, "volume_total"));
         }
     }
     if (network != NULL) {
-        printf("%-10s %s\n", "Network", dinv_cli_text(network, "text"));
+        printf("%-10s %s\n", "Network", dinv_cli_json_text(network, "text"));
     }
-    print_ports(dinv_cli_get(status, "ports"));
-    print_mounts(dinv_cli_get(status, "mounts"));
+    print_ports(dinv_cli_json_get(status, "ports"));
+    print_mounts(dinv_cli_json_get(status, "mounts"));
     if (int_of(guest, "mounts_fallback") > 0) {
         printf("%-10s %" G_GINT64_FORMAT " of them slower: the guest's kernel lacks an option\n",
                "", int_of(guest, "mounts_fallback"));
     }
 }
 
-gboolean dinv_cli_parse_json(const char *verb, int argc, char **argv, gboolean *as_json) {
-    *as_json = argc == 1 && strcmp(argv[0], "--json") == 0;
-    if (argc > 0 && !*as_json) {
-        dinv_cli_complain("%s: \"%s\" is not known; the only option is --json", verb, argv[0]);
-        return FALSE;
-    }
-    return TRUE;
-}
-
 int dinv_cli_status(const DinvConfig *config, int argc, char **argv) {
     gboolean as_json = FALSE;
-    if (!dinv_cli_parse_json("status", argc, argv, &as_json)) {
+    if (!dinv_cli_parse_json_option("status", argc, argv, &as_json)) {
         return DINV_EXIT_FAILED;
     }
-    struct json_object *status = dinv_cli_ask(config, "status");
+    struct json_object *status = dinv_cli_launcher_ask(config, DINV_STATE_LAUNCHER_VERB_STATUS);
     if (status == NULL) {
         return EXIT_FAILURE;
     }
@@ -173,54 +116,4 @@ int dinv_cli_status(const DinvConfig *config, int argc, char **argv) {
     }
     json_object_put(status);
     return dinv_cli_flush("status") ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-int dinv_cli_connect_engine(const char *path) {
-    const struct timeval limit = {.tv_sec = ENGINE_TIMEOUT_S};
-    int fd = dinv_unix_socket_connect(path, ENGINE_TIMEOUT_S);
-    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0) {
-        (void)close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-/* Asks the engine for /_ping on the socket at `path`: what any client of it would meet. */
-static gboolean ping(const char *path) {
-    static const char request[] = "GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n";
-    gboolean answered = FALSE;
-    char answer[64] = "";
-    int fd = dinv_cli_connect_engine(path);
-    if (fd < 0) {
-        return FALSE;
-    }
-    if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1 &&
-        recv(fd, answer, 12, MSG_WAITALL) == 12) {
-        answered = g_str_has_prefix(answer, "HTTP/1.") && g_str_has_suffix(answer, " 200");
-    }
-    (void)close(fd);
-    return answered;
-}
-
-int dinv_cli_health(const DinvConfig *config) {
-    struct json_object *status = dinv_cli_ask(config, "status");
-    if (status == NULL) {
-        return EXIT_FAILURE;
-    }
-    int result = EXIT_FAILURE;
-    if (dinv_cli_get(status, "paused") != NULL) {
-        dinv_cli_complain("not healthy: the guest is paused: %s", dinv_cli_text(status, "paused"));
-    } else if (dinv_cli_get(status, "unready") != NULL) {
-        dinv_cli_complain("not healthy: %s", dinv_cli_text(status, "unready"));
-    } else if (strcmp(dinv_cli_text(status, "state"), "ready") != 0) {
-        dinv_cli_complain("not healthy: the state is \"%s\"", dinv_cli_text(status, "state"));
-    } else if (!ping(dinv_cli_text(status, "socket"))) {
-        dinv_cli_complain("not healthy: the engine does not answer on \"%s\"",
-                          dinv_cli_text(status, "socket"));
-    } else {
-        puts("healthy");
-        result = EXIT_SUCCESS;
-    }
-    json_object_put(status);
-    return result;
 }

@@ -19,8 +19,8 @@ typedef struct DinvMachineProcess DinvMachineProcess;
 typedef void (*DinvMachineProcessGone)(DinvMachineProcess *process, int wait_status, gpointer user);
 
 /* Starts argv[0] (looked for in PATH) with descriptors 0 to 2 (stdin and stdout null, stderr ours),
- * fds[i] as DINV_MACHINE_PROCESS_FIRST_FD + i, and nothing else. `preload_fd`, if it is not -1, is a
- * shared object that the child's dynamic linker loads first; the child has it as the descriptor
+ * fds[i] as DINV_MACHINE_PROCESS_FIRST_FD + i, and nothing else. `preload_fd`, if it is not -1, is
+ * a shared object that the child's dynamic linker loads first; the child has it as the descriptor
  * after those. All descriptors stay the caller's. The child is a process group of its own, so that
  * Ctrl-C in a terminal does not reach it; it is killed when the calling thread ends (that has to be
  * the main thread); it leaves no core file, and its soft limit of descriptors is the hard one.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * DINV_MOUNTS=auto: which of the outer container's mounts somebody gave it. Pure: looks at the
- * table only. Whether each can be shown, and may, is launcher/preflight/mounts.c's.
+ * table only. Whether each can be shown, and may, launcher/plan/mounts.h says.
  */
 #pragma once
 

@@ -279,18 +279,17 @@ static gboolean is_any_file(const GPtrArray *mounts) {
     return FALSE;
 }
 
-DinvMountFiles *dinv_mount_files_new(const char *state_dir, const GPtrArray *mounts, int stop_fd,
-                                     GError **error) {
-    if (!is_any_file(mounts)) {
-        return NULL;
+gboolean dinv_mount_files_start(const char *state_dir, const GPtrArray *mounts, int stop_fd,
+                                DinvMountFiles **files, GError **error) {
+    g_autoptr(DinvMountFiles) made = g_new0(DinvMountFiles, 1);
+    made->directory = g_build_filename(state_dir, "files", NULL);
+    made->files = g_ptr_array_new_with_free_func(file_free);
+    gboolean is_wanted = is_any_file(mounts);
+    if (is_wanted && (!make_copies(made, mounts, error) || !start_copying(made, stop_fd, error))) {
+        return FALSE;
     }
-    g_autoptr(DinvMountFiles) files = g_new0(DinvMountFiles, 1);
-    files->directory = g_build_filename(state_dir, "files", NULL);
-    files->files = g_ptr_array_new_with_free_func(file_free);
-    if (!make_copies(files, mounts, error) || !start_copying(files, stop_fd, error)) {
-        return NULL;
-    }
-    return g_steal_pointer(&files);
+    *files = is_wanted ? g_steal_pointer(&made) : NULL;
+    return TRUE;
 }
 
 const char *dinv_mount_files_get_directory(const DinvMountFiles *files) {

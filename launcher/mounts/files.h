@@ -15,13 +15,14 @@ typedef struct DinvMountFiles DinvMountFiles;
 /* Copies those of `mounts` (of DinvMountSpec*) that are files to STATE_DIR/files/INDEX, with mode
  * and, where this process may, owner, and follows them from then on in the default main context:
  * content and mode, a fifth of a second after a change. At most four files at a time are read, into
- * memory. The state directory must be locked: what a killed launcher left there is removed. NULL
- * without an error when there are no files.
+ * memory. The state directory must be locked: what a killed launcher left there is removed. TRUE
+ * with *files NULL when there are no files.
  *
- * Blocks until all are copied, and fails when none has got ready for 30 seconds, or, with
- * G_IO_ERROR_CANCELLED, as soon as `stop_fd` (-1: none) can be read. */
-DinvMountFiles *dinv_mount_files_new(const char *state_dir, const GPtrArray *mounts, int stop_fd,
-                                     GError **error);
+ * Blocks until all are copied. FALSE when one cannot be copied, when the directory cannot be made,
+ * when no file has got ready for 30 seconds, or, with G_IO_ERROR_CANCELLED, as soon as `stop_fd`
+ * (-1: none) can be read; *files is untouched then. */
+gboolean dinv_mount_files_start(const char *state_dir, const GPtrArray *mounts, int stop_fd,
+                                DinvMountFiles **files, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Borrowed until free; NULL for NULL. */
 const char *dinv_mount_files_get_directory(const DinvMountFiles *files);

@@ -1,38 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* The single checks; for preflight.c and its test alone. */
+/* The single checks, for preflight.c and the tests alone. */
 #pragma once
 
 #include "launcher/preflight/preflight.h"
 
-/* Adds a line; takes over `text` and `remedy` (may be NULL). */
-void dinv_preflight_add(DinvPreflight *result, const char *name, DinvCheckStatus status, char *text,
-                        char *remedy);
-
-/* Each adds at least one line. */
+/* Each looks, notes what a plan needs in result->findings, and adds at least one line. */
+void dinv_preflight_check_acceleration(const DinvPreflightHost *host, const DinvConfig *config,
+                                       DinvPreflight *result);
 void dinv_preflight_check_qemu(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_kernel(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_rootfs(const DinvConfig *config, DinvPreflight *result);
-void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *result);
+void dinv_preflight_check_memory(const DinvPreflightHost *host, const DinvConfig *config,
+                                 DinvPreflight *result);
+/* Uses what was found of the engine's configuration and of the networks outside. */
+void dinv_preflight_check_network(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result);
-/* Also makes result->network. `outer` is a GArray of DinvHostNetwork. */
-void dinv_preflight_check_network(const DinvConfig *config, const GArray *outer,
-                                  DinvPreflight *result);
+void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *result);
 
-/* Also makes result->mounts. Adds a line for each mount. */
+/* Each adds lines for what is concerned: every mount, port and endpoint that there is to be. */
 void dinv_preflight_check_mounts(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result);
-
-/* Each adds a line if it is concerned at all. */
-void dinv_preflight_check_endpoints(const DinvConfig *config, DinvPreflight *result);
-/* Also makes result->engine. */
+void dinv_preflight_check_ports(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_engine(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result);
-void dinv_preflight_check_ports(const DinvConfig *config, DinvPreflight *result);
+void dinv_preflight_check_endpoints(const DinvConfig *config, DinvPreflight *result);
+
+/* The name of the state directory's lines. */
+#define DINV_PREFLIGHT_STATE_DIRECTORY "state directory"
 
 /* "QEMU emulator version 7.2.22 (Debian …)": FALSE if `text` does not begin like that. */
 gboolean dinv_preflight_parse_qemu_version(const char *text, guint *major, guint *minor);
 
-/* What a kernel image is, from its bytes (untrusted); `length` are there of `total` in the file.
- * NULL if it can be started: an ELF x86-64 with a PVH entry, or a bzImage. Else what is wrong, a
- * static text. */
+/* What a kernel image is, from all of its bytes, which are untrusted. NULL if it can be started: an
+ * ELF x86-64 with a PVH entry, or a bzImage. Else what is wrong, a static text. */
 const char *dinv_preflight_judge_kernel(const guint8 *bytes, gsize length, gboolean *is_elf);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What may be shown in the guest, and the list of it. Root there writes as this process does. A
- * mount that was asked for and cannot be is a failure; one that "auto" has found is left out, with
- * a line.
+ * Looks at what may be shown in the guest: what DINV_MOUNTS names, and with "auto" what somebody
+ * has mounted into the outer container. launcher/plan/mounts.h judges each.
  */
+#include "launcher/plan/mounts.h"
+
 #include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,256 +13,135 @@
 #include "launcher/machine/virtiofsd.h"
 #include "launcher/mounts/auto.h"
 #include "launcher/preflight/checks.h"
-#include "launcher/settings/types.h"
-#include "wire/mounts.h"
 
-typedef struct {
-    const DinvConfig *config;
-    DinvPreflight *result;
-    DinvMountTable table; /* of the outer container; empty if it cannot be read */
-    char *state_dir;
-    char *socket;
-    GPtrArray *kernels; /* directories of the kernel's; borrowed */
-} Context;
+#define NAME "mount"
 
-static void context_set_up(Context *context, const char *root) {
-    static const char *const always[] = {"/proc", "/sys", "/dev"};
+/* --- Looking --- */
+
+static void add_finding(const DinvMountSpec *spec, gboolean is_named, DinvPlanFindings *findings) {
+    DinvPlanMountFinding *found = g_new0(DinvPlanMountFinding, 1);
+    struct stat status;
+    found->spec = dinv_mount_spec_copy(spec);
+    found->is_named = is_named;
+    found->resolved = dinv_directory_resolve(spec->source);
+    if (stat(spec->source, &status) < 0) {
+        found->error = errno;
+    } else {
+        int access_mode = S_ISDIR(status.st_mode) ? R_OK | X_OK : R_OK;
+        found->mode = status.st_mode;
+        found->bytes = (guint64)status.st_size;
+        found->is_readable = access(spec->source, access_mode) == 0;
+    }
+    g_ptr_array_add(findings->mounts, found);
+}
+
+/* Of the outer container's table of mounts: where the kernel's file systems are, and with "auto"
+ * what somebody gave the container. A table that cannot be read counts as empty. */
+static void look_at_table(const char *root, gboolean is_auto, DinvPlanFindings *findings) {
     g_autofree char *path = g_strconcat(root, "/proc/self/mountinfo", NULL);
     g_autofree char *text = NULL;
     gsize length = 0;
-
-    context->state_dir = dinv_directory_resolve(context->config->state_dir);
-    context->socket = dinv_directory_resolve(context->config->socket_path);
-    context->kernels = g_ptr_array_new();
-    for (guint i = 0; i < G_N_ELEMENTS(always); i++) {
-        g_ptr_array_add(context->kernels, (gpointer)always[i]);
-    }
-    if (!g_file_get_contents(path, &text, &length, NULL) ||
-        dinv_mountinfo_parse(text, length, &context->table) < 0) {
-        return;
-    }
-    for (gsize i = 0; i < context->table.count; i++) {
-        if (dinv_mount_is_of_kernel(&context->table.mounts[i])) {
-            g_ptr_array_add(context->kernels, context->table.mounts[i].target);
+    DinvMountTable table = {0};
+    if (g_file_get_contents(path, &text, &length, NULL) &&
+        dinv_mountinfo_parse(text, length, &table) == 0) {
+        for (gsize i = 0; i < table.count; i++) {
+            if (dinv_mount_is_of_kernel(&table.mounts[i])) {
+                g_ptr_array_add(findings->kernel_directories, g_strdup(table.mounts[i].target));
+            }
         }
     }
-}
-
-static void context_clear(Context *context) {
-    dinv_mountinfo_clear(&context->table);
-    g_free(context->state_dir);
-    g_free(context->socket);
-    g_ptr_array_unref(context->kernels);
-}
-
-/* ---- may it be shown ---- */
-
-/* The directory that the guest must not get with `source`, or NULL. Through the state directory it
- * would write to the disk that it runs on; through the kernel's and the devices' to what the outer
- * container is made of. These can also not be read as files are. */
-static const char *find_forbidden(const Context *context, const char *source, gboolean readonly) {
-    for (guint i = 0; i < context->kernels->len; i++) {
-        const char *directory = context->kernels->pdata[i];
-
-        if (dinv_path_is_within(source, directory) ||
-            (!readonly && dinv_path_is_within(directory, source))) {
-            return directory;
+    if (is_auto) {
+        g_autoptr(GPtrArray) found = dinv_mount_auto_list(&table, findings->state_dir);
+        for (guint i = 0; i < found->len; i++) {
+            add_finding(found->pdata[i], FALSE, findings);
         }
     }
-    return !readonly && (dinv_path_is_within(source, context->state_dir) ||
-                         dinv_path_is_within(context->state_dir, source))
-               ? context->state_dir
-               : NULL;
+    dinv_mountinfo_clear(&table);
 }
 
-/* What is the matter with a file, or NULL. */
-static char *find_file_problem(const DinvMountSpec *mount, const struct stat *status) {
-    const char *hidden = dinv_mount_hidden(mount->target, TRUE);
-
-    if (!S_ISREG(status->st_mode)) {
-        return g_strdup("is neither a directory nor a file");
+static void look_at_mounts(const char *root, const DinvConfig *config, DinvPlanFindings *findings) {
+    static const char *const of_kernel[] = {"/proc", "/sys", "/dev"};
+    findings->state_dir = dinv_directory_resolve(config->state_dir);
+    findings->socket_path = dinv_directory_resolve(config->socket_path);
+    for (guint i = 0; i < G_N_ELEMENTS(of_kernel); i++) {
+        g_ptr_array_add(findings->kernel_directories, g_strdup(of_kernel[i]));
     }
-    if (status->st_size > (off_t)DINV_MOUNT_FILE_MAX) {
-        return g_strdup_printf("is a file of more than %u MiB; mount its directory",
-                               DINV_MOUNT_FILE_MAX >> 20);
+    for (guint i = 0; i < config->mounts->len; i++) {
+        add_finding(config->mounts->pdata[i], TRUE, findings);
     }
-    return hidden != NULL ? g_strdup_printf("would hide a file in %s of the guest", hidden) : NULL;
+    look_at_table(root, config->mounts_auto, findings);
+    findings->virtiofsd_is_usable =
+        dinv_machine_virtiofsd_find(&findings->virtiofsd, &findings->virtiofsd_reason);
 }
 
-/* What is the matter with a mount, or NULL. Sets is_file. */
-static char *find_problem(const Context *context, DinvMountSpec *mount) {
-    g_autofree char *source = dinv_directory_resolve(mount->source);
-    const char *forbidden = find_forbidden(context, source, mount->readonly);
-    struct stat status;
+/* --- Telling --- */
 
-    if (stat(mount->source, &status) < 0) {
-        return g_strdup(errno == ENOENT ? "does not exist" : g_strerror(errno));
-    }
-    mount->is_file = !S_ISDIR(status.st_mode);
-    if (mount->is_file) {
-        char *problem = find_file_problem(mount, &status);
-
-        if (problem != NULL) {
-            return problem;
-        }
-    }
-    if (access(mount->source, mount->is_file ? R_OK : R_OK | X_OK) < 0) {
-        return g_strdup("may not be read by this user");
-    }
-    if (forbidden != NULL) {
-        g_autofree char *text = dinv_path_to_text(forbidden);
-
-        return g_strdup_printf("would give the guest %s%s", text,
-                               dinv_path_is_within(source, forbidden) ? "" : ", which lies in it");
-    }
-    return NULL;
-}
-
-/* Why a mount that was found must stay outside, or NULL. */
-static char *find_auto_problem(const Context *context, DinvMountSpec *mount) {
-    const DinvConfig *config = context->config;
-    const char *hidden = dinv_mount_hidden(mount->target, TRUE);
-
-    if (hidden != NULL) {
-        return g_strdup_printf("would hide %s of the guest", hidden);
-    }
-    if (dinv_path_is_within(context->socket, mount->target)) {
-        return g_strdup("holds the engine's socket");
-    }
-    if (config->tls_directory != NULL &&
-        (dinv_path_is_within(config->tls_directory, mount->target) ||
-         dinv_path_is_within(mount->target, config->tls_directory))) {
-        return g_strdup("holds the engine's certificates and keys");
-    }
-    if (config->volume_path != NULL && dinv_path_is_within(config->volume_path, mount->target)) {
-        return g_strdup("would hide the private volume (DINV_VOLUME_PATH)");
-    }
-    return find_problem(context, mount);
-}
-
-/* ---- the list ---- */
-
-static void add_mount(const Context *context, DinvMountSpec *mount) {
-    g_autofree char *source = dinv_path_to_text(mount->source);
-    g_autofree char *target = dinv_path_to_text(mount->target);
-
-    if (mount->is_file && !mount->readonly) {
-        mount->readonly = TRUE;
-        dinv_preflight_add(
-            context->result, "mount", DINV_CHECK_WARNING,
+static void report_mount(const DinvPlanMount *mount, DinvPreflightReport *report) {
+    g_autofree char *source = dinv_path_to_text(mount->spec->source);
+    g_autofree char *target = dinv_path_to_text(mount->spec->target);
+    switch (mount->verdict) {
+    case DINV_PLAN_MOUNT_SHOWN:
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK,
+                                  g_strdup_printf("%s on %s%s", source, target,
+                                                  mount->spec->readonly ? ", read-only" : ""),
+                                  NULL);
+        break;
+    case DINV_PLAN_MOUNT_SHOWN_READONLY:
+        dinv_preflight_report_add(
+            report, NAME, DINV_PREFLIGHT_WARNING,
             g_strdup_printf("%s is a file: the guest has a copy that follows it, read-only",
                             source),
             g_strdup("mount its directory where the guest is to write to it"));
-    } else {
-        dinv_preflight_add(
-            context->result, "mount", DINV_CHECK_OK,
-            g_strdup_printf("%s on %s%s", source, target, mount->readonly ? ", read-only" : ""),
-            NULL);
-    }
-    g_ptr_array_add(context->result->mounts, mount);
-}
-
-static void add_named(const Context *context) {
-    for (guint i = 0; i < context->config->mounts->len; i++) {
-        g_autoptr(DinvMountSpec) mount = dinv_mount_spec_copy(context->config->mounts->pdata[i]);
-        g_autofree char *source = dinv_path_to_text(mount->source);
-        g_autofree char *problem = find_problem(context, mount);
-
-        if (problem == NULL) {
-            add_mount(context, g_steal_pointer(&mount));
-            continue;
-        }
-        dinv_preflight_add(context->result, "mount", DINV_CHECK_FAILED,
-                           g_strdup_printf("DINV_MOUNTS: \"%s\" %s", source, problem),
-                           g_strdup("name a directory or a file of the container (docker run -v "
-                                    "SOURCE:TARGET gives it one)"));
+        break;
+    case DINV_PLAN_MOUNT_COVERED:
+        break;
+    case DINV_PLAN_MOUNT_LEFT_OUT:
+        dinv_preflight_report_add(
+            report, NAME, DINV_PREFLIGHT_WARNING,
+            g_strdup_printf("%s is not shown in the guest: it %s", source, mount->problem), NULL);
+        break;
+    case DINV_PLAN_MOUNT_REFUSED:
+        dinv_preflight_report_add(
+            report, NAME, DINV_PREFLIGHT_FAILED,
+            g_strdup_printf("DINV_MOUNTS: \"%s\" %s", source, mount->problem),
+            g_strdup("name a directory or a file of the container (docker run -v SOURCE:TARGET "
+                     "gives it one)"));
+        break;
     }
 }
 
-static gboolean is_target(const GPtrArray *mounts, const char *target) {
-    for (guint i = 0; i < mounts->len; i++) {
-        if (strcmp(((const DinvMountSpec *)mounts->pdata[i])->target, target) == 0) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-/* What the launcher itself reads and hands on. */
-static gboolean is_for_us(const DinvConfig *config, const char *target) {
-    return config->config_dir != NULL && dinv_path_is_within(target, config->config_dir);
-}
-
-static void add_found(const Context *context) {
-    g_autoptr(GPtrArray) found = dinv_mount_auto_list(&context->table, context->state_dir);
-    const GPtrArray *mounts = context->result->mounts;
-
-    for (guint i = 0; i < found->len; i++) {
-        g_autoptr(DinvMountSpec) mount = dinv_mount_spec_copy(found->pdata[i]);
-        g_autofree char *path = dinv_path_to_text(mount->source);
-        g_autofree char *problem = NULL;
-
-        if (is_target(mounts, mount->target) || dinv_mount_is_seen_through(mount, mounts) ||
-            is_for_us(context->config, mount->target)) {
-            continue;
-        }
-        problem = mounts->len >= DINV_WIRE_MOUNTS_MAX
-                      ? g_strdup_printf("is more than the %u that the machine has room for",
-                                        DINV_WIRE_MOUNTS_MAX)
-                      : find_auto_problem(context, mount);
-        if (problem == NULL) {
-            add_mount(context, g_steal_pointer(&mount));
-            continue;
-        }
-        dinv_preflight_add(context->result, "mount", DINV_CHECK_WARNING,
-                           g_strdup_printf("%s is not shown in the guest: it %s", path, problem),
-                           NULL);
-    }
-}
-
-static gint compare_targets(gconstpointer a, gconstpointer b) {
-    const DinvMountSpec *const *left = a;
-    const DinvMountSpec *const *right = b;
-
-    return strcmp((*left)->target, (*right)->target);
-}
-
-static void choose_driver(const Context *context) {
-    DinvPreflight *result = context->result;
-    DinvMountDriver wanted = context->config->mount_driver;
-    g_autofree char *reason = NULL;
-
-    result->use_virtiofs = FALSE;
-    if (wanted == DINV_MOUNT_9P || result->mounts->len == 0) {
-        return;
-    }
-    result->use_virtiofs = dinv_machine_virtiofsd_find(&result->virtiofsd, &reason);
-    if (result->use_virtiofs) {
-        dinv_preflight_add(result, "mount", DINV_CHECK_OK,
-                           g_strdup_printf("served by %s", result->virtiofsd.program), NULL);
-    } else if (wanted == DINV_MOUNT_VIRTIOFS) {
-        dinv_preflight_add(result, "mount", DINV_CHECK_FAILED,
-                           g_strdup_printf("DINV_MOUNT_DRIVER is virtiofs, but %s", reason),
-                           g_strdup("use DINV_MOUNT_DRIVER=auto or 9p"));
-    } else {
-        dinv_preflight_add(result, "mount", DINV_CHECK_OK,
-                           g_strdup_printf("served over 9p: %s", reason), NULL);
+static void report_server(DinvPlanServer server, const DinvPlanFindings *findings,
+                          DinvPreflightReport *report) {
+    switch (server) {
+    case DINV_PLAN_SERVER_NONE:
+    case DINV_PLAN_SERVER_9P:
+        break;
+    case DINV_PLAN_SERVER_9P_FALLBACK:
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK,
+                                  g_strdup_printf("served over 9p: %s", findings->virtiofsd_reason),
+                                  NULL);
+        break;
+    case DINV_PLAN_SERVER_VIRTIOFSD:
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK,
+                                  g_strdup_printf("served by %s", findings->virtiofsd.program),
+                                  NULL);
+        break;
+    case DINV_PLAN_SERVER_MISSING:
+        dinv_preflight_report_add(
+            report, NAME, DINV_PREFLIGHT_FAILED,
+            g_strdup_printf("DINV_MOUNT_DRIVER is virtiofs, but %s", findings->virtiofsd_reason),
+            g_strdup("use DINV_MOUNT_DRIVER=auto or 9p"));
+        break;
     }
 }
 
 void dinv_preflight_check_mounts(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result) {
-    Context context = {.config = config, .result = result};
-
-    g_clear_pointer(&result->mounts, g_ptr_array_unref);
-    result->mounts = g_ptr_array_new_with_free_func((GDestroyNotify)dinv_mount_spec_free);
-    context_set_up(&context, host->root);
-    add_named(&context);
-    if (config->mounts_auto) {
-        add_found(&context);
+    look_at_mounts(host->root, config, &result->findings);
+    g_autoptr(GPtrArray) mounts = dinv_plan_mounts(config, &result->findings);
+    for (guint i = 0; i < mounts->len; i++) {
+        report_mount(mounts->pdata[i], result->report);
     }
-    choose_driver(&context);
-    /* A path is mounted before what lies in it. */
-    g_ptr_array_sort(result->mounts, compare_targets);
-    context_clear(&context);
+    report_server(dinv_plan_mount_server(config, &result->findings, mounts), &result->findings,
+                  result->report);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preflight: looks, before anything is made or changed, whether a start can work, and settles what
- * the machine needs to know of the host. `dinv doctor` shows the same list.
+ * The room launcher/preflight: looks, before anything is made or changed, whether a start can work,
+ * and notes what a plan of the machine needs to know (launcher/plan/findings.h). Nothing that makes
+ * or changes something may enter, and no decision: a line that tells of one asks launcher/plan, as
+ * the start does. `dinv doctor` shows the same lines.
  */
 #pragma once
 
-#include "launcher/engine/network-plan.h"
-#include "launcher/machine/machine.h"
+#include "launcher/plan/findings.h"
+#include "launcher/preflight/report.h"
 #include "launcher/settings/config.h"
 
 #define DINV_PREFLIGHT_ERROR (dinv_preflight_error_quark())
@@ -18,28 +20,10 @@ typedef enum {
     DINV_PREFLIGHT_ERROR_DISK,
 } DinvPreflightError;
 
-typedef enum { DINV_CHECK_OK, DINV_CHECK_WARNING, DINV_CHECK_FAILED } DinvCheckStatus;
-
 typedef struct {
-    const char *name; /* "acceleration" */
-    DinvCheckStatus status;
-    char *text;   /* a sentence without a full stop */
-    char *remedy; /* what to do, or NULL */
-} DinvCheck;
-
-typedef struct {
-    GPtrArray *checks; /* of DinvCheck*, in the order of a start; never NULL after a run */
-    gboolean use_kvm;  /* never "auto" */
-    guint tsc_khz;     /* rate of the guest's TSC, 0 if unknown */
-    gboolean icount;   /* emulated on an emulated CPU: the guest's clock is to count instructions */
-    guint qemu_major;  /* 0.0 if its check failed */
-    guint qemu_minor;
+    DinvPreflightReport *report; /* never NULL after a run */
+    DinvPlanFindings findings;
     gboolean disk_is_damaged;
-    DinvEngineConfig *engine; /* what dockerd is to get; NULL if its check failed */
-    GPtrArray *mounts;     /* of DinvMountSpec*, in the order of mounting; never NULL after a run */
-    gboolean use_virtiofs; /* with `virtiofsd`; never "auto" */
-    DinvMachineVirtiofsd virtiofsd;
-    DinvEngineNetworkPlan *network; /* what the inner networks will be; never NULL after a run */
 } DinvPreflight;
 
 /* Where to look; tests point elsewhere. */

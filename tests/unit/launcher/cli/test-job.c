@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Job mode: what the command finds, how it ends, and that none is left behind. */
 #include "launcher/cli/job.h"
 
 #include <errno.h>

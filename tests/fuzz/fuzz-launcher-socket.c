@@ -3,16 +3,16 @@
 #include <stdint.h>
 #include <sys/un.h>
 
-#include "launcher/vm/admin.h"
+#include "launcher/vm/launcher-socket.h"
 #include "tests/unit/lib/machine-fake.h"
 
 static VmFixture fixture;
-static DinvAdmin *admin;
+static DinvVmLauncherSocket *server;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 static void clean_up(void) {
     g_clear_pointer(&fixture.vm, dinv_vm_free);
-    dinv_admin_free(admin);
+    dinv_vm_launcher_socket_free(server);
     vm_tear_down(&fixture, NULL);
 }
 
@@ -22,7 +22,7 @@ static void start(void) {
     (void)dup2(fixture.log.stderr_before, STDERR_FILENO);
     dinv_log_start(DINV_LOG_ERROR);
     vm_start(&fixture);
-    admin = dinv_admin_new(fixture.config.state_dir, fixture.vm, NULL);
+    server = dinv_vm_launcher_socket_new(fixture.config.state_dir, fixture.vm, NULL);
     g_autofree char *path = scratch_path(&fixture.scratch, "launcher.sock");
     g_strlcpy(address.sun_path, path, sizeof address.sun_path);
     (void)atexit(clean_up);
@@ -30,7 +30,7 @@ static void start(void) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (admin == NULL) {
+    if (server == NULL) {
         start();
     }
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
