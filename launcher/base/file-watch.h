@@ -21,6 +21,19 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvFileWatch, dinv_file_watch_free)
 /* Watches the files that are there by now under these paths; one that was missing is not told. */
 void dinv_file_watch_renew(DinvFileWatch *watch);
 
-/* Why the file is not watched: ENOENT while it is not there, or what the kernel said; 0 if it is.
- */
-int dinv_file_watch_get_error(const DinvFileWatch *watch, guint index);
+/* As dinv_file_watch_new(), for paths whose file system may hang (a network's, whose server is
+ * gone): looks no path up by itself, neither at first nor before the callback. The owner does both,
+ * in a thread of its own, by dinv_file_watch_path_renew(), and only then reads the file. */
+DinvFileWatch *dinv_file_watch_new_passive(const char *const *paths,
+                                           void (*changed)(guint index, gpointer user),
+                                           gpointer user);
+
+/* One of the watch's paths, for a thread; may be used when the watch is gone. Transfer full. */
+typedef struct DinvFileWatchPath DinvFileWatchPath;
+DinvFileWatchPath *dinv_file_watch_get_path(const DinvFileWatch *watch, guint index);
+void dinv_file_watch_path_unref(DinvFileWatchPath *path);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvFileWatchPath, dinv_file_watch_path_unref)
+
+/* Watches the file that is there by now; 0, or the errno why that cannot be (ENOENT: no file). From
+ * any thread, one at a time for each path; blocks for as long as the path's file system does. */
+int dinv_file_watch_path_renew(DinvFileWatchPath *path);

@@ -24,6 +24,7 @@
 #include "launcher/preflight/preflight.h"
 #include "launcher/state/directory.h"
 #include "launcher/state/launcher-socket.h"
+#include "launcher/tls/store.h"
 #include "launcher/vm/engine-log.h"
 #include "launcher/vm/launcher-socket.h"
 #include "launcher/vm/vm.h"
@@ -87,14 +88,14 @@ static void stop_vm(Run *run) {
 }
 
 /* What "stopped as asked" is: good without a command, and a command's end by that signal. */
-static int status_of_stop(const Run *run, int signal_number) {
-    return run->command[0] != NULL ? 128 + signal_number : EXIT_SUCCESS;
+static int status_of_stop(char **command, int signal_number) {
+    return command[0] != NULL ? 128 + signal_number : EXIT_SUCCESS;
 }
 
 static void run_on_signal(Run *run, int signal_number, gboolean from_terminal) {
     if (run->job == NULL) {
         if (dinv_vm_get_state(run->vm) < DINV_VM_STOPPING) {
-            run->status = status_of_stop(run, signal_number);
+            run->status = status_of_stop(run->command, signal_number);
         }
         stop_vm(run);
         return;
@@ -154,7 +155,7 @@ static void run_on_hook_ended(int status, gpointer user) {
     run->is_hook = FALSE;
     dinv_vm_set_unready(run->vm, NULL);
     if (run->hook_signal != 0) {
-        run->status = status_of_stop(run, run->hook_signal);
+        run->status = status_of_stop(run->command, run->hook_signal);
         stop_vm(run);
     } else if (status != 0) {
         dinv_log(DINV_LOG_ERROR, "DINV_ON_READY ended with status %d: \"%s\"", status,
@@ -299,7 +300,12 @@ static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int si
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    if (!dinv_mount_files_start(config->state_dir, plan->mounts, &files, &error)) {
+    if (!dinv_mount_files_start(config->state_dir, plan->mounts, signal_fd, &files, &error)) {
+        struct signalfd_siginfo info;
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED) &&
+            read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+            return status_of_stop(command, (int)info.ssi_signo);
+        }
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
@@ -309,7 +315,33 @@ static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int si
     return serve(plan, engine, disk, log_file, signal_fd, command);
 }
 
-/* From here on things are made, and signals wait for the loop. */
+static void log_sentences(DinvLogLevel level, const GPtrArray *sentences) {
+    for (guint i = 0; i < sentences->len; i++) {
+        dinv_log(level, "TLS: %s", (const char *)sentences->pdata[i]);
+    }
+}
+
+/* Another container may be making certificates in the same volume, and is waited for: as long as a
+ * signal still ends us on the spot. What that leaves is completed at the next start. */
+static gboolean prepare_certificates(const DinvConfig *config) {
+    if (config->tls_directory == NULL) {
+        return TRUE;
+    }
+    g_auto(GStrv) names = dinv_tls_list_names((const char *const *)config->tls_names);
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) error = NULL;
+    if (!dinv_tls_store_prepare(config->tls_directory, (const char *const *)names, notes, warnings,
+                                &error)) {
+        dinv_log(DINV_LOG_ERROR, "%s", error->message);
+        return FALSE;
+    }
+    log_sentences(DINV_LOG_INFO, notes);
+    log_sentences(DINV_LOG_WARNING, warnings);
+    return TRUE;
+}
+
+/* From here on things are made that have to be put in order, and signals wait for the loop. */
 static int run_with_signals(const DinvConfig *config, const DinvPlanFindings *findings,
                             const sigset_t *signals, char **command) {
     g_autoptr(DinvPlan) plan = dinv_plan_new(config, findings);
@@ -334,7 +366,7 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     }
     dinv_cli_signals_pick(stop_signals, G_N_ELEMENTS(stop_signals), &signals);
     catch_early_signals(&signals, command[0] != NULL);
-    int status = look_before(config, &preflight)
+    int status = look_before(config, &preflight) && prepare_certificates(config)
                      ? run_with_signals(config, &preflight.findings, &signals, command)
                      : DINV_EXIT_FAILED;
     dinv_preflight_clear(&preflight);

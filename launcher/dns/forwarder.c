@@ -92,7 +92,7 @@ static gboolean has_changed(const char *path, struct stat *known) {
     return !same;
 }
 
-static void refresh(DinvDnsForwarder *forwarder) {
+static void dns_refresh(DinvDnsForwarder *forwarder) {
     gboolean names = has_changed(forwarder->hosts, &forwarder->hosts_status);
     gboolean servers = has_changed(forwarder->resolv_conf, &forwarder->resolv_conf_status);
     if (forwarder->files != NULL && !names && !servers) {
@@ -113,13 +113,13 @@ static void refresh(DinvDnsForwarder *forwarder) {
     }
 }
 
-/* A query looks, too, for one that comes at once; but the guest must know its search domains before
- * there is any. */
-static void on_files_changed(guint index G_GNUC_UNUSED, gpointer user) {
-    refresh(user);
+/* Each query looks at the files, too, so that one right after a change is answered by them. But the
+ * guest must know of new search domains before it asks at all. */
+static void dns_on_files_changed(guint index G_GNUC_UNUSED, gpointer user) {
+    dns_refresh(user);
 }
 
-/* The addresses that we answer with; NULL: the outer resolvers are to be asked. */
+/* The addresses that are answered with; NULL: the outer resolvers are to be asked. */
 static const GPtrArray *find_addresses(DinvDnsForwarder *forwarder,
                                        const DinvDnsQuestion *question) {
     if (question->class != DINV_DNS_CLASS_IN) {
@@ -138,10 +138,10 @@ static const GPtrArray *find_addresses(DinvDnsForwarder *forwarder,
 
 /* --- Requests --- */
 
-static void watch_connection(Connection *connection, GIOCondition condition);
-static void free_connection(gpointer data);
+static void dns_connection_watch(Connection *connection, GIOCondition condition);
+static void dns_connection_free(gpointer data);
 
-static void free_request(gpointer data) {
+static void dns_request_free(gpointer data) {
     Request *request = data;
     dinv_dns_query_free(request->query);
     g_free(request);
@@ -151,14 +151,15 @@ static void send_reply(DinvDnsForwarder *forwarder, Connection *connection,
                        const struct sockaddr_in *client, const guint8 *reply, gsize len) {
     if (connection != NULL) {
         dinv_dns_stream_put(&connection->stream, reply, len);
-        watch_connection(connection, G_IO_OUT);
+        dns_connection_watch(connection, G_IO_OUT);
     } else {
         (void)sendto(forwarder->datagram_fd, reply, len, MSG_NOSIGNAL,
                      (const struct sockaddr *)client, sizeof *client);
     }
 }
 
-/* Unless it was asked by other files, or in another order, than would be now. */
+/* Remembers the server that answered, unless the files, or the order in which servers are asked,
+ * are others by now. */
 static void remember_best(const Request *request) {
     DinvDnsForwarder *forwarder = request->forwarder;
     guint best = dinv_dns_query_get_best(request->query);
@@ -176,7 +177,7 @@ static void send_bytes(DinvDnsForwarder *forwarder, Connection *connection,
     send_reply(forwarder, connection, client, reply, len);
 }
 
-static void on_reply(const guint8 *reply, gsize len, gpointer user) {
+static void dns_request_on_reply(const guint8 *reply, gsize len, gpointer user) {
     Request *request = user;
     if (reply != NULL) {
         remember_best(request);
@@ -200,7 +201,7 @@ static void ask_servers(DinvDnsForwarder *forwarder, Connection *connection,
                                          .first = forwarder->best,
                                          .over_tcp = connection != NULL,
                                          .step_ms = forwarder->step_ms,
-                                         .callback = on_reply,
+                                         .callback = dns_request_on_reply,
                                          .user = request};
     request->forwarder = forwarder;
     request->connection = connection;
@@ -215,7 +216,7 @@ static void ask_servers(DinvDnsForwarder *forwarder, Connection *connection,
     g_hash_table_add(forwarder->requests, request);
 }
 
-/* Answers, or begins to. FALSE if that was no query. */
+/* Answers a query, or begins to; its bytes are untrusted. FALSE if that was no query. */
 static gboolean take_query(DinvDnsForwarder *forwarder, Connection *connection,
                            const struct sockaddr_in *client, const guint8 *message, gsize len) {
     DinvDnsQuestion question = {.end = DINV_DNS_HEADER};
@@ -228,7 +229,7 @@ static gboolean take_query(DinvDnsForwarder *forwarder, Connection *connection,
         send_bytes(forwarder, connection, client, failure);
         return TRUE;
     }
-    refresh(forwarder);
+    dns_refresh(forwarder);
     const GPtrArray *addresses = find_addresses(forwarder, &question);
     if (addresses != NULL) {
         g_autoptr(GBytes) answer = dinv_dns_make_answer(message, &question, addresses);
@@ -236,16 +237,15 @@ static gboolean take_query(DinvDnsForwarder *forwarder, Connection *connection,
     } else if (connection != NULL ||
                g_hash_table_size(forwarder->requests) < DINV_DNS_REQUESTS_MAX) {
         ask_servers(forwarder, connection, client, message, len, question.end);
-    } /* else it will ask again */
+    } /* else the client will ask again */
     return TRUE;
 }
 
-static gboolean on_datagram(int fd, GIOCondition condition, gpointer user) {
+static gboolean dns_on_datagram(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer user) {
     DinvDnsForwarder *forwarder = user;
     guint8 message[DINV_DNS_MESSAGE_MAX];
     struct sockaddr_in client = {0};
     socklen_t client_len = sizeof client;
-    (void)condition;
     ssize_t len = recvfrom(fd, message, sizeof message, 0, (struct sockaddr *)&client, &client_len);
     if (len > 0) {
         (void)take_query(forwarder, NULL, &client, message, (gsize)len);
@@ -255,73 +255,73 @@ static gboolean on_datagram(int fd, GIOCondition condition, gpointer user) {
 
 /* --- Connections --- */
 
-static void on_accepted(int fd, gpointer user);
+static void dns_on_accepted(int fd, gpointer user);
 
-static void close_connection(Connection *connection) {
+static void dns_connection_close(Connection *connection) {
     DinvDnsForwarder *forwarder = connection->forwarder;
     g_hash_table_remove(forwarder->connections, connection);
-    dinv_listener_accept_to(forwarder->listener, on_accepted, forwarder);
+    dinv_listener_accept_to(forwarder->listener, dns_on_accepted, forwarder);
 }
 
-static gboolean on_idle(gpointer user) {
+static gboolean dns_connection_on_idle(gpointer user) {
     Connection *connection = user;
     connection->idle_source = 0;
-    close_connection(connection);
+    dns_connection_close(connection);
     return G_SOURCE_REMOVE;
 }
 
-static gboolean on_connection(int fd, GIOCondition condition, gpointer user) {
+static gboolean dns_connection_on_ready(int fd G_GNUC_UNUSED, GIOCondition condition,
+                                        gpointer user) {
     Connection *connection = user;
     DinvDnsProgress progress = (condition & G_IO_OUT) != 0
                                    ? dinv_dns_stream_write(&connection->stream)
                                    : dinv_dns_stream_read(&connection->stream);
-    (void)fd;
     if (progress == DINV_DNS_STREAM_AGAIN) {
         return G_SOURCE_CONTINUE;
     }
     if (progress == DINV_DNS_STREAM_FAILED) {
-        close_connection(connection);
+        dns_connection_close(connection);
         return G_SOURCE_CONTINUE;
     }
     if ((condition & G_IO_OUT) != 0) {
-        watch_connection(connection, G_IO_IN);
+        dns_connection_watch(connection, G_IO_IN);
         return G_SOURCE_CONTINUE;
     }
     /* Not watched while its query is under way, which ends by itself. */
-    watch_connection(connection, 0);
+    dns_connection_watch(connection, 0);
     gsize len;
     const guint8 *message = dinv_dns_stream_get(&connection->stream, &len);
     if (!take_query(connection->forwarder, connection, NULL, message, len)) {
-        close_connection(connection);
+        dns_connection_close(connection);
     }
     return G_SOURCE_CONTINUE;
 }
 
 /* Waits for `condition`, for no longer than a client may be silent; 0: not at all. */
-static void watch_connection(Connection *connection, GIOCondition condition) {
+static void dns_connection_watch(Connection *connection, GIOCondition condition) {
     g_clear_handle_id(&connection->source, g_source_remove);
     g_clear_handle_id(&connection->idle_source, g_source_remove);
     if (condition != 0) {
         connection->source =
-            g_unix_fd_add(connection->stream.fd, condition, on_connection, connection);
-        connection->idle_source = g_timeout_add(IDLE_MS, on_idle, connection);
+            g_unix_fd_add(connection->stream.fd, condition, dns_connection_on_ready, connection);
+        connection->idle_source = g_timeout_add(IDLE_MS, dns_connection_on_idle, connection);
     }
 }
 
-static void free_connection(gpointer data) {
+static void dns_connection_free(gpointer data) {
     Connection *connection = data;
-    watch_connection(connection, 0);
+    dns_connection_watch(connection, 0);
     dinv_dns_stream_clear(&connection->stream);
     g_free(connection);
 }
 
-static void on_accepted(int fd, gpointer user) {
+static void dns_on_accepted(int fd, gpointer user) {
     DinvDnsForwarder *forwarder = user;
     Connection *connection = g_new0(Connection, 1);
     connection->forwarder = forwarder;
     dinv_dns_stream_init(&connection->stream, fd);
     g_hash_table_add(forwarder->connections, connection);
-    watch_connection(connection, G_IO_IN);
+    dns_connection_watch(connection, G_IO_IN);
     if (g_hash_table_size(forwarder->connections) >= DINV_DNS_CONNECTIONS_MAX) {
         dinv_listener_pause(forwarder->listener);
     }
@@ -329,7 +329,7 @@ static void on_accepted(int fd, gpointer user) {
 
 /* --- The whole --- */
 
-/* On the loopback; -1 with errno. */
+/* A socket on the loopback; -1 with errno. */
 static int bind_datagram_socket(guint16 port) {
     const struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -362,7 +362,7 @@ static gboolean bind_at(DinvDnsForwarder *forwarder, guint16 port, GError **erro
     return TRUE;
 }
 
-/* One port for both. */
+/* Binds the same port for datagrams and connections. */
 static gboolean bind_both(DinvDnsForwarder *forwarder, GError **error) {
     for (int i = 0;; i++) {
         g_autoptr(GError) failure = NULL;
@@ -388,17 +388,17 @@ DinvDnsForwarder *dinv_dns_forwarder_new(const DinvDnsForwarderOptions *options,
     forwarder->step_ms = options->step_ms != 0 ? options->step_ms : STEP_MS;
     forwarder->own_addresses = g_ptr_array_new_with_free_func(g_object_unref);
     g_ptr_array_add(forwarder->own_addresses, g_inet_address_new_from_string(options->gateway));
-    forwarder->requests = g_hash_table_new_full(NULL, NULL, free_request, NULL);
-    forwarder->connections = g_hash_table_new_full(NULL, NULL, free_connection, NULL);
+    forwarder->requests = g_hash_table_new_full(NULL, NULL, dns_request_free, NULL);
+    forwarder->connections = g_hash_table_new_full(NULL, NULL, dns_connection_free, NULL);
     if (!bind_both(forwarder, error)) {
         return NULL;
     }
     const char *const paths[] = {forwarder->resolv_conf, forwarder->hosts, NULL};
-    forwarder->watch = dinv_file_watch_new(paths, on_files_changed, forwarder);
-    refresh(forwarder);
+    forwarder->watch = dinv_file_watch_new(paths, dns_on_files_changed, forwarder);
+    dns_refresh(forwarder);
     forwarder->datagram_source =
-        g_unix_fd_add(forwarder->datagram_fd, G_IO_IN, on_datagram, forwarder);
-    dinv_listener_accept_to(forwarder->listener, on_accepted, forwarder);
+        g_unix_fd_add(forwarder->datagram_fd, G_IO_IN, dns_on_datagram, forwarder);
+    dinv_listener_accept_to(forwarder->listener, dns_on_accepted, forwarder);
     return g_steal_pointer(&forwarder);
 }
 

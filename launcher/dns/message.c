@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Every offset is checked against the message's length: the bytes may come from anybody. */
 #include "launcher/dns/message.h"
 
 #include <string.h>
@@ -104,7 +105,7 @@ gboolean dinv_dns_is_reply_to(const guint8 *reply, gsize len, const guint8 *quer
     return TRUE;
 }
 
-/* Header and question. */
+/* Begins an answer: header and question. */
 static GByteArray *start_answer(const guint8 *query, gsize end, guint code, guint answers) {
     const guint8 flags[] = {
         (guint8)(RESPONSE | (query[2] & (OPCODE | RECURSION_DESIRED))),

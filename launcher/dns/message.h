@@ -46,7 +46,8 @@ gboolean dinv_dns_is_reply_to(const guint8 *reply, gsize len, const guint8 *quer
 
 /* The response code of a message that has a header. */
 guint dinv_dns_get_code(const guint8 *reply);
-/* Whether it repeats the question; resolvers of clients take no notice of a failure without. */
+/* Whether a message that has a header repeats the question: clients' resolvers take no notice of a
+ * failure that does not. */
 gboolean dinv_dns_has_question(const guint8 *reply);
 
 /* The answer to `query`, with those of `addresses` (of GInetAddress) that the question asks for:

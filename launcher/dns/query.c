@@ -47,7 +47,7 @@ static guint get_server(const DinvDnsQuery *query, guint attempt) {
     return (query->options.first + attempt) % query->options.servers->len;
 }
 
-static void end_attempt(Attempt *attempt) {
+static void attempt_end(Attempt *attempt) {
     if (attempt->fd < 0) {
         return;
     }
@@ -61,16 +61,16 @@ static void end_attempt(Attempt *attempt) {
 }
 
 /* The query may be freed when this returns. */
-static void finish(DinvDnsQuery *query, const guint8 *reply, gsize len) {
+static void query_finish(DinvDnsQuery *query, const guint8 *reply, gsize len) {
     g_clear_handle_id(&query->step_source, g_source_remove);
     query->options.callback(reply, len, query->options.user);
 }
 
-static gboolean on_step(gpointer user);
+static gboolean query_on_step(gpointer user);
 
-static void set_step(DinvDnsQuery *query, guint after_ms) {
+static void query_set_step(DinvDnsQuery *query, guint after_ms) {
     g_clear_handle_id(&query->step_source, g_source_remove);
-    query->step_source = g_timeout_add(after_ms, on_step, query);
+    query->step_source = g_timeout_add(after_ms, query_on_step, query);
 }
 
 static gboolean is_any_open(const DinvDnsQuery *query) {
@@ -83,30 +83,30 @@ static gboolean is_any_open(const DinvDnsQuery *query) {
 }
 
 /* The next server at once, or the end if there is nobody left to wait for. */
-static void fail_attempt(Attempt *attempt) {
+static void attempt_fail(Attempt *attempt) {
     DinvDnsQuery *query = attempt->query;
-    end_attempt(attempt);
+    attempt_end(attempt);
     if (query->count < query->options.servers->len || !is_any_open(query)) {
-        set_step(query, 0);
+        query_set_step(query, 0);
     }
 }
 
 /* The query may be freed when this returns. */
-static void take_reply(Attempt *attempt, const guint8 *reply, gsize len) {
+static void attempt_take_reply(Attempt *attempt, const guint8 *reply, gsize len) {
     DinvDnsQuery *query = attempt->query;
     guint code = dinv_dns_get_code(reply);
     if (code != DINV_DNS_SERVFAIL && code != DINV_DNS_REFUSED) {
         if (attempt != &query->attempts[0] && !query->attempts[0].declined) {
             query->best = get_server(query, (guint)(attempt - query->attempts));
         }
-        finish(query, reply, len);
+        query_finish(query, reply, len);
         return;
     }
     if (query->failure == NULL && dinv_dns_has_question(reply)) {
         query->failure = g_bytes_new(reply, len);
     }
     attempt->declined = TRUE;
-    fail_attempt(attempt);
+    attempt_fail(attempt);
 }
 
 static gboolean is_reply(const Attempt *attempt, const guint8 *reply, gsize len) {
@@ -115,22 +115,21 @@ static gboolean is_reply(const Attempt *attempt, const guint8 *reply, gsize len)
     return dinv_dns_is_reply_to(reply, len, message, attempt->query->question_end);
 }
 
-static gboolean on_datagram(int fd, GIOCondition condition, gpointer user) {
+static gboolean attempt_on_datagram(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer user) {
     Attempt *attempt = user;
     guint8 reply[DINV_DNS_MESSAGE_MAX];
-    (void)condition;
     ssize_t count = recv(fd, reply, sizeof reply, 0);
     if (count < 0) {
         if (errno != EAGAIN && errno != EINTR) {
-            fail_attempt(attempt); /* nobody listens there */
+            attempt_fail(attempt); /* nobody listens there */
         }
     } else if (is_reply(attempt, reply, (gsize)count)) {
-        take_reply(attempt, reply, (gsize)count);
+        attempt_take_reply(attempt, reply, (gsize)count);
     }
     return G_SOURCE_CONTINUE; /* has no effect on a source that was removed */
 }
 
-static gboolean on_stream(int fd, GIOCondition condition, gpointer user) {
+static gboolean attempt_on_stream(int fd, GIOCondition condition, gpointer user) {
     Attempt *attempt = user;
     if ((condition & G_IO_OUT) != 0) {
         DinvDnsProgress written = dinv_dns_stream_write(&attempt->stream);
@@ -138,7 +137,7 @@ static gboolean on_stream(int fd, GIOCondition condition, gpointer user) {
             return G_SOURCE_CONTINUE;
         }
         if (written == DINV_DNS_STREAM_DONE) {
-            attempt->source = g_unix_fd_add(fd, G_IO_IN, on_stream, attempt);
+            attempt->source = g_unix_fd_add(fd, G_IO_IN, attempt_on_stream, attempt);
             return G_SOURCE_REMOVE;
         }
     } else {
@@ -150,12 +149,12 @@ static gboolean on_stream(int fd, GIOCondition condition, gpointer user) {
             gsize len;
             const guint8 *reply = dinv_dns_stream_get(&attempt->stream, &len);
             if (is_reply(attempt, reply, len)) {
-                take_reply(attempt, reply, len);
+                attempt_take_reply(attempt, reply, len);
                 return G_SOURCE_CONTINUE;
             }
         }
     }
-    fail_attempt(attempt);
+    attempt_fail(attempt);
     return G_SOURCE_CONTINUE;
 }
 
@@ -176,16 +175,16 @@ static int open_socket(GSocketAddress *server, gboolean over_tcp) {
     return fd;
 }
 
-/* By datagram. */
-static void send_message(Attempt *attempt) {
+/* Sends the message as a datagram. */
+static void attempt_send_message(Attempt *attempt) {
     gsize len;
     const guint8 *message = get_message(attempt->query, &len);
     if (send(attempt->fd, message, len, 0) < 0 && errno != EAGAIN) {
-        fail_attempt(attempt);
+        attempt_fail(attempt);
     }
 }
 
-static void start_attempt(DinvDnsQuery *query) {
+static void attempt_start(DinvDnsQuery *query) {
     Attempt *attempt = &query->attempts[query->count];
     GSocketAddress *server =
         g_ptr_array_index(query->options.servers, get_server(query, query->count));
@@ -193,44 +192,44 @@ static void start_attempt(DinvDnsQuery *query) {
     attempt->query = query;
     attempt->fd = open_socket(server, query->options.over_tcp);
     if (attempt->fd < 0) {
-        fail_attempt(attempt);
+        attempt_fail(attempt);
     } else if (query->options.over_tcp) {
         gsize len;
         const guint8 *message = get_message(query, &len);
         dinv_dns_stream_init(&attempt->stream, attempt->fd);
         dinv_dns_stream_put(&attempt->stream, message, len);
-        attempt->source = g_unix_fd_add(attempt->fd, G_IO_OUT, on_stream, attempt);
+        attempt->source = g_unix_fd_add(attempt->fd, G_IO_OUT, attempt_on_stream, attempt);
     } else {
-        attempt->source = g_unix_fd_add(attempt->fd, G_IO_IN, on_datagram, attempt);
-        send_message(attempt);
+        attempt->source = g_unix_fd_add(attempt->fd, G_IO_IN, attempt_on_datagram, attempt);
+        attempt_send_message(attempt);
     }
 }
 
-/* TCP does so by itself. */
-static void repeat(DinvDnsQuery *query) {
+/* Asks those once more that have not answered; TCP does so by itself. */
+static void query_repeat(DinvDnsQuery *query) {
     query->repeated = TRUE;
     for (guint i = 0; i < query->count && !query->options.over_tcp; i++) {
         if (query->attempts[i].fd >= 0) {
-            send_message(&query->attempts[i]);
+            attempt_send_message(&query->attempts[i]);
         }
     }
 }
 
-static gboolean on_step(gpointer user) {
+static gboolean query_on_step(gpointer user) {
     DinvDnsQuery *query = user;
     query->step_source = 0;
-    /* What follows set_step() may make the next step come sooner. */
+    /* What follows query_set_step() may make the next step come sooner. */
     if (query->count < query->options.servers->len) {
-        set_step(query, query->options.step_ms);
-        start_attempt(query);
+        query_set_step(query, query->options.step_ms);
+        attempt_start(query);
     } else if (is_any_open(query) && !query->repeated) {
-        set_step(query, LAST_STEPS * query->options.step_ms);
-        repeat(query);
+        query_set_step(query, LAST_STEPS * query->options.step_ms);
+        query_repeat(query);
     } else {
         gsize len = 0;
         const guint8 *failure =
             query->failure != NULL ? g_bytes_get_data(query->failure, &len) : NULL;
-        finish(query, failure, len);
+        query_finish(query, failure, len);
     }
     return G_SOURCE_REMOVE;
 }
@@ -243,7 +242,7 @@ DinvDnsQuery *dinv_dns_query_new(const guint8 *message, gsize len, gsize questio
     query->options = *options;
     g_ptr_array_ref(query->options.servers);
     query->best = options->first;
-    set_step(query, 0);
+    query_set_step(query, 0);
     return query;
 }
 
@@ -257,7 +256,7 @@ void dinv_dns_query_free(DinvDnsQuery *query) {
     }
     g_clear_handle_id(&query->step_source, g_source_remove);
     for (guint i = 0; i < query->count; i++) {
-        end_attempt(&query->attempts[i]);
+        attempt_end(&query->attempts[i]);
     }
     g_clear_pointer(&query->failure, g_bytes_unref);
     g_bytes_unref(query->message);

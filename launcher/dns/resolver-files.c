@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/* Parsing. How much is taken of either file is bounded, whatever it says. */
 #include "launcher/dns/resolver-files.h"
 
 #include <string.h>
 
 #include "launcher/dns/query.h"
 
-/* For files that somebody fills by mistake. */
+/* Bounds for files that somebody fills by mistake. */
 #define WORDS_MAX 64u
 #define HOSTS_MAX 4096u
-/* Of one name: their answer fits into a datagram of 512 bytes, which every client takes. */
+/* Addresses of one name: their answer fits into a datagram of 512 bytes, which all clients take. */
 #define ADDRESSES_MAX 8u
 
 /* A line without its comment, as words. */
@@ -34,7 +35,8 @@ static void add_server(DinvDnsResolverFiles *files, const char *text, guint16 po
     }
 }
 
-/* Words end up in JSON and in a file of the guest. */
+/* Whether the text is one word of printable ASCII: words end up in JSON and in a file of
+ * the guest. */
 static gboolean is_word(const char *text) {
     for (; *text != '\0'; text++) {
         if (!g_ascii_isgraph(*text)) {
@@ -111,7 +113,7 @@ static void parse_hosts(DinvDnsResolverFiles *files, const char *text) {
     }
 }
 
-static void free_addresses(gpointer addresses) {
+static void host_addresses_free(gpointer addresses) {
     g_ptr_array_unref(addresses);
 }
 
@@ -119,7 +121,7 @@ DinvDnsResolverFiles *dinv_dns_resolver_files_parse(const char *resolv_conf, con
                                                     guint16 port) {
     DinvDnsResolverFiles *files = g_new0(DinvDnsResolverFiles, 1);
     files->servers = g_ptr_array_new_with_free_func(g_object_unref);
-    files->hosts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_addresses);
+    files->hosts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, host_addresses_free);
     parse_resolv_conf(files, resolv_conf != NULL ? resolv_conf : "", port);
     parse_hosts(files, hosts != NULL ? hosts : "");
     return files;

@@ -18,8 +18,10 @@ typedef struct {
  * which mean another machine in the guest. Transfer full. */
 DinvDnsResolverFiles *dinv_dns_resolver_files_parse(const char *resolv_conf, const char *hosts,
                                                     guint16 port);
-/* The same from the files of these paths, which may be missing. */
+/* dinv_dns_resolver_files_parse() of the files of these paths, which may be missing. Blocks for
+ * file I/O. Transfer full. */
 DinvDnsResolverFiles *dinv_dns_resolver_files_read(const char *resolv_conf, const char *hosts,
                                                    guint16 port);
+/* NULL is ignored. */
 void dinv_dns_resolver_files_free(DinvDnsResolverFiles *files);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvDnsResolverFiles, dinv_dns_resolver_files_free)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Never waits, and never reads beyond the end of the message that it is in. */
 #include "launcher/dns/stream.h"
 
 #include <errno.h>

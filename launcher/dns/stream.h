@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* DNS messages on a nonblocking TCP socket, each with its length before it (RFC 1035, 4.2.2); for
- * either side of a connection. One message at a time in each direction. */
+/*
+ * DNS messages on a nonblocking TCP socket, each with its length before it (RFC 1035, 4.2.2); for
+ * either side of a connection. One message at a time in each direction. The peer is not trusted: it
+ * can make a stream hold one message, 64 KiB.
+ */
 #pragma once
 
 #include <glib.h>
@@ -18,11 +21,12 @@ typedef enum {
     DINV_DNS_STREAM_FAILED
 } DinvDnsProgress;
 
+/* Takes `fd`. */
 void dinv_dns_stream_init(DinvDnsStream *stream, int fd);
 /* Closes the socket. */
 void dinv_dns_stream_clear(DinvDnsStream *stream);
 
-/* The message to be written next; `len` is at most 65535. */
+/* The message to be written next, copied; `len` is at most 65535. */
 void dinv_dns_stream_put(DinvDnsStream *stream, const guint8 *message, gsize len);
 /* Writes it, or what is left of it. AGAIN: when the socket can be written to. */
 DinvDnsProgress dinv_dns_stream_write(DinvDnsStream *stream);

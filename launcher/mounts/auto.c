@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What is told apart: the kernel's own, what the container runtime puts there, and the user's. */
 #include "launcher/mounts/auto.h"
 
 #include <string.h>
@@ -27,7 +28,6 @@ static gboolean is_of_the_runtime(const DinvMount *mount) {
                                         "/usr/sbin/docker-init",
                                         NULL};
     static const char *const directories[] = {"/proc", "/sys", "/dev"};
-
     for (guint i = 0; i < G_N_ELEMENTS(directories); i++) {
         if (dinv_path_is_within(mount->target, directories[i])) {
             return TRUE;
@@ -42,39 +42,34 @@ static gboolean is_scratch(const DinvMount *mount) {
            strcmp(mount->root, "/") == 0;
 }
 
-static gint compare_targets(gconstpointer a, gconstpointer b) {
+static gint auto_compare_targets(gconstpointer a, gconstpointer b) {
     const DinvMountSpec *const *left = a;
     const DinvMountSpec *const *right = b;
-
     return strcmp((*left)->target, (*right)->target);
 }
 
 GPtrArray *dinv_mount_auto_list(const DinvMountTable *table, const char *state_dir) {
     GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify)dinv_mount_spec_free);
-
     for (gsize i = 0; i < table->count; i++) {
         const DinvMount *mount = &table->mounts[i];
-        DinvMountSpec *spec;
-
         if (mount->target[0] != '/' || dinv_mountinfo_find(table, mount->target) != mount ||
             dinv_mount_is_of_kernel(mount) || is_of_the_runtime(mount) || is_scratch(mount) ||
             dinv_path_is_within(mount->target, state_dir)) {
             continue;
         }
-        spec = g_new0(DinvMountSpec, 1);
+        DinvMountSpec *spec = g_new0(DinvMountSpec, 1);
         spec->source = g_strdup(mount->target);
         spec->target = g_strdup(mount->target);
         spec->readonly = mount->readonly || mount->super_readonly;
         g_ptr_array_add(list, spec);
     }
-    g_ptr_array_sort(list, compare_targets);
+    g_ptr_array_sort(list, auto_compare_targets);
     return list;
 }
 
 gboolean dinv_mount_is_seen_through(const DinvMountSpec *mount, const GPtrArray *mounts) {
     for (guint i = 0; i < mounts->len; i++) {
         const DinvMountSpec *other = mounts->pdata[i];
-
         if (!other->is_file && strcmp(other->source, other->target) == 0 &&
             dinv_path_is_within(mount->source, other->source) &&
             (mount->readonly || !other->readonly)) {

@@ -20,16 +20,20 @@ typedef struct {
     gboolean is_file; /* known after preflight */
 } DinvMountSpec;
 
+/* NULL is ignored. */
 void dinv_mount_spec_free(DinvMountSpec *mount);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvMountSpec, dinv_mount_spec_free)
+/* Transfer full. */
 DinvMountSpec *dinv_mount_spec_copy(const DinvMountSpec *mount);
 
-/* What of the guest's own a mount on `target` would hide, or NULL. `strictly`: also what lies in
- * the guest's system directories, where a user who asks for it may mount a directory. */
+/* What of the guest's own a mount on `target` would hide, a static string; NULL: nothing.
+ * `strictly`: also what lies in the guest's system directories, where a user who asks for it may
+ * mount a directory. */
 const char *dinv_mount_hidden(const char *target, gboolean strictly);
 
 /* A path as UTF-8 without control characters: these, what is not UTF-8, backslash, semicolon and
- * colon as \ooo. The parser of DINV_MOUNTS (launcher/settings/mounts.c) reads it back. */
+ * colon as \ooo. The parser of DINV_MOUNTS (launcher/settings/mounts.c) reads it back. Transfer
+ * full. */
 char *dinv_path_to_text(const char *path);
 
 /* Whether the absolute, normalised `path` is `directory` or lies in it. */

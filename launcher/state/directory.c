@@ -17,9 +17,8 @@
 #include "launcher/base/directories.h"
 #include "launcher/state/image.h"
 
-#define LOCK_NAME    "lock"
-#define CONSOLE_NAME "console.log"
-#define HOLDER_MAX   256
+#define LOCK_NAME  "lock"
+#define HOLDER_MAX 256
 
 /* Below this much free space, pulling one larger image may fail. */
 #define FREE_WARNING (G_GUINT64_CONSTANT(2) << 30)
@@ -30,28 +29,23 @@ struct DinvState {
     const DinvConfig *config;
     int lock_fd;
     char *images[DINV_STATE_DISK_KINDS]; /* paths; NULL: not wanted */
-    char *console_log;
 };
 
 /* Who wrote into the lock file, "pid 12 on host abc"; untrusted text, but only shown. */
 static char *read_holder(int fd) {
     char text[HOLDER_MAX];
     ssize_t length = pread(fd, text, sizeof text - 1, 0);
-    g_autofree char *escaped = NULL;
-    g_auto(GStrv) words = NULL;
-
     if (length <= 0) {
         return g_strdup("pid unknown");
     }
     text[length] = '\0';
-    escaped = g_strescape(g_strstrip(text), NULL);
-    words = g_strsplit(escaped, " ", 2);
+    g_autofree char *escaped = g_strescape(g_strstrip(text), NULL);
+    g_auto(GStrv) words = g_strsplit(escaped, " ", 2);
     return g_strdup_printf("pid %s on host %s", words[0], words[1] == NULL ? "unknown" : words[1]);
 }
 
 static void set_in_use(const char *state_dir, int lock_fd, GError **error) {
     g_autofree char *holder = read_holder(lock_fd);
-
     g_set_error(error, DINV_STATE_ERROR, DINV_STATE_ERROR_IN_USE,
                 "DINV_STATE_DIR: \"%s\" is in use by another dinv (%s)", state_dir, holder);
 }
@@ -59,13 +53,12 @@ static void set_in_use(const char *state_dir, int lock_fd, GError **error) {
 /* Whether somebody else holds the lock; a state directory without a lock file is free. */
 static gboolean check_lock(const char *state_dir, GError **error) {
     g_autofree char *path = g_build_filename(state_dir, LOCK_NAME, NULL);
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    gboolean free_to_take = TRUE;
-
     if (fd < 0) {
         return errno == ENOENT ? TRUE : dinv_state_fail(error, errno, "cannot open \"%s\"", path);
     }
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    gboolean free_to_take = TRUE;
     if (fcntl(fd, F_OFD_GETLK, &lock) < 0) {
         free_to_take = dinv_state_fail(error, errno, "cannot lock \"%s\"", path);
     } else if (lock.l_type != F_UNLCK) {
@@ -79,14 +72,12 @@ static gboolean check_lock(const char *state_dir, GError **error) {
 /* The locked descriptor, or -1. */
 static int take_lock(const char *state_dir, GError **error) {
     g_autofree char *path = g_build_filename(state_dir, LOCK_NAME, NULL);
-    g_autofree char *holder = g_strdup_printf("%d %s\n", (int)getpid(), g_get_host_name());
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
     if (fd < 0) {
         dinv_state_fail(error, errno, "cannot make \"%s\"", path);
         return -1;
     }
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
         if (errno == EAGAIN || errno == EACCES) {
             set_in_use(state_dir, fd, error);
@@ -96,6 +87,7 @@ static int take_lock(const char *state_dir, GError **error) {
         close(fd);
         return -1;
     }
+    g_autofree char *holder = g_strdup_printf("%d %s\n", (int)getpid(), g_get_host_name());
     /* For people only: the lock holds without it, so a full disk is no reason to stop here. */
     if (ftruncate(fd, 0) < 0 || pwrite(fd, holder, strlen(holder), 0) < 0) {
         g_debug("cannot write \"%s\": %s, ignoring", path, g_strerror(errno));
@@ -103,7 +95,7 @@ static int take_lock(const char *state_dir, GError **error) {
     return fd;
 }
 
-static gboolean is_wanted(DinvStateDisk kind, const DinvConfig *config) {
+static gboolean is_disk_wanted(DinvStateDisk kind, const DinvConfig *config) {
     return kind != DINV_STATE_DISK_VOLUME || config->volume_path != NULL;
 }
 
@@ -111,7 +103,6 @@ static gboolean is_wanted(DinvStateDisk kind, const DinvConfig *config) {
 static gboolean is_ours(const char *state_dir) {
     g_autofree char *path = g_build_filename(state_dir, LOCK_NAME, NULL);
     struct stat status;
-
     return lstat(path, &status) == 0;
 }
 
@@ -130,14 +121,12 @@ static void warn_of_size(const DinvConfig *config, const DinvStateImage *image, 
 static gboolean look_at_images(const DinvConfig *config, DinvStateFindings *state,
                                GPtrArray *warnings, GError **error) {
     gboolean ours = is_ours(config->state_dir);
-
     for (DinvStateDisk kind = 0; kind < DINV_STATE_DISK_KINDS; kind++) {
         const DinvStateImage image = dinv_state_image_of(kind, config);
-        guint64 bytes = 0;
-
-        if (!is_wanted(kind, config)) {
+        if (!is_disk_wanted(kind, config)) {
             continue;
         }
+        guint64 bytes = 0;
         if (!dinv_state_image_look(config->state_dir, &image, ours, &bytes, error)) {
             return FALSE;
         }
@@ -155,8 +144,6 @@ gboolean dinv_state_check(const DinvConfig *config, DinvStateFindings *state, GP
                           GError **error) {
     g_autofree char *nearest = dinv_directory_nearest(config->state_dir);
     DinvStateFindings result = {.exists = strcmp(nearest, config->state_dir) == 0};
-    struct statvfs space;
-
     if (!g_file_test(nearest, G_FILE_TEST_IS_DIR)) {
         return dinv_state_fail(error, ENOTDIR, "\"%s\"", nearest);
     }
@@ -167,6 +154,7 @@ gboolean dinv_state_check(const DinvConfig *config, DinvStateFindings *state, GP
                           !look_at_images(config, &result, warnings, error))) {
         return FALSE;
     }
+    struct statvfs space;
     if (statvfs(nearest, &space) < 0) {
         return dinv_state_fail(error, errno, "cannot ask for the free space of \"%s\"", nearest);
     }
@@ -188,16 +176,15 @@ gboolean dinv_state_check(const DinvConfig *config, DinvStateFindings *state, GP
 static void keep_aside(DinvState *disk, const DinvStateImage *image, GError **error) {
     g_autoptr(GError) failure = NULL;
     g_autofree char *kept = dinv_state_image_keep_aside(disk->config->state_dir, image, &failure);
-    g_autofree char *message = NULL;
-
     if (error == NULL) {
         return;
     }
-    message = kept != NULL
-                  ? g_strdup_printf("%s; it is kept as \"%s\", and the next start makes a new one",
-                                    (*error)->message, kept)
-                  : g_strdup_printf("%s; it must be moved out of the way, but %s",
-                                    (*error)->message, failure->message);
+    g_autofree char *message =
+        kept != NULL
+            ? g_strdup_printf("%s; it is kept as \"%s\", and the next start makes a new one",
+                              (*error)->message, kept)
+            : g_strdup_printf("%s; it must be moved out of the way, but %s", (*error)->message,
+                              failure->message);
     g_free((*error)->message);
     (*error)->message = g_steal_pointer(&message);
 }
@@ -207,7 +194,6 @@ static gboolean open_image(DinvState *disk, DinvStateDisk kind, gboolean ours, G
     const DinvStateImage image = dinv_state_image_of(kind, disk->config);
     g_autoptr(GError) problem = NULL;
     guint64 bytes = 0;
-
     if (!dinv_state_image_look(state_dir, &image, ours, &bytes, &problem)) {
         if (g_error_matches(problem, DINV_STATE_ERROR, DINV_STATE_ERROR_DAMAGED)) {
             keep_aside(disk, &image, &problem);
@@ -221,22 +207,19 @@ static gboolean open_image(DinvState *disk, DinvStateDisk kind, gboolean ours, G
 
 DinvState *dinv_state_open(const DinvConfig *config, GError **error) {
     g_autoptr(DinvState) disk = g_new0(DinvState, 1);
-    gboolean ours;
-
     disk->config = config;
     disk->lock_fd = -1;
-    disk->console_log = g_build_filename(config->state_dir, CONSOLE_NAME, NULL);
     if (g_mkdir_with_parents(config->state_dir, 0700) < 0) {
         dinv_state_fail(error, errno, "cannot make \"%s\"", config->state_dir);
         return NULL;
     }
-    ours = is_ours(config->state_dir);
+    gboolean ours = is_ours(config->state_dir);
     disk->lock_fd = take_lock(config->state_dir, error);
     if (disk->lock_fd < 0) {
         return NULL;
     }
     for (DinvStateDisk kind = 0; kind < DINV_STATE_DISK_KINDS; kind++) {
-        if (is_wanted(kind, config) && !open_image(disk, kind, ours, error)) {
+        if (is_disk_wanted(kind, config) && !open_image(disk, kind, ours, error)) {
             return NULL;
         }
     }
@@ -249,12 +232,7 @@ const char *dinv_state_get_image(const DinvState *disk, DinvStateDisk kind) {
 
 char *dinv_state_keep_aside(DinvState *disk, DinvStateDisk kind, GError **error) {
     const DinvStateImage image = dinv_state_image_of(kind, disk->config);
-
     return dinv_state_image_keep_aside(disk->config->state_dir, &image, error);
-}
-
-const char *dinv_state_get_console_log(const DinvState *disk) {
-    return disk->console_log;
 }
 
 void dinv_state_free(DinvState *disk) {
@@ -267,6 +245,5 @@ void dinv_state_free(DinvState *disk) {
     for (DinvStateDisk kind = 0; kind < DINV_STATE_DISK_KINDS; kind++) {
         g_free(disk->images[kind]);
     }
-    g_free(disk->console_log);
     g_free(disk);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The state directory: its lock, the data disk and the places of other files in it.
+ * The room launcher/state: the state directory, that is its lock and the disks in it. Who serves
+ * these to a machine, and what is on them beyond "dinv made it, and it is whole", may not enter;
+ * nor may what others keep in the directory while dinv runs.
  */
 #pragma once
 
@@ -23,8 +25,8 @@ typedef struct DinvState DinvState;
 typedef enum {
     DINV_STATE_DISK_DATA,   /* data.img, for the engine */
     DINV_STATE_DISK_VOLUME, /* volume.img, the private volume, if DINV_VOLUME_PATH is set */
-#define DINV_STATE_DISK_KINDS 2
 } DinvStateDisk;
+#define DINV_STATE_DISK_KINDS 2
 
 /* What there is before anything is made. */
 typedef struct {
@@ -35,7 +37,7 @@ typedef struct {
 } DinvStateFindings;
 
 /* Looks whether dinv_state_open() would succeed, and changes nothing. Appends sentences (char*)
- * about what is doubtful to `warnings`. */
+ * about what is doubtful to `warnings`. Errors are DINV_STATE_ERROR. Blocks for file I/O. */
 gboolean dinv_state_check(const DinvConfig *config, DinvStateFindings *state, GPtrArray *warnings,
                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
@@ -50,10 +52,9 @@ DinvState *dinv_state_open(const DinvConfig *config, GError **error) G_GNUC_WARN
 char *dinv_state_keep_aside(DinvState *disk, DinvStateDisk kind,
                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Paths, owned by the disk; NULL for a disk that is not wanted. */
+/* A disk's path, borrowed until dinv_state_free(); NULL for one that is not wanted. */
 const char *dinv_state_get_image(const DinvState *disk, DinvStateDisk kind);
-const char *dinv_state_get_console_log(const DinvState *disk);
 
-/* Gives the lock up; the files stay. */
+/* Gives the lock up; the files stay. NULL is ignored. */
 void dinv_state_free(DinvState *disk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvState, dinv_state_free)

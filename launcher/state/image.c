@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A disk's file: looked at, made, extended, and kept aside when it is damaged. */
 #include "launcher/state/image.h"
 
 #include <errno.h>
@@ -16,11 +17,9 @@
 #define KEPT_MAX 100u
 
 gboolean dinv_state_fail(GError **error, int error_number, const char *format, ...) {
-    g_autofree char *text = NULL;
     va_list arguments;
-
     va_start(arguments, format);
-    text = g_strdup_vprintf(format, arguments);
+    g_autofree char *text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
     g_set_error(error, DINV_STATE_ERROR, DINV_STATE_ERROR_FAILED, "DINV_STATE_DIR: %s: %s", text,
                 g_strerror(error_number));
@@ -39,14 +38,13 @@ DinvStateImage dinv_state_image_of(DinvStateDisk kind, const DinvConfig *config)
     g_assert_not_reached();
 }
 
-/* What check_disk() found, as an error of ours. */
-static gboolean judge(const DinvStateImage *image, const char *path, gboolean is_ours,
-                      const GError *problem, GError **error) {
+/* What dinv_ext4_image_check_disk() found, as an error of the state directory. */
+static gboolean set_image_error(const DinvStateImage *image, const char *path, gboolean is_ours,
+                                const GError *problem, GError **error) {
     gboolean damaged =
         g_error_matches(problem, DINV_EXT4_IMAGE_ERROR, DINV_EXT4_IMAGE_ERROR_NOT_EXT4) ||
         g_error_matches(problem, DINV_EXT4_IMAGE_ERROR, DINV_EXT4_IMAGE_ERROR_VERSION) ||
         g_error_matches(problem, DINV_EXT4_IMAGE_ERROR, DINV_EXT4_IMAGE_ERROR_TRUNCATED);
-
     if (damaged && is_ours) {
         g_set_error(error, DINV_STATE_ERROR, DINV_STATE_ERROR_DAMAGED, "DINV_STATE_DIR: %s",
                     problem->message);
@@ -64,9 +62,7 @@ static gboolean judge(const DinvStateImage *image, const char *path, gboolean is
 gboolean dinv_state_image_look(const char *state_dir, const DinvStateImage *image, gboolean is_ours,
                                guint64 *bytes, GError **error) {
     g_autofree char *path = g_build_filename(state_dir, image->name, NULL);
-    g_autoptr(GError) problem = NULL;
     struct stat status;
-
     if (lstat(path, &status) < 0) {
         if (errno != ENOENT) {
             return dinv_state_fail(error, errno, "cannot look at \"%s\"", path);
@@ -82,8 +78,9 @@ gboolean dinv_state_image_look(const char *state_dir, const DinvStateImage *imag
     if (access(path, R_OK | W_OK) < 0) {
         return dinv_state_fail(error, errno, "cannot write to \"%s\"", path);
     }
+    g_autoptr(GError) problem = NULL;
     if (!dinv_ext4_image_check_disk(path, image->kind, NULL, &problem)) {
-        return judge(image, path, is_ours, problem, error);
+        return set_image_error(image, path, is_ours, problem, error);
     }
     *bytes = (guint64)status.st_size;
     return TRUE;
@@ -94,7 +91,6 @@ gboolean dinv_state_image_provide(const char *state_dir, const DinvStateImage *i
     g_autofree char *path = g_build_filename(state_dir, image->name, NULL);
     g_autoptr(GError) failure = NULL;
     gboolean provided;
-
     if (bytes != 0) {
         provided = dinv_ext4_extend_file(path, image->bytes, &failure);
     } else if (image->kind == DINV_EXT4_IMAGE_VOLUME) {
@@ -128,12 +124,10 @@ char *dinv_state_image_keep_aside(const char *state_dir, const DinvStateImage *i
     g_autofree char *path = g_build_filename(state_dir, image->name, NULL);
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_autofree char *date = g_date_time_format(now, "%Y%m%dT%H%M%SZ");
-
     for (guint attempt = 1; attempt <= KEPT_MAX; attempt++) {
         g_autofree char *kept = attempt == 1
                                     ? g_strconcat(path, KEPT_MARK, date, NULL)
                                     : g_strdup_printf("%s" KEPT_MARK "%s-%u", path, date, attempt);
-
         if (rename_to_new(path, kept) == 0) {
             dinv_directory_sync(state_dir);
             return g_steal_pointer(&kept);
@@ -150,11 +144,9 @@ char *dinv_state_image_keep_aside(const char *state_dir, const DinvStateImage *i
 void dinv_state_image_list_kept(const char *state_dir, GPtrArray *warnings) {
     g_autoptr(GDir) directory = g_dir_open(state_dir, 0, NULL);
     const char *name;
-
     while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
         if (strstr(name, ".img" KEPT_MARK) != NULL) {
             g_autofree char *shown = g_strescape(name, NULL);
-
             g_ptr_array_add(warnings,
                             g_strdup_printf("DINV_STATE_DIR: \"%s/%s\" is a damaged disk that was "
                                             "kept aside; remove it when nothing in it is needed",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disk-image: the file of one disk of the guest in the state directory. Part of directory.c; the
- * directory is locked while any of it is changed.
+ * The file of one disk of the guest in the state directory. Of no use outside the room: directory.c
+ * has the directory locked while any of it is changed. All functions block for file I/O.
  */
 #pragma once
 
@@ -20,8 +20,8 @@ DinvStateImage dinv_state_image_of(DinvStateDisk kind, const DinvConfig *config)
 
 /* Looks at the file, which may be missing: *bytes is its size, 0 if it is. DINV_STATE_ERROR_DAMAGED
  * when it is to be kept aside, which is so only for what is in a directory that is dinv's
- * (`is_ours`); elsewhere a file that is no disk of dinv is somebody else's, DINV_STATE_ERROR_IMAGE.
- */
+ * (`is_ours`); elsewhere a file that is no disk of dinv's is somebody else's:
+ * DINV_STATE_ERROR_IMAGE. */
 gboolean dinv_state_image_look(const char *state_dir, const DinvStateImage *image, gboolean is_ours,
                                guint64 *bytes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

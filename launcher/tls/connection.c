@@ -3,8 +3,8 @@
  * Theory of operation. Two directions once it is OPEN:
  *
  *   in:  client -> plain. Ends with the client's close_notify, passed on as shutdown(SHUT_WR), or
- * when nobody reads the plain side any more: then what the client still sends is thrown away, so
- *        that it comes to read the answer that it is being sent.
+ *        when nobody reads the plain side any more: then what the client still sends is thrown
+ *        away, so that it comes to read the answer that it is being sent.
  *   out: plain -> client. Ends with the plain side's EOF, passed on as close_notify.
  *
  * When both are over, or one broke, the connection lingers and ends. A client that is cut off
@@ -21,6 +21,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "launcher/tls/refusal.h"
 
 #define RECORD_BYTES 16384u
 /* Records that are moved before others have their turn. */
@@ -124,7 +126,7 @@ static gboolean is_lingering_over(DinvTlsConnection *connection) {
 }
 
 /* The caller's last step: the connection may be freed by it. */
-static void end(DinvTlsConnection *connection) {
+static void tls_end(DinvTlsConnection *connection) {
     connection->state = STATE_ENDED;
     be_called_at(connection, -1);
     close_side(connection, &connection->client);
@@ -132,11 +134,12 @@ static void end(DinvTlsConnection *connection) {
     connection->callbacks.ended(connection, connection->refused, connection->user);
 }
 
-/* The same. */
-static void linger(DinvTlsConnection *connection, gboolean client_may_send) {
+/* Waits for the client to close its side, or ends the connection at once: the caller's last step,
+ * as with tls_end(). */
+static void tls_linger(DinvTlsConnection *connection, gboolean client_may_send) {
     close_side(connection, &connection->plain);
     if (!client_may_send || shutdown(connection->client.fd, SHUT_WR) < 0) {
-        end(connection);
+        tls_end(connection);
         return;
     }
     connection->state = STATE_LINGER;
@@ -146,67 +149,23 @@ static void linger(DinvTlsConnection *connection, gboolean client_may_send) {
 
 /* --- HANDSHAKE --- */
 
-static const char *reason_of_verification(gnutls_session_t session) {
-    static const struct {
-        guint flag;
-        const char *reason;
-    } reasons[] = {
-        {GNUTLS_CERT_SIGNER_NOT_FOUND, "showed a certificate of another CA"},
-        {GNUTLS_CERT_EXPIRED, "showed a certificate that has expired"},
-        {GNUTLS_CERT_NOT_ACTIVATED, "showed a certificate that is not valid yet"},
-        {GNUTLS_CERT_PURPOSE_MISMATCH, "showed a certificate that is not for clients"},
-        {GNUTLS_CERT_INSECURE_ALGORITHM, "showed a certificate with an insecure algorithm"},
-    };
-    guint status = gnutls_session_get_verify_cert_status(session);
-    for (guint i = 0; i < G_N_ELEMENTS(reasons); i++) {
-        if ((status & reasons[i].flag) != 0) {
-            return reasons[i].reason;
-        }
-    }
-    return "showed a certificate that is not valid";
-}
-
-/* NULL for those that only hung up, as port scans do. */
-static char *reason_of(gnutls_session_t session, int code) {
-    gnutls_alert_description_t alert = gnutls_alert_get(session);
-    const char *alert_name = gnutls_alert_get_name(alert);
-    switch (code) {
-    case GNUTLS_E_PREMATURE_TERMINATION:
-    case GNUTLS_E_PULL_ERROR:
-    case GNUTLS_E_PUSH_ERROR:
-        return NULL;
-    case GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR:
-        return g_strdup(reason_of_verification(session));
-    case GNUTLS_E_NO_CERTIFICATE_FOUND:
-    case GNUTLS_E_CERTIFICATE_REQUIRED:
-    case GNUTLS_E_FATAL_ALERT_RECEIVED:
-        /* GnuTLS takes any alert that comes instead of a certificate for "none". */
-        return code != GNUTLS_E_FATAL_ALERT_RECEIVED && alert == GNUTLS_A_CLOSE_NOTIFY
-                   ? g_strdup("showed no certificate")
-                   : g_strdup_printf("gave up: %s",
-                                     alert_name != NULL ? alert_name : "unknown alert");
-    default:
-        return g_strdup_printf("failed: %s", gnutls_strerror(code));
-    }
-}
-
-static void refuse(DinvTlsConnection *connection, char *reason) {
+static void tls_refuse(DinvTlsConnection *connection, char *reason) {
     connection->refused = reason;
-    linger(connection, reason != NULL);
+    tls_linger(connection, reason != NULL);
 }
 
-static void fail_handshake(DinvTlsConnection *connection, int code) {
-    char *reason = reason_of(connection->session, code);
+static void tls_fail_handshake(DinvTlsConnection *connection, int code) {
+    char *reason = dinv_tls_refusal_to_string(connection->session, code);
     if (reason != NULL && code != GNUTLS_E_FATAL_ALERT_RECEIVED) {
         /* It fits into the empty socket buffer, or is lost. */
         (void)gnutls_alert_send_appropriate(connection->session, code);
     }
-    refuse(connection, reason);
+    tls_refuse(connection, reason);
 }
 
 /* Whoever speaks plain HTTP to a port with TLS is told so in HTTP, as dockerd does. TRUE if the
  * connection goes on. */
-static gboolean greet(DinvTlsConnection *connection) {
+static gboolean tls_greet(DinvTlsConnection *connection) {
     static const char answer[] = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n"
                                  "Connection: close\r\n\r\n"
                                  "Client sent an HTTP request to an HTTPS server.\n";
@@ -216,7 +175,7 @@ static gboolean greet(DinvTlsConnection *connection) {
         return TRUE;
     }
     if (got <= 0) {
-        refuse(connection, NULL);
+        tls_refuse(connection, NULL);
         return FALSE;
     }
     connection->greeted = TRUE;
@@ -224,14 +183,14 @@ static gboolean greet(DinvTlsConnection *connection) {
         return TRUE;
     }
     (void)send(connection->client.fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
-    refuse(connection, g_strdup("speaks HTTP without TLS"));
+    tls_refuse(connection, g_strdup("speaks HTTP without TLS"));
     return FALSE;
 }
 
-static gboolean open_plain(DinvTlsConnection *connection) {
+static gboolean tls_open_plain(DinvTlsConnection *connection) {
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0) {
-        refuse(connection, g_strdup_printf("cannot be served: %s", g_strerror(errno)));
+        tls_refuse(connection, g_strdup_printf("cannot be served: %s", g_strerror(errno)));
         return FALSE;
     }
     connection->plain.fd = fds[0];
@@ -242,13 +201,13 @@ static gboolean open_plain(DinvTlsConnection *connection) {
 }
 
 /* TRUE if the connection is OPEN now. */
-static gboolean shake_hands(DinvTlsConnection *connection) {
+static gboolean tls_shake_hands(DinvTlsConnection *connection) {
     if (g_source_get_time(connection->source) >= g_source_get_ready_time(connection->source)) {
-        refuse(connection,
-               connection->greeted ? g_strdup("did not finish the handshake in time") : NULL);
+        tls_refuse(connection,
+                   connection->greeted ? g_strdup("did not finish the handshake in time") : NULL);
         return FALSE;
     }
-    if (!connection->greeted && (!greet(connection) || !connection->greeted)) {
+    if (!connection->greeted && (!tls_greet(connection) || !connection->greeted)) {
         return FALSE;
     }
     int code;
@@ -256,10 +215,10 @@ static gboolean shake_hands(DinvTlsConnection *connection) {
         code = gnutls_handshake(connection->session);
     } while (code < 0 && code != GNUTLS_E_AGAIN && gnutls_error_is_fatal(code) == 0);
     if (code == 0) {
-        return open_plain(connection);
+        return tls_open_plain(connection);
     }
     if (code != GNUTLS_E_AGAIN) {
-        fail_handshake(connection, code);
+        tls_fail_handshake(connection, code);
         return FALSE;
     }
     gboolean writes = gnutls_record_get_direction(connection->session) == 1;
@@ -269,12 +228,12 @@ static gboolean shake_hands(DinvTlsConnection *connection) {
 
 /* --- OPEN --- */
 
-static void break_off(DinvTlsConnection *connection) {
+static void tls_break_off(DinvTlsConnection *connection) {
     connection->broken = TRUE;
 }
 
 /* Passes on what was read. FALSE if the plain side takes no more for now. */
-static gboolean flush_in(DinvTlsConnection *connection) {
+static gboolean tls_flush_in(DinvTlsConnection *connection) {
     Record *in = &connection->in;
     while (in->length > 0 && !connection->in_over) {
         ssize_t put = send(connection->plain.fd, in->bytes + in->offset, in->length, MSG_NOSIGNAL);
@@ -296,7 +255,7 @@ static gboolean flush_in(DinvTlsConnection *connection) {
 }
 
 /* Reads one record. FALSE if there is none. */
-static gboolean fill_in(DinvTlsConnection *connection) {
+static gboolean tls_fill_in(DinvTlsConnection *connection) {
     ssize_t got = gnutls_record_recv(connection->session, connection->in.bytes, RECORD_BYTES);
     if (got > 0) {
         connection->in.offset = 0;
@@ -312,24 +271,24 @@ static gboolean fill_in(DinvTlsConnection *connection) {
     }
     /* A new handshake is what nobody has to ask for here. */
     if (got == GNUTLS_E_REHANDSHAKE || gnutls_error_is_fatal((int)got) != 0) {
-        break_off(connection);
+        tls_break_off(connection);
         return FALSE;
     }
     return TRUE; /* interrupted, or a warning */
 }
 
 /* TRUE if there may be more to move at once. */
-static gboolean move_in(DinvTlsConnection *connection) {
+static gboolean tls_move_in(DinvTlsConnection *connection) {
     for (guint i = 0; i < ROUNDS; i++) {
-        if (!flush_in(connection) || connection->in_ended || !fill_in(connection)) {
+        if (!tls_flush_in(connection) || connection->in_ended || !tls_fill_in(connection)) {
             return FALSE;
         }
     }
-    return flush_in(connection) && !connection->in_ended;
+    return tls_flush_in(connection) && !connection->in_ended;
 }
 
-/* FALSE if the client takes no more for now. */
-static gboolean flush_out(DinvTlsConnection *connection) {
+/* Passes on what was read, and then the end. FALSE if the client takes no more for now. */
+static gboolean tls_flush_out(DinvTlsConnection *connection) {
     Record *out = &connection->out;
     while (out->length > 0) {
         ssize_t put =
@@ -341,7 +300,7 @@ static gboolean flush_out(DinvTlsConnection *connection) {
             connection->out_blocked = TRUE;
             return FALSE;
         } else if (gnutls_error_is_fatal((int)put) != 0) {
-            break_off(connection);
+            tls_break_off(connection);
             return FALSE;
         }
     }
@@ -352,7 +311,7 @@ static gboolean flush_out(DinvTlsConnection *connection) {
             return FALSE;
         }
         if (code < 0 && gnutls_error_is_fatal(code) != 0) {
-            break_off(connection);
+            tls_break_off(connection);
             return FALSE;
         }
         connection->out_over = code == 0;
@@ -360,8 +319,8 @@ static gboolean flush_out(DinvTlsConnection *connection) {
     return TRUE;
 }
 
-/* FALSE if there is nothing. */
-static gboolean fill_out(DinvTlsConnection *connection) {
+/* Reads what the plain side has. FALSE if there is nothing for now. */
+static gboolean tls_fill_out(DinvTlsConnection *connection) {
     ssize_t got = recv(connection->plain.fd, connection->out.bytes, RECORD_BYTES, 0);
     if (got > 0) {
         connection->out.offset = 0;
@@ -375,25 +334,25 @@ static gboolean fill_out(DinvTlsConnection *connection) {
     return TRUE;
 }
 
-/* The same as move_in(). */
-static gboolean move_out(DinvTlsConnection *connection) {
+/* TRUE if there may be more to move at once. */
+static gboolean tls_move_out(DinvTlsConnection *connection) {
     connection->out_blocked = FALSE;
     for (guint i = 0; i < ROUNDS; i++) {
-        if (!flush_out(connection) || connection->out_ended || !fill_out(connection)) {
+        if (!tls_flush_out(connection) || connection->out_ended || !tls_fill_out(connection)) {
             return FALSE;
         }
     }
-    return flush_out(connection) && !connection->out_ended;
+    return tls_flush_out(connection) && !connection->out_ended;
 }
 
 /* The caller's last step: what to wait for, or the end. */
-static void settle(DinvTlsConnection *connection, gboolean more) {
+static void tls_settle(DinvTlsConnection *connection, gboolean more) {
     if (connection->broken) {
-        linger(connection, FALSE);
+        tls_linger(connection, FALSE);
         return;
     }
     if (connection->in_over && connection->out_over) {
-        linger(connection, !connection->in_ended);
+        tls_linger(connection, !connection->in_ended);
         return;
     }
     gboolean read_client = connection->in.length == 0 && !connection->in_ended;
@@ -406,36 +365,35 @@ static void settle(DinvTlsConnection *connection, gboolean more) {
     be_called_at(connection, more ? 0 : -1);
 }
 
-static void move(DinvTlsConnection *connection) {
+static void tls_move(DinvTlsConnection *connection) {
     /* Nobody is left at the other end of the plain side; there may still be bytes to read. */
     connection->in_over = connection->in_over || connection->plain.hung_up;
-    gboolean more = move_in(connection);
+    gboolean more = tls_move_in(connection);
     if (!connection->broken) {
-        more |= move_out(connection);
+        more |= tls_move_out(connection);
     }
-    settle(connection, more);
+    tls_settle(connection, more);
 }
 
 /* --- The source --- */
 
-static gboolean on_dispatch(GSource *source, GSourceFunc callback, gpointer user) {
+static gboolean tls_on_dispatch(GSource *source, GSourceFunc callback G_GNUC_UNUSED,
+                                gpointer user G_GNUC_UNUSED) {
     DinvTlsConnection *connection = ((ConnectionSource *)source)->connection;
-    (void)callback;
-    (void)user;
     note_hang_up(connection, &connection->client);
     note_hang_up(connection, &connection->plain);
     switch (connection->state) {
     case STATE_HANDSHAKE:
-        if (shake_hands(connection)) {
-            move(connection); /* the first bytes may have come with the handshake */
+        if (tls_shake_hands(connection)) {
+            tls_move(connection); /* the first bytes may have come with the handshake */
         }
         break;
     case STATE_OPEN:
-        move(connection);
+        tls_move(connection);
         break;
     case STATE_LINGER:
         if (is_lingering_over(connection)) {
-            end(connection);
+            tls_end(connection);
         }
         break;
     case STATE_ENDED:
@@ -444,7 +402,7 @@ static gboolean on_dispatch(GSource *source, GSourceFunc callback, gpointer user
     return G_SOURCE_CONTINUE;
 }
 
-static GSourceFuncs source_funcs = {.dispatch = on_dispatch};
+static GSourceFuncs source_funcs = {.dispatch = tls_on_dispatch};
 
 /* A client certificate is asked for, has to be there, and has to be good for a client. */
 static int set_up_session(DinvTlsConnection *connection,
@@ -494,7 +452,7 @@ void dinv_tls_connection_free(DinvTlsConnection *connection) {
     if (connection == NULL) {
         return;
     }
-    while (connection->state == STATE_OPEN && !connection->broken && move_out(connection)) {
+    while (connection->state == STATE_OPEN && !connection->broken && tls_move_out(connection)) {
     }
     close_side(connection, &connection->client);
     close_side(connection, &connection->plain);

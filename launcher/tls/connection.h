@@ -2,7 +2,8 @@
 /*
  * One client with TLS: the handshake, and then a bridge between its records and a plain stream
  * socket, with half-close in both directions (close_notify <-> shutdown(SHUT_WR)). Never blocks,
- * buffers at most one record each way, runs in the default GMainContext.
+ * buffers at most one record each way, runs in the default GMainContext. What a client sends before
+ * it has shown a good certificate is untrusted, and goes to GnuTLS alone.
  *
  *   HANDSHAKE -> OPEN -> LINGER -> (ended)
  *

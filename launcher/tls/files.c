@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Keys and certificates by GnuTLS: as files, new, and looked into. */
 #include "launcher/tls/files.h"
 
 #include <arpa/inet.h>
@@ -20,6 +21,12 @@ G_DEFINE_QUARK(dinv - tls - error - quark, dinv_tls_error)
 #define KEY_ID_MAX 64u
 /* As docker:dind: the most that every client accepts. */
 #define LIFETIME_S (G_GINT64_CONSTANT(825) * 24 * 3600)
+/* What tells a CA of dinv's from others that may have its name: an extension that no client looks
+ * at. Its number is a random one below that for experiments, iso.org.dod.internet.experimental, as
+ * dinv has no registered one; its value is the UTF8String "dinv" (X.690, 8.23). */
+#define MARK_OID "1.3.6.1.3.1867204133"
+static const guint8 mark_value[] = {0x0c, 4, 'd', 'i', 'n', 'v'};
+
 /* Clocks need not agree to the second. */
 #define BACKDATED_S 3600
 
@@ -60,7 +67,7 @@ gboolean dinv_tls_read_text(const char *path, char **text, GError **error) {
     return TRUE;
 }
 
-static gboolean write_all(int fd, const char *text, mode_t mode) {
+static gboolean pem_write_all(int fd, const char *text, mode_t mode) {
     gsize length = strlen(text);
     while (length > 0) {
         ssize_t put = write(fd, text, length);
@@ -86,7 +93,7 @@ gboolean dinv_tls_write_text(const char *path, mode_t mode, const char *text, GE
     if (fd < 0) {
         return set_io_error(error, "write", path);
     }
-    gboolean good = write_all(fd, text, mode);
+    gboolean good = pem_write_all(fd, text, mode);
     int code = errno;
     good = close(fd) == 0 && good;
     if (!good || rename(temporary, path) < 0) {
@@ -111,7 +118,7 @@ static gnutls_datum_t datum_of(const char *text) {
     return (gnutls_datum_t){.data = (unsigned char *)text, .size = (unsigned)strlen(text)};
 }
 
-static gboolean read_key(const char *path, gnutls_x509_privkey_t *key, GError **error) {
+static gboolean identity_read_key(const char *path, gnutls_x509_privkey_t *key, GError **error) {
     g_autofree char *text = NULL;
     gnutls_x509_privkey_t parsed = NULL;
     if (!dinv_tls_read_text(path, &text, error)) {
@@ -137,7 +144,8 @@ static gboolean read_key(const char *path, gnutls_x509_privkey_t *key, GError **
     return TRUE;
 }
 
-static gboolean read_certificates(const char *path, DinvTlsIdentity *identity, GError **error) {
+static gboolean identity_read_certificates(const char *path, DinvTlsIdentity *identity,
+                                           GError **error) {
     g_autofree char *text = NULL;
     if (!dinv_tls_read_text(path, &text, error)) {
         return FALSE;
@@ -166,8 +174,8 @@ static gboolean read_certificates(const char *path, DinvTlsIdentity *identity, G
 gboolean dinv_tls_identity_read(DinvTlsIdentity *identity, const char *key_path,
                                 const char *certificate_path, GError **error) {
     DinvTlsIdentity read = {0};
-    if (!read_key(key_path, &read.key, error) ||
-        !read_certificates(certificate_path, &read, error)) {
+    if (!identity_read_key(key_path, &read.key, error) ||
+        !identity_read_certificates(certificate_path, &read, error)) {
         dinv_tls_identity_clear(&read);
         return FALSE;
     }
@@ -175,7 +183,7 @@ gboolean dinv_tls_identity_read(DinvTlsIdentity *identity, const char *key_path,
     return TRUE;
 }
 
-static char *take_text(gnutls_datum_t *datum) {
+static char *take_pem(gnutls_datum_t *datum) {
     char *text = g_strndup((const char *)datum->data, datum->size);
     gnutls_memset(datum->data, 0, datum->size);
     gnutls_free(datum->data);
@@ -190,7 +198,7 @@ char *dinv_tls_key_to_text(gnutls_x509_privkey_t key, GError **error) {
         (void)set_tls_error(error, code, "write a private key");
         return NULL;
     }
-    return take_text(&datum);
+    return take_pem(&datum);
 }
 
 char *dinv_tls_certificate_to_text(gnutls_x509_crt_t certificate, GError **error) {
@@ -200,7 +208,7 @@ char *dinv_tls_certificate_to_text(gnutls_x509_crt_t certificate, GError **error
         (void)set_tls_error(error, code, "write a certificate");
         return NULL;
     }
-    return take_text(&datum);
+    return take_pem(&datum);
 }
 
 /* --- New ones --- */
@@ -220,7 +228,7 @@ gnutls_x509_privkey_t dinv_tls_key_new(GError **error) {
     return key;
 }
 
-static void add_name(gnutls_x509_crt_t certificate, const char *name) {
+static void certificate_add_name(gnutls_x509_crt_t certificate, const char *name) {
     guint8 address[sizeof(struct in6_addr)];
     int code = 0;
     if (g_str_has_prefix(name, "DNS:")) {
@@ -241,8 +249,8 @@ static void add_name(gnutls_x509_crt_t certificate, const char *name) {
     }
 }
 
-static int set_subject(gnutls_x509_crt_t certificate, DinvTlsRole role, const char *common_name,
-                       const char *const *names) {
+static int certificate_set_subject(gnutls_x509_crt_t certificate, DinvTlsRole role,
+                                   const char *common_name, const char *const *names) {
     int code = gnutls_x509_crt_set_version(certificate, 3);
     if (code >= 0) {
         code = gnutls_x509_crt_set_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, 0,
@@ -262,8 +270,12 @@ static int set_subject(gnutls_x509_crt_t certificate, DinvTlsRole role, const ch
             certificate,
             role == DINV_TLS_SERVER ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT, 0);
     }
+    if (code >= 0 && role == DINV_TLS_CA) {
+        code = gnutls_x509_crt_set_extension_by_oid(certificate, MARK_OID, mark_value,
+                                                    sizeof mark_value, 0);
+    }
     for (gsize i = 0; names != NULL && names[i] != NULL; i++) {
-        add_name(certificate, names[i]);
+        certificate_add_name(certificate, names[i]);
     }
     return code;
 }
@@ -286,8 +298,8 @@ static int set_serial_and_time(gnutls_x509_crt_t certificate) {
 }
 
 /* Binds the key to the certificate, and the certificate to its issuer, by their ids. */
-static int set_key(gnutls_x509_crt_t certificate, gnutls_x509_privkey_t key,
-                   const DinvTlsIdentity *issuer) {
+static int certificate_set_key(gnutls_x509_crt_t certificate, gnutls_x509_privkey_t key,
+                               const DinvTlsIdentity *issuer) {
     guint8 id[KEY_ID_MAX];
     size_t size = sizeof id;
     unsigned critical;
@@ -312,13 +324,13 @@ gnutls_x509_crt_t dinv_tls_certificate_new(DinvTlsRole role, const char *common_
     gnutls_x509_crt_t certificate = NULL;
     int code = gnutls_x509_crt_init(&certificate);
     if (code >= 0) {
-        code = set_subject(certificate, role, common_name, names);
+        code = certificate_set_subject(certificate, role, common_name, names);
     }
     if (code >= 0) {
         code = set_serial_and_time(certificate);
     }
     if (code >= 0) {
-        code = set_key(certificate, key, issuer);
+        code = certificate_set_key(certificate, key, issuer);
     }
     if (code >= 0) { /* with a digest that suits the issuer's key */
         code = gnutls_x509_crt_sign2(certificate,
@@ -376,6 +388,14 @@ char *dinv_tls_certificate_get_common_name(gnutls_x509_crt_t certificate) {
     int code =
         gnutls_x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &size);
     return code < 0 ? NULL : g_strndup(name, size);
+}
+
+gboolean dinv_tls_certificate_is_marked(gnutls_x509_crt_t certificate) {
+    guint8 value[sizeof mark_value];
+    size_t size = sizeof value;
+    return gnutls_x509_crt_get_extension_by_oid(certificate, MARK_OID, 0, value, &size, NULL) >=
+               0 &&
+           size == sizeof mark_value && memcmp(value, mark_value, size) == 0;
 }
 
 gboolean dinv_tls_key_fits(gnutls_x509_privkey_t key, gnutls_x509_crt_t certificate) {

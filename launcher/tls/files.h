@@ -25,12 +25,14 @@ typedef struct {
     guint count;
 } DinvTlsIdentity;
 
+/* Frees both; it may be used again. */
 void dinv_tls_identity_clear(DinvTlsIdentity *identity);
 
-/* The text of a file of at most 256 KiB; NULL in *text if it is missing or empty. */
+/* The text of a file of at most 256 KiB, transfer full; NULL in *text if it is missing or empty. */
 gboolean dinv_tls_read_text(const char *path, char **text, GError **error);
 
-/* Reads what is there of the two files, which must then be whole. */
+/* Reads what is there of the two files, which must then be whole: they are whatever lies there, and
+ * not trusted. */
 gboolean dinv_tls_identity_read(DinvTlsIdentity *identity, const char *key_path,
                                 const char *certificate_path, GError **error);
 
@@ -38,27 +40,31 @@ gboolean dinv_tls_identity_read(DinvTlsIdentity *identity, const char *key_path,
  * one. Only one process may do that in one directory at a time. */
 gboolean dinv_tls_write_text(const char *path, mode_t mode, const char *text, GError **error);
 
-/* A new key (ECDSA, P-256). NULL on failure. */
+/* A new key (ECDSA, P-256). Transfer full (gnutls_x509_privkey_deinit()), NULL on failure. */
 gnutls_x509_privkey_t dinv_tls_key_new(GError **error);
 
-/* PEM of it. Transfer full. */
+/* PEM, NULL on failure. Transfer full; that of a key is for the caller to wipe. */
 char *dinv_tls_key_to_text(gnutls_x509_privkey_t key, GError **error);
 char *dinv_tls_certificate_to_text(gnutls_x509_crt_t certificate, GError **error);
 
 typedef enum { DINV_TLS_CA, DINV_TLS_SERVER, DINV_TLS_CLIENT } DinvTlsRole;
 
 /* A new certificate for `key`, signed by `issuer`, or by itself if that is NULL. `names` (may be
- * NULL) are "DNS:NAME" and "IP:ADDRESS"; what GnuTLS does not take as a name is left out. NULL on
- * failure. */
+ * NULL) are "DNS:NAME" and "IP:ADDRESS"; what GnuTLS does not take as a name is left out. A CA is
+ * marked as dinv's own. Transfer full (gnutls_x509_crt_deinit()), NULL on failure. */
 gnutls_x509_crt_t dinv_tls_certificate_new(DinvTlsRole role, const char *common_name,
                                            const char *const *names, gnutls_x509_privkey_t key,
                                            const DinvTlsIdentity *issuer, GError **error);
 
-/* The names of a certificate, as above and in lower case. Transfer full. */
+/* The names of a certificate, "DNS:NAME" and "IP:ADDRESS" in lower case. Transfer full. */
 char **dinv_tls_certificate_get_names(gnutls_x509_crt_t certificate);
 
-/* Its subject's common name, NULL if it has none. Transfer full. */
+/* The common name of a certificate's subject, NULL if it has none. Transfer full. */
 char *dinv_tls_certificate_get_common_name(gnutls_x509_crt_t certificate);
+
+/* Whether it is a CA of dinv_tls_certificate_new(), by its mark: a name is anybody's. The CAs of
+ * dinv's first versions have none. */
+gboolean dinv_tls_certificate_is_marked(gnutls_x509_crt_t certificate);
 
 /* Whether `certificate` is that of `key`. */
 gboolean dinv_tls_key_fits(gnutls_x509_privkey_t key, gnutls_x509_crt_t certificate);

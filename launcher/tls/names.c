@@ -9,7 +9,8 @@
 
 #define ADDRESSES_MAX 256u
 
-static void add(GHashTable *seen, GStrvBuilder *builder, const char *kind, const char *name) {
+static void add_tls_name(GHashTable *seen, GStrvBuilder *builder, const char *kind,
+                         const char *name) {
     g_autofree char *lower = g_ascii_strdown(name, -1);
     g_autofree char *text = g_strconcat(kind, lower, NULL);
     if (!g_hash_table_contains(seen, text)) {
@@ -19,10 +20,11 @@ static void add(GHashTable *seen, GStrvBuilder *builder, const char *kind, const
 }
 
 /* In the one form that inet_ntop() gives it. */
-static void add_address(GHashTable *seen, GStrvBuilder *builder, int family, const void *address) {
+static void add_tls_address(GHashTable *seen, GStrvBuilder *builder, int family,
+                            const void *address) {
     char text[INET6_ADDRSTRLEN];
     if (inet_ntop(family, address, text, sizeof text) != NULL) {
-        add(seen, builder, "IP:", text);
+        add_tls_name(seen, builder, "IP:", text);
     }
 }
 
@@ -38,27 +40,27 @@ static void add_own_addresses(GHashTable *seen, GStrvBuilder *builder) {
         if (one->ifa_addr->sa_family == AF_INET) {
             const struct sockaddr_in *ipv4 =
                 (const struct sockaddr_in *)(const void *)one->ifa_addr;
-            add_address(seen, builder, AF_INET, &ipv4->sin_addr);
+            add_tls_address(seen, builder, AF_INET, &ipv4->sin_addr);
         } else if (one->ifa_addr->sa_family == AF_INET6) {
             const struct sockaddr_in6 *ipv6 =
                 (const struct sockaddr_in6 *)(const void *)one->ifa_addr;
             /* A link-local address is none without its interface, which no certificate names. */
             if (!IN6_IS_ADDR_LINKLOCAL(&ipv6->sin6_addr)) {
-                add_address(seen, builder, AF_INET6, &ipv6->sin6_addr);
+                add_tls_address(seen, builder, AF_INET6, &ipv6->sin6_addr);
             }
         }
     }
     freeifaddrs(all);
 }
 
-static void add_given(GHashTable *seen, GStrvBuilder *builder, const char *name) {
+static void add_given_name(GHashTable *seen, GStrvBuilder *builder, const char *name) {
     struct in6_addr address;
     if (g_str_has_prefix(name, "DNS:")) {
-        add(seen, builder, "DNS:", name + strlen("DNS:"));
+        add_tls_name(seen, builder, "DNS:", name + strlen("DNS:"));
     } else if (inet_pton(AF_INET, name + strlen("IP:"), &address) == 1) {
-        add_address(seen, builder, AF_INET, &address);
+        add_tls_address(seen, builder, AF_INET, &address);
     } else if (inet_pton(AF_INET6, name + strlen("IP:"), &address) == 1) {
-        add_address(seen, builder, AF_INET6, &address);
+        add_tls_address(seen, builder, AF_INET6, &address);
     }
 }
 
@@ -68,14 +70,14 @@ char **dinv_tls_list_names(const char *const *more) {
     g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
     const char *host = g_get_host_name();
     for (guint i = 0; i < G_N_ELEMENTS(always); i++) {
-        add_given(seen, builder, always[i]);
+        add_given_name(seen, builder, always[i]);
     }
     if (host[0] != '\0' && g_str_is_ascii(host)) {
-        add(seen, builder, "DNS:", host);
+        add_tls_name(seen, builder, "DNS:", host);
     }
     add_own_addresses(seen, builder);
     for (gsize i = 0; more != NULL && more[i] != NULL; i++) {
-        add_given(seen, builder, more[i]);
+        add_given_name(seen, builder, more[i]);
     }
     return g_strv_builder_end(builder);
 }

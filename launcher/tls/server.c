@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Who is in, who is on trial, and how many refusals the log has shown in this minute. */
 #include "launcher/tls/server.h"
 
 #include <arpa/inet.h>
@@ -30,8 +31,6 @@ struct DinvTlsServer {
     gnutls_priority_t priority;
     GQueue pending; /* of Client*, the oldest first */
     GQueue open;
-    guint64 served;
-    guint64 refused;
     guint logged;       /* lines in this window */
     guint log_source;   /* the window's end */
     guint64 not_logged; /* in this window */
@@ -39,7 +38,7 @@ struct DinvTlsServer {
     gpointer user;
 };
 
-static gboolean on_log_window(gpointer user) {
+static gboolean tls_server_on_log_window(gpointer user) {
     DinvTlsServer *server = user;
     if (server->not_logged > 0) {
         dinv_log(DINV_LOG_WARNING, "refused %" G_GUINT64_FORMAT " more clients with TLS",
@@ -53,7 +52,7 @@ static gboolean on_log_window(gpointer user) {
 
 static void log_refusal(DinvTlsServer *server, const char *peer, const char *reason) {
     if (server->log_source == 0) {
-        server->log_source = g_timeout_add(LOG_WINDOW_MS, on_log_window, server);
+        server->log_source = g_timeout_add(LOG_WINDOW_MS, tls_server_on_log_window, server);
     }
     if (server->logged == LOG_LINES) {
         server->not_logged++;
@@ -64,34 +63,30 @@ static void log_refusal(DinvTlsServer *server, const char *peer, const char *rea
              server->logged == LOG_LINES ? "; not telling of more within this minute" : "");
 }
 
-static void free_client(Client *client) {
+static void tls_client_free(Client *client) {
     g_queue_unlink(client->established ? &client->server->open : &client->server->pending,
                    &client->link);
     dinv_tls_connection_free(client->connection);
     g_free(client);
 }
 
-static void on_established(DinvTlsConnection *connection, int plain_fd, gpointer user) {
+static void tls_client_on_established(DinvTlsConnection *connection G_GNUC_UNUSED, int plain_fd,
+                                      gpointer user) {
     Client *client = user;
     DinvTlsServer *server = client->server;
-    (void)connection;
     g_queue_unlink(&server->pending, &client->link);
     g_queue_push_tail_link(&server->open, &client->link);
     client->established = TRUE;
-    server->served++;
     server->client(plain_fd, server->user);
 }
 
-static void on_ended(DinvTlsConnection *connection, const char *refused, gpointer user) {
+static void tls_client_on_ended(DinvTlsConnection *connection G_GNUC_UNUSED, const char *refused,
+                                gpointer user) {
     Client *client = user;
-    (void)connection;
-    if (!client->established) {
-        client->server->refused++;
-    }
     if (refused != NULL) {
         log_refusal(client->server, client->peer, refused);
     }
-    free_client(client);
+    tls_client_free(client);
 }
 
 static void describe_peer(int fd, char *text, gsize size) {
@@ -117,13 +112,12 @@ static void describe_peer(int fd, char *text, gsize size) {
 }
 
 void dinv_tls_server_take(DinvTlsServer *server, int fd) {
-    static const DinvTlsConnectionCallbacks callbacks = {.established = on_established,
-                                                         .ended = on_ended};
+    static const DinvTlsConnectionCallbacks callbacks = {.established = tls_client_on_established,
+                                                         .ended = tls_client_on_ended};
     if (server->pending.length >= DINV_TLS_PENDING_MAX) {
         Client *oldest = server->pending.head->data;
         log_refusal(server, oldest->peer, "is one of too many without a certificate yet");
-        server->refused++;
-        free_client(oldest);
+        tls_client_free(oldest);
     }
     Client *client = g_new0(Client, 1);
     client->server = server;
@@ -132,21 +126,13 @@ void dinv_tls_server_take(DinvTlsServer *server, int fd) {
     client->connection = dinv_tls_connection_new(fd, server->credentials, server->priority,
                                                  DINV_TLS_HANDSHAKE_MS, &callbacks, client);
     if (client->connection == NULL) {
-        server->refused++;
         g_free(client);
         return;
     }
     g_queue_push_tail_link(&server->pending, &client->link);
 }
 
-void dinv_tls_server_get_stats(const DinvTlsServer *server, DinvTlsServerStats *stats) {
-    *stats = (DinvTlsServerStats){.pending = server->pending.length,
-                                  .open = server->open.length,
-                                  .served = server->served,
-                                  .refused = server->refused};
-}
-
-static gboolean load(DinvTlsServer *server, const DinvTlsFiles *files, GError **error) {
+static gboolean tls_server_load(DinvTlsServer *server, const DinvTlsFiles *files, GError **error) {
     const char *failed = "set TLS up";
     int code = gnutls_priority_init(&server->priority, PRIORITY, NULL);
     if (code >= 0) {
@@ -177,17 +163,17 @@ DinvTlsServer *dinv_tls_server_new(const DinvTlsFiles *files, void (*client)(int
     g_queue_init(&server->open);
     server->client = client;
     server->user = user;
-    return load(server, files, error) ? g_steal_pointer(&server) : NULL;
+    return tls_server_load(server, files, error) ? g_steal_pointer(&server) : NULL;
 }
 
-static void free_clients(GQueue *clients) {
+static void tls_clients_free(GQueue *clients) {
     while (clients->head != NULL) {
-        free_client(clients->head->data);
+        tls_client_free(clients->head->data);
     }
 }
 
 void dinv_tls_server_drop_pending(DinvTlsServer *server) {
-    free_clients(&server->pending);
+    tls_clients_free(&server->pending);
 }
 
 void dinv_tls_server_free(DinvTlsServer *server) {
@@ -195,8 +181,8 @@ void dinv_tls_server_free(DinvTlsServer *server) {
         return;
     }
     g_clear_handle_id(&server->log_source, g_source_remove);
-    free_clients(&server->pending);
-    free_clients(&server->open);
+    tls_clients_free(&server->pending);
+    tls_clients_free(&server->open);
     if (server->credentials != NULL) {
         gnutls_certificate_free_credentials(server->credentials);
     }

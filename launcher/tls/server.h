@@ -13,29 +13,21 @@
 
 typedef struct DinvTlsServer DinvTlsServer;
 
-typedef struct {
-    guint pending;   /* clients without a verdict yet, or that are being told it */
-    guint open;      /* clients that are being served */
-    guint64 served;  /* in all */
-    guint64 refused; /* in all, those included that only hung up */
-} DinvTlsServerStats;
+/* The bounds. */
+#define DINV_TLS_PENDING_MAX  128u
+#define DINV_TLS_HANDSHAKE_MS 10000u
 
-/* Loads the three files. `client` gets a plain stream socket (nonblocking, close-on-exec, owned by
- * the callee) for each client that proved who it is, from the default GMainContext. */
+/* Loads the three files, which blocks; NULL with a DINV_TLS_ERROR (files.h). `client` gets a plain
+ * stream socket (nonblocking, close-on-exec, owned by the callee) for each client that proved who
+ * it is, from the default GMainContext. */
 DinvTlsServer *dinv_tls_server_new(const DinvTlsFiles *files, void (*client)(int fd, gpointer user),
                                    gpointer user, GError **error);
+/* Breaks off all connections, without a callback. NULL is ignored. */
 void dinv_tls_server_free(DinvTlsServer *server);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DinvTlsServer, dinv_tls_server_free)
 
-/* Takes a connection, a nonblocking stream socket. Neither reads nor writes from within the call.
- */
+/* Takes a connection, a nonblocking stream socket. Neither reads nor writes within the call. */
 void dinv_tls_server_take(DinvTlsServer *server, int fd);
 
 /* Drops those who have yet to prove who they are. */
 void dinv_tls_server_drop_pending(DinvTlsServer *server);
-
-void dinv_tls_server_get_stats(const DinvTlsServer *server, DinvTlsServerStats *stats);
-
-/* The bounds. */
-#define DINV_TLS_PENDING_MAX  128u
-#define DINV_TLS_HANDSHAKE_MS 10000u

@@ -25,30 +25,14 @@ static void warn_of_plaintext(const DinvListener *listener) {
         dinv_listener_get_name(listener));
 }
 
-static void log_tls_texts(DinvLogLevel level, GPtrArray *texts) {
-    for (guint i = 0; i < texts->len; i++) {
-        dinv_log(level, "TLS: %s", (const char *)texts->pdata[i]);
-    }
-}
-
 static void endpoints_on_tls_client(int fd, gpointer user) {
     DinvVmEndpoints *endpoints = user;
     endpoints->client(fd, endpoints->user);
 }
 
 static gboolean start_tls(DinvVmEndpoints *endpoints, const DinvConfig *config, GError **error) {
-    g_auto(GStrv) names = dinv_tls_list_names((const char *const *)config->tls_names);
-    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    DinvTlsFiles files = {0};
-    if (!dinv_tls_store_prepare(config->tls_directory, (const char *const *)names, notes, warnings,
-                                &files, error)) {
-        return FALSE;
-    }
-    log_tls_texts(DINV_LOG_INFO, notes);
-    log_tls_texts(DINV_LOG_WARNING, warnings);
+    g_auto(DinvTlsFiles) files = dinv_tls_store_get_files(config->tls_directory);
     endpoints->tls_server = dinv_tls_server_new(&files, endpoints_on_tls_client, endpoints, error);
-    dinv_tls_files_clear(&files);
     if (endpoints->tls_server == NULL) {
         return FALSE;
     }

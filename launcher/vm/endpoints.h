@@ -13,9 +13,9 @@
 
 typedef struct DinvVmEndpoints DinvVmEndpoints;
 
-/* Binds all of them; clients wait in the kernel's queues until dinv_vm_endpoints_serve(). May make
- * certificates first, and then blocks as dinv_tls_store_prepare() does. NULL on failure: nothing is
- * left bound. */
+/* Binds all of them; clients wait in the kernel's queues until dinv_vm_endpoints_serve(). The
+ * certificates are there already (dinv_tls_store_prepare()). NULL on failure: nothing is left
+ * bound. */
 DinvVmEndpoints *dinv_vm_endpoints_new(const DinvConfig *config, GError **error);
 /* Whoever is in with TLS gets what is there for him by then, as far as he takes it at once. */
 void dinv_vm_endpoints_free(DinvVmEndpoints *endpoints);

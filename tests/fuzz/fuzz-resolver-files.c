@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* resolv.conf, and hosts behind a NUL: what comes out is bounded, and can go into a line of a file.
- */
+/* resolv.conf, and hosts behind a NUL: what comes out is bounded, and can go into a line of
+ * a file. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

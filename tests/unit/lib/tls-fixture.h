@@ -10,10 +10,12 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "launcher/tls/files.h"
+#include "launcher/tls/store.h"
 #include "tests/unit/lib/wait-until.h"
 
 #define TLS_DAY ((time_t)24 * 3600)
@@ -42,6 +44,39 @@ static inline DinvTlsIdentity tls_identity(DinvTlsRole role, const char *common_
                               issuer == NULL ? identity.key : issuer->key, GNUTLS_DIG_SHA256, 0),
         ==, 0);
     return identity;
+}
+
+/* A CA without dinv's mark, that is valid from `start` to `end`, in seconds from now. */
+static inline DinvTlsIdentity tls_unmarked_ca(const char *common_name, time_t start, time_t end) {
+    time_t now = (time_t)(g_get_real_time() / G_USEC_PER_SEC);
+    DinvTlsIdentity identity = {.key = dinv_tls_key_new(NULL), .count = 1};
+    gnutls_x509_crt_t certificate = NULL;
+    g_assert_nonnull(identity.key);
+    g_assert_cmpint(gnutls_x509_crt_init(&certificate), ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_set_version(certificate, 3), ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_set_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, 0,
+                                                  common_name, (unsigned)strlen(common_name)),
+                    ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_set_basic_constraints(certificate, 1, -1), ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_set_key_usage(certificate, GNUTLS_KEY_KEY_CERT_SIGN), ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_set_serial(certificate, "\x01", 1), ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_set_activation_time(certificate, now + start), ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_set_expiration_time(certificate, now + end), ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_set_key(certificate, identity.key), ==, 0);
+    g_assert_cmpint(
+        gnutls_x509_crt_sign2(certificate, certificate, identity.key, GNUTLS_DIG_SHA256, 0), ==, 0);
+    identity.certificates = g_new0(gnutls_x509_crt_t, 1);
+    identity.certificates[0] = certificate;
+    return identity;
+}
+
+/* All that a server in that directory needs. */
+static inline void tls_make_certificates(const char *directory) {
+    g_auto(GStrv) names = dinv_tls_list_names(NULL);
+    g_autoptr(GError) error = NULL;
+    g_assert_true(
+        dinv_tls_store_prepare(directory, (const char *const *)names, NULL, NULL, &error));
+    g_assert_no_error(error);
 }
 
 /* Credentials that trust `ca` and show `identity` (may be NULL). */

@@ -35,8 +35,10 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->path = scratch_path(&fixture->scratch, "file");
     const char *const paths[] = {"/nonexistent/dinv", fixture->path, NULL};
     fixture->watch = dinv_file_watch_new(paths, on_changed, fixture);
-    g_assert_cmpint(dinv_file_watch_get_error(fixture->watch, 0), ==, ENOENT);
-    g_assert_cmpint(dinv_file_watch_get_error(fixture->watch, 1), ==, 0);
+    g_autoptr(DinvFileWatchPath) missing = dinv_file_watch_get_path(fixture->watch, 0);
+    g_autoptr(DinvFileWatchPath) path = dinv_file_watch_get_path(fixture->watch, 1);
+    g_assert_cmpint(dinv_file_watch_path_renew(missing), ==, ENOENT);
+    g_assert_cmpint(dinv_file_watch_path_renew(path), ==, 0);
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
@@ -111,6 +113,30 @@ static void test_two_names(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     wait_until(changes[0] > 0);
 }
 
+/* One whose owner looks the paths up: nothing is seen before that, and all after it. */
+static void test_passive(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    guint changes[1] = {0};
+    const char *const paths[] = {fixture->path, NULL};
+    DinvFileWatch *watch = dinv_file_watch_new_passive(paths, count_both, changes);
+    g_autoptr(DinvFileWatchPath) path = dinv_file_watch_get_path(watch, 0);
+    rewrite(fixture, "new\n");
+    wait_for_change(fixture); /* which the other watch has seen */
+    g_assert_cmpuint(changes[0], ==, 0);
+    g_assert_cmpint(dinv_file_watch_path_renew(path), ==, 0);
+    rewrite(fixture, "newer\n");
+    wait_until(changes[0] > 0);
+    /* Replaced: the new file is not watched before it is looked up. */
+    scratch_write(&fixture->scratch, "file", "another\n");
+    changes[0] = 0;
+    wait_until(changes[0] > 0);
+    g_assert_cmpint(dinv_file_watch_path_renew(path), ==, 0);
+    changes[0] = 0;
+    rewrite(fixture, "newest\n");
+    wait_until(changes[0] > 0);
+    dinv_file_watch_free(watch);
+    g_assert_cmpint(dinv_file_watch_path_renew(path), ==, 0); /* as a thread that comes late does */
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -120,5 +146,6 @@ int main(int argc, char **argv) {
     ADD("made-later", test_made_later);
     ADD("once-for-many-writes", test_once_for_many_writes);
     ADD("two-names", test_two_names);
+    ADD("passive", test_passive);
     return g_test_run();
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Messages: queries that are judged, replies that are matched, and answers that are made. */
 #include "launcher/dns/message.h"
 
 #include <string.h>
@@ -36,8 +37,8 @@ static void test_question(void) {
     g_assert_cmpuint(question.end, ==, QUERY_LEN);
 }
 
-/* Passed on, but no name that a hosts file could hold: a label with a dot in it is not two labels.
- */
+/* Passed on, but no name that a hosts file could hold: a label with a dot in it is not
+ * two labels. */
 static void test_names_of_no_host(void) {
     DinvDnsQuestion question;
     g_assert_cmpint(dinv_dns_check_query(BYTES(HEADER("\x01") "\x00" A_IN), &question), ==, 0);

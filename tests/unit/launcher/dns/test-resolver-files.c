@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* resolv.conf and hosts, as they are and as they should not be. */
 #include "launcher/dns/resolver-files.h"
 
 #include "launcher/dns/query.h"

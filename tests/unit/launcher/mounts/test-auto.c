@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "launcher/mounts/auto.h"
-#include "launcher/settings/types.h"
 
 /* Docker: `docker run --tmpfs /scratch --init -v … `. */
 static const char docker_text[] =
@@ -36,10 +35,8 @@ static const char docker_text[] =
 
 static GPtrArray *list(const char *text) {
     DinvMountTable table;
-    GPtrArray *mounts;
-
     g_assert_cmpint(dinv_mountinfo_parse(text, strlen(text), &table), ==, 0);
-    mounts = dinv_mount_auto_list(&table, "/var/lib/dinv");
+    GPtrArray *mounts = dinv_mount_auto_list(&table, "/var/lib/dinv");
     dinv_mountinfo_clear(&table);
     return mounts;
 }
@@ -59,11 +56,9 @@ static void test_docker(void) {
         {"/twice", FALSE},
     };
     g_autoptr(GPtrArray) mounts = list(docker_text);
-
     g_assert_cmpuint(mounts->len, ==, G_N_ELEMENTS(wanted));
     for (guint i = 0; i < mounts->len; i++) {
         const DinvMountSpec *mount = mounts->pdata[i];
-
         g_assert_cmpstr(mount->source, ==, wanted[i].path);
         g_assert_cmpstr(mount->target, ==, wanted[i].path);
         g_assert_cmpint(mount->readonly, ==, wanted[i].readonly);
@@ -73,7 +68,6 @@ static void test_docker(void) {
 static void test_nothing(void) {
     g_autoptr(GPtrArray) empty = list("");
     g_autoptr(GPtrArray) root = list("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n");
-
     g_assert_cmpuint(empty->len, ==, 0);
     g_assert_cmpuint(root->len, ==, 0);
 }
@@ -105,10 +99,8 @@ static void test_seen_through(void) {
          {(char *)"/ab", (char *)"/ab", FALSE, FALSE},
          FALSE},
     };
-
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GPtrArray) mounts = g_ptr_array_new();
-
         g_ptr_array_add(mounts, (gpointer)&cases[i].outer);
         g_assert_cmpint(dinv_mount_is_seen_through(&cases[i].inner, mounts), ==, cases[i].seen);
     }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The state directory: its lock, its disks, and that nothing in it is ever overwritten. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -37,7 +38,6 @@ static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 static DinvState *open_good(Fixture *fixture) {
     g_autoptr(GError) error = NULL;
     DinvState *disk = dinv_state_open(&fixture->config, &error);
-
     g_assert_no_error(error);
     g_assert_nonnull(disk);
     return disk;
@@ -48,7 +48,6 @@ static char *assert_refused(Fixture *fixture, DinvStateError code) {
     g_autoptr(GError) check_error = NULL;
     g_autoptr(GError) open_error = NULL;
     DinvStateFindings state = {0};
-
     g_assert_false(dinv_state_check(&fixture->config, &state, fixture->warnings, &check_error));
     g_assert_error(check_error, DINV_STATE_ERROR, (int)code);
     g_assert_null(dinv_state_open(&fixture->config, &open_error));
@@ -60,7 +59,6 @@ static char *assert_refused(Fixture *fixture, DinvStateError code) {
 
 static guint64 size_of(const char *path) {
     struct stat status;
-
     g_assert_cmpint(stat(path, &status), ==, 0);
     return (guint64)status.st_size;
 }
@@ -70,9 +68,7 @@ static void test_new(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autoptr(GError) error = NULL;
     struct stat status;
     DinvExt4ImageInfo info;
-
     g_assert_cmpstr(dinv_state_get_image(disk, DINV_STATE_DISK_DATA), ==, fixture->image);
-    g_assert_true(g_str_has_suffix(dinv_state_get_console_log(disk), "/deep/state/console.log"));
     g_assert_true(dinv_ext4_image_read_info(fixture->image, &info, &error));
     g_assert_no_error(error);
     g_assert_cmpint(info.kind, ==, DINV_EXT4_IMAGE_DATA);
@@ -87,7 +83,6 @@ static void test_new(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 static void test_check(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autoptr(GError) error = NULL;
     DinvStateFindings state = {0};
-
     g_assert_true(dinv_state_check(&fixture->config, &state, fixture->warnings, &error));
     g_assert_no_error(error);
     g_assert_false(state.exists);
@@ -103,7 +98,6 @@ static void test_check(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 static void test_again(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     struct stat before;
     struct stat after;
-
     dinv_state_free(open_good(fixture));
     g_assert_cmpint(stat(fixture->image, &before), ==, 0);
     dinv_state_free(open_good(fixture));
@@ -122,7 +116,6 @@ static void test_grow(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void test_never_shrink(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     DinvStateFindings state = {0};
-
     dinv_state_free(open_good(fixture));
     fixture->config.disk_bytes = 1 * GIBI;
     g_assert_true(dinv_state_check(&fixture->config, &state, fixture->warnings, NULL));
@@ -138,7 +131,6 @@ static void test_locked(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *holder = g_strdup_printf("is in use by another dinv (pid %d on host %s)",
                                               (int)getpid(), g_get_host_name());
     g_autofree char *message = assert_refused(fixture, DINV_STATE_ERROR_IN_USE);
-
     g_assert_nonnull(strstr(message, holder));
     dinv_state_free(disk);
     dinv_state_free(open_good(fixture));
@@ -147,12 +139,8 @@ static void test_locked(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 /* The lock goes with a process that is killed, and is not inherited over exec. */
 static void test_killed_holder(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     int ready[2];
-    int status;
-    char byte;
-    pid_t child;
-
     g_assert_cmpint(pipe(ready), ==, 0);
-    child = fork();
+    pid_t child = fork();
     if (child == 0) {
         DinvState *disk = dinv_state_open(&fixture->config, NULL);
         if (write(ready[1], disk == NULL ? "n" : "y", 1) == 1) {
@@ -161,10 +149,12 @@ static void test_killed_holder(Fixture *fixture, gconstpointer data G_GNUC_UNUSE
         _exit(1);
     }
     close(ready[1]);
+    char byte = 0;
     g_assert_cmpint(read(ready[0], &byte, 1), ==, 1);
     g_assert_cmpint(byte, ==, 'y');
     g_free(assert_refused(fixture, DINV_STATE_ERROR_IN_USE));
     g_assert_cmpint(kill(child, SIGKILL), ==, 0);
+    int status = 0;
     g_assert_cmpint(waitpid(child, &status, 0), ==, child);
     close(ready[0]);
     dinv_state_free(open_good(fixture));
@@ -172,15 +162,12 @@ static void test_killed_holder(Fixture *fixture, gconstpointer data G_GNUC_UNUSE
 
 static void test_strange_holder(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     DinvState *disk = open_good(fixture);
-    g_autofree char *message = NULL;
-
     /* Truncate and write the open file; the lock stays. */
     g_autofree char *path = scratch_path(&fixture->scratch, "deep/state/lock");
     int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
     g_assert_cmpint(write(fd, "7\x1b[2J\n", 6), ==, 6);
     close(fd);
-    message = assert_refused(fixture, DINV_STATE_ERROR_IN_USE);
+    g_autofree char *message = assert_refused(fixture, DINV_STATE_ERROR_IN_USE);
     g_assert_nonnull(strstr(message, "(pid 7\\033[2J on host unknown)"));
     dinv_state_free(disk);
 }
@@ -191,7 +178,6 @@ static char *find_kept(Fixture *fixture, const char *name) {
     g_autoptr(GDir) directory = g_dir_open(fixture->config.state_dir, 0, NULL);
     char *found = NULL;
     const char *entry;
-
     while ((entry = g_dir_read_name(directory)) != NULL) {
         if (g_str_has_prefix(entry, prefix)) {
             g_assert_null(found);
@@ -201,15 +187,13 @@ static char *find_kept(Fixture *fixture, const char *name) {
     return found;
 }
 
-/* Refused by the check, which changes nothing; kept aside by the opening; then there is a new one.
- */
+/* Refused by the check, which changes nothing; kept aside by the opening; then there is a
+ * new one. */
 static void assert_kept_aside(Fixture *fixture, const char *name, guint64 bytes) {
     g_autofree char *path = g_build_filename(fixture->config.state_dir, name, NULL);
-    g_autofree char *kept = NULL;
     g_autoptr(GError) check_error = NULL;
     g_autoptr(GError) open_error = NULL;
     DinvStateFindings state = {0};
-
     g_assert_false(dinv_state_check(&fixture->config, &state, fixture->warnings, &check_error));
     g_assert_error(check_error, DINV_STATE_ERROR, DINV_STATE_ERROR_DAMAGED);
     g_assert_cmpuint(size_of(path), ==, bytes);
@@ -217,7 +201,7 @@ static void assert_kept_aside(Fixture *fixture, const char *name, guint64 bytes)
     g_assert_error(open_error, DINV_STATE_ERROR, DINV_STATE_ERROR_DAMAGED);
     g_test_message("%s", open_error->message);
     g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
-    kept = find_kept(fixture, name);
+    g_autofree char *kept = find_kept(fixture, name);
     g_assert_nonnull(kept);
     g_assert_nonnull(strstr(open_error->message, kept));
     g_assert_cmpuint(size_of(kept), ==, bytes);
@@ -244,7 +228,6 @@ static void test_no_ext4(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 /* The disks of one directory are not to be mixed up. */
 static void test_wrong_label(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *volume = scratch_path(&fixture->scratch, "deep/state/volume.img");
-
     fixture->config.volume_path = g_strdup("/volume");
     fixture->config.volume_bytes = 1 * GIBI;
     dinv_state_free(open_good(fixture));
@@ -254,17 +237,15 @@ static void test_wrong_label(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 
 /* Where dinv has never been, nothing is renamed. */
 static void test_somebody_elses(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    g_autofree char *text = NULL;
     g_autofree char *lock = scratch_path(&fixture->scratch, "deep/state/lock");
-    g_autofree char *message = NULL;
     g_autoptr(GError) error = NULL;
-
     scratch_write(&fixture->scratch, "deep/state/data.img", "not ext4");
     g_assert_null(dinv_state_open(&fixture->config, &error));
     g_assert_error(error, DINV_STATE_ERROR, DINV_STATE_ERROR_IMAGE);
     g_assert_cmpint(unlink(lock), ==, 0);
-    message = assert_refused(fixture, DINV_STATE_ERROR_IMAGE);
+    g_autofree char *message = assert_refused(fixture, DINV_STATE_ERROR_IMAGE);
     g_assert_nonnull(strstr(message, "move it out of the way"));
+    g_autofree char *text = NULL;
     g_assert_true(g_file_get_contents(fixture->image, &text, NULL, NULL));
     g_assert_cmpstr(text, ==, "not ext4");
 }
@@ -272,12 +253,10 @@ static void test_somebody_elses(Fixture *fixture, gconstpointer data G_GNUC_UNUS
 /* Each gets a name of its own, however many there are in a second. */
 static void test_keep_several(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-
     for (guint i = 0; i < 4; i++) {
         g_autoptr(DinvState) disk = open_good(fixture);
         g_autoptr(GError) error = NULL;
         char *kept = dinv_state_keep_aside(disk, DINV_STATE_DISK_DATA, &error);
-
         g_assert_no_error(error);
         g_assert_true(g_file_test(kept, G_FILE_TEST_IS_REGULAR));
         g_assert_true(g_hash_table_add(names, kept));
@@ -289,7 +268,6 @@ static void test_volume(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_autofree char *path = scratch_path(&fixture->scratch, "deep/state/volume.img");
     DinvState *disk = open_good(fixture);
     DinvExt4ImageInfo info;
-
     g_assert_null(dinv_state_get_image(disk, DINV_STATE_DISK_VOLUME));
     g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
     dinv_state_free(disk);

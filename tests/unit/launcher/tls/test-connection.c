@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One client with TLS: who gets in, and that nothing of what either side says is lost. */
 #include "launcher/tls/connection.h"
 
 #include <fcntl.h>

@@ -6,9 +6,11 @@
 #include "launcher/tls/server.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <glib-unix.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "launcher/base/log.h"
 #include "tests/unit/lib/endpoints-fixture.h"
@@ -53,6 +55,7 @@ static void set_up(Fixture *fixture, gconstpointer data) {
     fixture->base.config.tls.port = tcp_port_find_free();
     log_capture_begin(&fixture->log);
     dinv_log_start(DINV_LOG_WARNING);
+    tls_make_certificates(fixture->base.config.tls_directory);
     fixture->endpoints = endpoints_new(&fixture->base);
     dinv_vm_endpoints_serve(fixture->endpoints, endpoints_on_client, &fixture->base);
     fixture->ca = read_identity(fixture, "ca");
@@ -320,6 +323,32 @@ static void test_oldest_goes(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     }
 }
 
+/* Another container makes certificates in the same volume, for as long as it likes: with those that
+ * are there a server starts at once. */
+static void test_locked(void) {
+    Scratch scratch;
+    scratch_make(&scratch);
+    g_autofree char *directory = scratch_path(&scratch, "certs");
+    g_autofree char *socket_path = scratch_path(&scratch, "docker.sock");
+    const DinvConfig config = {.socket_path = socket_path,
+                               .socket_mode = 0600,
+                               .socket_uid = (uid_t)-1,
+                               .socket_gid = (gid_t)-1,
+                               .tls_directory = directory,
+                               .tls = {.port = tcp_port_find_free()}};
+    tls_make_certificates(directory);
+    int lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g_assert_cmpint(flock(lock, LOCK_EX | LOCK_NB), ==, 0);
+    gint64 before_us = g_get_monotonic_time();
+    g_autoptr(GError) error = NULL;
+    DinvVmEndpoints *endpoints = dinv_vm_endpoints_new(&config, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(g_get_monotonic_time() - before_us, <, 5 * G_USEC_PER_SEC);
+    dinv_vm_endpoints_free(endpoints);
+    close(lock);
+    scratch_remove(&scratch);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -328,5 +357,6 @@ int main(int argc, char **argv) {
     ADD("stop", test_stop);
     ADD("oldest-goes", test_oldest_goes);
     ADD("crowd", test_crowd);
+    g_test_add_func("/launcher/tls-server/locked", test_locked);
     return g_test_run();
 }
