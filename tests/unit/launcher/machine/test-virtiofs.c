@@ -159,6 +159,7 @@ static void test_nothing_else(Fixture *fixture, gconstpointer data G_GNUC_UNUSED
     g_autoptr(DinvMachineVirtiofs) virtiofs =
         dinv_machine_virtiofs_start(&fixture->plan, on_gone, fixture, &error);
     g_assert_no_error(error);
+    g_assert_nonnull(virtiofs);
     run_loop(fixture);
     g_assert_cmpstr(fixture->text, ==, expected);
 }
