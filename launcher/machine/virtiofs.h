@@ -14,8 +14,8 @@ typedef struct DinvMachineVirtiofs DinvMachineVirtiofs;
 typedef void (*DinvMachineVirtiofsGone)(const char *text, gboolean failed, gpointer user);
 
 /* Starts one for each directory of plan->mounts, which is borrowed for the call. Sockets are made
- * in the state directory and have no name any more when this returns. NULL when one of them cannot be
- * made or started, with a message that says which; then nothing is left. Waits for nothing. */
+ * in the state directory and have no name any more when this returns. NULL when one of them cannot
+ * be made or started, with a message that says which; then nothing is left. Waits for nothing. */
 DinvMachineVirtiofs *dinv_machine_virtiofs_start(const DinvMachinePlan *plan,
                                                  DinvMachineVirtiofsGone gone, gpointer user,
                                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
