@@ -15,7 +15,7 @@
 #define DINV_WIRE_CONTROL_LINE_MAX 1048576u
 /* How deep the JSON of a line may be nested. */
 #define DINV_WIRE_CONTROL_DEPTH_MAX 16
-/* Bytes that wait for a peer that does not read; beyond that the channel is given up. */
+/* Bytes that wait for a peer that does not read; beyond that further messages are lost. */
 #define DINV_WIRE_CONTROL_QUEUE_MAX (4u << 20)
 
 /* In `configure`: elements of one list, and characters of entropy in base64. */

@@ -27,6 +27,7 @@ struct DinvAgentShutdown {
     void *user;
     DinvTimer *timer;
     bool begun;
+    bool waits_for_check; /* in TERMINATING: for e2fsck, and no longer than need be */
     uint64_t start_ms;
     uint64_t deadline_ms; /* of CLOCK_MONOTONIC */
     uint64_t give_up_ms;  /* of CLOCK_MONOTONIC: the end of the present step, if it has one */
@@ -105,10 +106,10 @@ static void enter_killing(DinvAgentShutdown *shutdown) {
 }
 
 /* e2fsck ends in order upon SIGTERM, but not at once, and must not be cut short while it writes. */
-static uint64_t terminating_left(const DinvAgentShutdown *shutdown) {
+static uint64_t terminating_left(DinvAgentShutdown *shutdown) {
     uint64_t left = until(moment(shutdown, KILL_AT));
-    return left < TERM_GRACE_MS || shutdown->operations.checks_disk(shutdown->user) ? left
-                                                                                    : TERM_GRACE_MS;
+    shutdown->waits_for_check = shutdown->operations.checks_disk(shutdown->user);
+    return left < TERM_GRACE_MS || shutdown->waits_for_check ? left : TERM_GRACE_MS;
 }
 
 static void enter_terminating(DinvAgentShutdown *shutdown) {
@@ -212,6 +213,10 @@ void dinv_agent_shutdown_children_ended(DinvAgentShutdown *shutdown) {
     case DINV_AGENT_LIFE_KILLING:
         if (!shutdown->operations.has_processes(shutdown->user)) {
             enter_unmounting(shutdown);
+        } else if (shutdown->waits_for_check &&
+                   shutdown->life->state == DINV_AGENT_LIFE_TERMINATING) {
+            /* When it has ended, the others have no more time than they would have without it. */
+            dinv_timer_set(shutdown->timer, terminating_left(shutdown));
         }
         break;
     case DINV_AGENT_LIFE_BOOT:

@@ -26,8 +26,8 @@ void dinv_guest_log_set_sink(DinvGuestLogSink sink, void *user) {
     log_sink_user = user;
 }
 
-/* The line as it is written: no control characters, which a terminal would act upon, and nothing
- * that is not UTF-8. */
+/* The line as it is written: no ASCII control characters, which a terminal would act upon, and
+ * nothing that is not UTF-8. */
 static void format_text(char text[static TEXT_SIZE], const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
 

@@ -2,9 +2,8 @@
 /*
  * The room guest/base: what every room of dinv-guest, process 1 of the microVM, stands on: the
  * log, the one epoll loop, processes, small files, lines of JSON. Nothing that knows what the
- * machine is for may enter, no GLib, no threads, and nothing that needs the root file system, as
- * `hello` is sent before it is looked at. Errors are negative errno values; text about them goes
- * to the log.
+ * machine is for may enter, no GLib, no threads. Errors are negative errno values; text about them
+ * goes to the log.
  *
  * log.h: lines for a person, on the console and (from the sink's level on) to the launcher.
  */

@@ -149,26 +149,26 @@ static int mount_file(DinvMountsShares *shares, const DinvMountConfiguration *sh
     return shares->options.mount(file, share->target, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
 
-/* Adds the mount's target to a list that is for people, if there is room. */
-static void add_target_name(char *names, size_t size, const char *name) {
+/* Adds the mount's target to a list that is for people; false when the list ends there, as there
+ * is no more room. */
+static bool add_target_name(char *names, size_t size, const char *name) {
     size_t len = strlen(names);
     const char *separator = len > 0 ? ", " : "";
-    if (strlen(separator) + strlen(name) + sizeof ", …" <= size - len) {
-        (void)snprintf(names + len, size - len, "%s%s", separator, name);
-    } else if (len == 0 || strcmp(names + len - strlen("…"), "…") != 0) {
-        (void)snprintf(names + len, size - len, "%s…", separator);
-    }
+    bool fits = strlen(separator) + strlen(name) + sizeof ", …" <= size - len;
+    (void)snprintf(names + len, size - len, "%s%s", separator, fits ? name : "…");
+    return fits;
 }
 
 /* Says once what is not as it was asked for. */
 static void tell_of_fallbacks(const DinvMountsShares *shares, const DinvMountConfiguration *mounts,
                               size_t count) {
     char names[256] = "";
+    bool has_room = true;
     const DinvMountConfiguration *example = NULL;
     for (size_t index = 0; index < count; index++) {
         if (has_fallback(shares, mounts[index].tag)) {
             example = &mounts[index];
-            add_target_name(names, sizeof names, example->target);
+            has_room = has_room && add_target_name(names, sizeof names, example->target);
         }
     }
     if (example != NULL && example->fallback_options != NULL) {

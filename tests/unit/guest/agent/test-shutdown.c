@@ -293,6 +293,21 @@ static void test_check_obeys(End *end, gconstpointer data) {
     check_end(end, 3600000, "all:15 unmount exit:clean ");
 }
 
+/* e2fsck has ended; what else there is, and does not obey, is not given its time. */
+static void test_check_ends_before_others(End *end, gconstpointer data) {
+    (void)data;
+    check_set_up(end);
+    end->processes = 2;
+    guint64 start_ms = dinv_now_ms();
+    dinv_agent_shutdown_begin(end->shutdown, 3600000);
+    end->checks_disk = false;
+    end->processes = 1;
+    dinv_agent_shutdown_children_ended(end->shutdown);
+    harness_run_until(&end->harness, end_is_off, end);
+    g_assert_cmpstr(end->events->str, ==, "all:15 all:9 unmount exit:clean ");
+    g_assert_cmpuint(end->killed_ms - start_ms, <, 60000);
+}
+
 static void test_check_and_nearer_deadline(End *end, gconstpointer data) {
     (void)data;
     check_set_up(end);
@@ -322,6 +337,7 @@ int main(int argc, char **argv) {
         {"/guest/shutdown/begun-again", test_begun_again},
         {"/guest/shutdown/disk-check/is-not-cut-short", test_check_is_not_cut_short},
         {"/guest/shutdown/disk-check/obeys", test_check_obeys},
+        {"/guest/shutdown/disk-check/ends-before-others", test_check_ends_before_others},
         {"/guest/shutdown/disk-check/nearer-deadline", test_check_and_nearer_deadline},
     };
     for (gsize i = 0; i < G_N_ELEMENTS(tests); i++) {
