@@ -25,7 +25,8 @@ class Tree:
             here = os.path.relpath(folder, root)
             here = "" if here == "." else here + "/"
             names[:] = [name for name in names if not self._is_foreign(folder, name)]
-            self.files.update(here + name for name in files)
+            self.files.update(here + name for name in files
+                              if os.path.isfile(os.path.join(folder, name)))
             self.folders.update(here + name for name in names)
 
     @staticmethod

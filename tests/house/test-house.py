@@ -1,3 +1,4 @@
+#!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: MIT
 """The test of the house: are the rooms in order, is everything in one, do the pages show it?
 
