@@ -77,19 +77,26 @@ static gboolean files_on_retry(gpointer user) {
     return G_SOURCE_REMOVE;
 }
 
-/* A file that cannot be copied is tried again until it can. */
-static void file_take_result(File *file, DinvMountCopyResult result, const GError *error) {
-    file->is_stale = result != DINV_MOUNT_COPY_DONE;
-    if (!file->is_stale) {
-        file->told = FALSE;
-        return;
+static void tell_unwatched(const File *file, int watch_error) {
+    dinv_log(DINV_LOG_WARNING, "cannot watch %s (%s); the guest will not see its changes, ignoring",
+             dinv_mount_copy_get_name(file->copy), g_strerror(watch_error));
+}
+
+/* A file that cannot be copied is tried again until it can; so is one that was made anew between
+ * the attempt to watch it and the reading, as nobody watches it then. */
+static void file_take_result(File *file, DinvMountCopyResult result, const GError *error,
+                             int watch_error) {
+    gboolean is_copied = result == DINV_MOUNT_COPY_DONE;
+    file->is_stale = !is_copied || watch_error == ENOENT;
+    if (is_copied && watch_error != 0 && watch_error != ENOENT) {
+        tell_unwatched(file, watch_error);
     }
-    if (!file->told) {
+    if (!is_copied && !file->told) {
         dinv_log(DINV_LOG_WARNING, "%s; the guest %s of the file", error->message,
                  result == DINV_MOUNT_COPY_KEPT ? "keeps its last copy" : "has a damaged copy");
-        file->told = TRUE;
     }
-    if (file->files->retry_source == 0) {
+    file->told = !is_copied;
+    if (file->is_stale && file->files->retry_source == 0) {
         file->files->retry_source = g_timeout_add(RETRY_MS, files_on_retry, file->files);
     }
 }
@@ -102,9 +109,7 @@ static void start_take_result(Start *start, const File *file, const GError *erro
     if (error != NULL && start->error == NULL) {
         start->error = g_error_copy(error);
     } else if (error == NULL && watch_error != 0) {
-        dinv_log(DINV_LOG_WARNING,
-                 "cannot watch %s (%s); the guest will not see its changes, ignoring",
-                 dinv_mount_copy_get_name(file->copy), g_strerror(watch_error));
+        tell_unwatched(file, watch_error);
     }
 }
 
@@ -118,7 +123,7 @@ static void file_on_updated(DinvMountCopyResult result, const GError *error, int
     if (files->start != NULL) {
         start_take_result(files->start, file, error, watch_error);
     } else {
-        file_take_result(file, result, error);
+        file_take_result(file, result, error, watch_error);
     }
     g_clear_pointer(&file->update, dinv_mount_update_free);
     update_wanted(files);
@@ -150,7 +155,7 @@ static void file_update(File *file) {
     } else if (files->start != NULL) {
         start_take_result(files->start, file, error, 0);
     } else {
-        file_take_result(file, DINV_MOUNT_COPY_KEPT, error);
+        file_take_result(file, DINV_MOUNT_COPY_KEPT, error, 0);
     }
 }
 

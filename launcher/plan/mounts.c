@@ -50,6 +50,9 @@ static char *find_file_problem(const DinvPlanMountFinding *found) {
 
 /* What is the matter with a mount, wherever it is to be, or NULL. */
 static char *find_mount_problem(const Judge *judge, const DinvPlanMountFinding *found) {
+    if (found->error == ETIMEDOUT) {
+        return g_strdup("is on a file system that does not answer");
+    }
     if (found->error != 0) {
         return g_strdup(found->error == ENOENT ? "does not exist" : g_strerror(found->error));
     }

@@ -5,39 +5,28 @@
  */
 #include "launcher/plan/mounts.h"
 
-#include <errno.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "launcher/base/directories.h"
 #include "launcher/machine/virtiofsd.h"
 #include "launcher/mounts/auto.h"
 #include "launcher/preflight/checks.h"
+#include "launcher/preflight/look.h"
 
 #define NAME "mount"
 
 /* --- Looking --- */
 
-static void add_finding(const DinvMountSpec *spec, gboolean is_named, DinvPlanFindings *findings) {
+static void add_finding(const DinvMountSpec *spec, gboolean is_named, gint64 until_us,
+                        DinvPlanFindings *findings) {
     DinvPlanMountFinding *found = g_new0(DinvPlanMountFinding, 1);
-    struct stat status;
-    found->spec = dinv_mount_spec_copy(spec);
     found->is_named = is_named;
-    found->resolved = dinv_directory_resolve(spec->source);
-    if (stat(spec->source, &status) < 0) {
-        found->error = errno;
-    } else {
-        int access_mode = S_ISDIR(status.st_mode) ? R_OK | X_OK : R_OK;
-        found->mode = status.st_mode;
-        found->bytes = (guint64)status.st_size;
-        found->is_readable = access(spec->source, access_mode) == 0;
-    }
+    dinv_preflight_look(spec, until_us, found);
     g_ptr_array_add(findings->mounts, found);
 }
 
 /* Of the outer container's table of mounts: where the kernel's file systems are, and with "auto"
  * what somebody gave the container. A table that cannot be read counts as empty. */
-static void look_at_table(const char *root, gboolean is_auto, DinvPlanFindings *findings) {
+static void look_at_table(const char *root, gboolean is_auto, gint64 until_us,
+                          DinvPlanFindings *findings) {
     g_autofree char *path = g_strconcat(root, "/proc/self/mountinfo", NULL);
     g_autofree char *text = NULL;
     gsize length = 0;
@@ -53,7 +42,7 @@ static void look_at_table(const char *root, gboolean is_auto, DinvPlanFindings *
     if (is_auto) {
         g_autoptr(GPtrArray) found = dinv_mount_auto_list(&table, findings->state_dir);
         for (guint i = 0; i < found->len; i++) {
-            add_finding(found->pdata[i], FALSE, findings);
+            add_finding(found->pdata[i], FALSE, until_us, findings);
         }
     }
     dinv_mountinfo_clear(&table);
@@ -61,15 +50,16 @@ static void look_at_table(const char *root, gboolean is_auto, DinvPlanFindings *
 
 static void look_at_mounts(const char *root, const DinvConfig *config, DinvPlanFindings *findings) {
     static const char *const of_kernel[] = {"/proc", "/sys", "/dev"};
+    gint64 until_us = g_get_monotonic_time() + (gint64)DINV_PREFLIGHT_LOOK_MS * 1000;
     findings->state_dir = dinv_directory_resolve(config->state_dir);
     findings->socket_path = dinv_directory_resolve(config->socket_path);
     for (guint i = 0; i < G_N_ELEMENTS(of_kernel); i++) {
         g_ptr_array_add(findings->kernel_directories, g_strdup(of_kernel[i]));
     }
     for (guint i = 0; i < config->mounts->len; i++) {
-        add_finding(config->mounts->pdata[i], TRUE, findings);
+        add_finding(config->mounts->pdata[i], TRUE, until_us, findings);
     }
-    look_at_table(root, config->mounts_auto, findings);
+    look_at_table(root, config->mounts_auto, until_us, findings);
     findings->virtiofsd_is_usable =
         dinv_machine_virtiofsd_find(&findings->virtiofsd, &findings->virtiofsd_reason);
 }
