@@ -57,7 +57,8 @@ static void run_on_early_signal(int signal_number) {
     _exit(runs_command ? 128 + signal_number : EXIT_SUCCESS);
 }
 
-/* As long as nothing was made, a signal ends us on the spot: there is nothing to put in order. */
+/* As long as nothing was made but certificates, which the next start completes, a signal ends us on
+ * the spot: there is nothing to put in order. */
 static void catch_early_signals(const sigset_t *set, gboolean has_command) {
     struct sigaction action = {.sa_handler = run_on_early_signal};
     runs_command = has_command;
@@ -366,7 +367,9 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     }
     dinv_cli_signals_pick(stop_signals, G_N_ELEMENTS(stop_signals), &signals);
     catch_early_signals(&signals, command[0] != NULL);
-    int status = look_before(config, &preflight) && prepare_certificates(config)
+    /* With a damaged disk nothing is started: it is only kept aside. */
+    int status = look_before(config, &preflight) &&
+                         (preflight.disk_is_damaged || prepare_certificates(config))
                      ? run_with_signals(config, &preflight.findings, &signals, command)
                      : DINV_EXIT_FAILED;
     dinv_preflight_clear(&preflight);

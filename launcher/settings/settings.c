@@ -9,23 +9,11 @@
 
 #include <string.h>
 
+#include "launcher/base/text.h"
 #include "launcher/settings/given.h"
 #include "launcher/settings/rules.h"
 #include "launcher/settings/table.h"
 #include "launcher/settings/values.h"
-
-/* Messages quote values, and the guest gets them as JSON. */
-static gboolean is_plain_text(const char *text) {
-    if (!g_utf8_validate(text, -1, NULL)) {
-        return FALSE;
-    }
-    for (; *text != '\0'; text++) {
-        if (g_ascii_iscntrl(*text) && *text != '\t' && *text != '\n') {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
 
 /* Every setting as it is when nothing is given and the table has no default. */
 static DinvConfig *config_new(const DinvHostLimits *limits) {
@@ -52,7 +40,8 @@ static gboolean parse_setting(const DinvSetting *setting, const DinvSettingsValu
     if (text == NULL) {
         return TRUE;
     }
-    if (!is_plain_text(text)) {
+    /* Messages quote values, and the guest gets them as JSON. */
+    if (!dinv_text_is_printable(text, "\t\n")) {
         g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
                     "%s: the value is not UTF-8 or has control characters in it", origin);
         return FALSE;
@@ -102,7 +91,7 @@ gboolean dinv_settings_add_dockerd_arguments(DinvConfig *config, char *const *wo
     g_autoptr(GStrvBuilder) all = g_strv_builder_new();
     g_strv_builder_addv(all, (const char **)config->dockerd_args);
     for (int i = 0; i < count; i++) {
-        if (!is_plain_text(words[i]) || strpbrk(words[i], "\t\n") != NULL) {
+        if (!dinv_text_is_printable(words[i], "")) {
             g_autofree char *shown = g_strescape(words[i], NULL);
             g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_INVALID,
                         "the argument \"%s\" for dockerd is not UTF-8 "

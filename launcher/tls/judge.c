@@ -217,19 +217,27 @@ static gboolean judge_ca(DinvTlsFindings *found, GError **error) {
     gnutls_x509_crt_t certificate = ca->identity.certificates[0];
     gboolean is_marked = dinv_tls_certificate_is_marked(certificate);
     problem = find_time_problem(certificate);
+    /* One of dinv's own cannot stand above a server's certificate that is not to be touched. */
+    gboolean is_replaceable = !dinv_tls_part_has_certificate(server) || is_leaf_ours(server);
+    const char *remedy = is_replaceable
+                             ? "replace it, or remove it alone to have one made for the same key "
+                               "(key.pem); clients need the new ca.pem and cert.pem then"
+                             : "replace it, and with it the certificates that it has signed";
     if (problem != NULL && !is_marked) {
-        return refuse_certificate(error, ca, problem, "replace it, or remove it to have one made");
+        return refuse_certificate(error, ca, problem, remedy);
     }
     ca->can_wait = problem == NULL;
     ca->new_certificate = is_marked && (problem != NULL || ends_soon(certificate));
-    if (!is_marked && ends_soon(certificate)) {
+    if (ca->new_certificate) {
+        add_sentence(found->notes,
+                     g_strdup_printf("\"%s\" %s, making it anew", ca->certificate_path,
+                                     problem != NULL ? problem : "ends within 30 days"));
+    } else if (ends_soon(certificate)) {
         g_autofree char *date = date_of(gnutls_x509_crt_get_expiration_time(certificate));
-        add_sentence(
-            found->warnings,
-            g_strdup_printf("\"%s\" ends on %s and is not renewed, as it is not known to be "
-                            "dinv's own; replace it, or remove it alone to have one made "
-                            "for the same key (key.pem)",
-                            ca->certificate_path, date));
+        add_sentence(found->warnings,
+                     g_strdup_printf("\"%s\" ends on %s and is not renewed, as it is not known to "
+                                     "be dinv's own; %s",
+                                     ca->certificate_path, date, remedy));
     }
     return TRUE;
 }

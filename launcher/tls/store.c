@@ -156,8 +156,15 @@ static int lock_directory(const char *directory, GError **error) {
         }
         g_usleep(LOCK_TRY_US);
     }
-    g_set_error(error, DINV_TLS_ERROR, DINV_TLS_ERROR_IO, "cannot lock \"%s\": %s", directory,
-                g_strerror(errno));
+    if (errno == EWOULDBLOCK) {
+        g_set_error(error, DINV_TLS_ERROR, DINV_TLS_ERROR_IO,
+                    "another dinv has been making certificates in \"%s\" for %u s; wait for it, or "
+                    "stop it",
+                    directory, LOCK_TRIES * LOCK_TRY_US / G_USEC_PER_SEC);
+    } else {
+        g_set_error(error, DINV_TLS_ERROR, DINV_TLS_ERROR_IO, "cannot lock \"%s\": %s", directory,
+                    g_strerror(errno));
+    }
     if (fd >= 0) {
         (void)close(fd);
     }

@@ -21,7 +21,7 @@ static void resolver_on_told(struct json_object *reply, const GError *error, gpo
     }
 }
 
-/* A request that is sent while `configure` is not answered yet waits in the channel until it is. */
+/* The guest takes it also while it carries out `configure`. */
 static void resolver_on_changed(const DinvDnsResolverFiles *files, gpointer user) {
     DinvVm *vm = user;
     if (vm->state >= DINV_VM_CONFIGURING && vm->state <= DINV_VM_READY && !vm->exited) {

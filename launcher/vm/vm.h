@@ -10,9 +10,10 @@
  * launcher/cli's and may not enter.
  *
  * All of it runs in the default GMainContext. It never waits for the guest, for a client, or for
- * the reader of a log. Two things it does wait for: the disk under DINV_STATE_DIR and
- * DINV_DOCKERD_LOG, where it writes the console and the engine's log, and in dinv_vm_free() the
- * kernel, which ends a machine that still runs. Certificates are there before it starts.
+ * the reader of DINV_DOCKERD_LOG. What it does wait for: stderr, where the log goes; the disk under
+ * DINV_STATE_DIR and DINV_DOCKERD_LOG, where it writes the console and the engine's log; reading
+ * /etc/resolv.conf and /etc/hosts; and in dinv_vm_free() the kernel, which ends a machine that
+ * still runs. Certificates are there before it starts.
  *
  *   STARTING -> BOOTING -> CONFIGURING -> ENGINE -> READY -> STOPPING -> STOPPED
  *
