@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "launcher/host/network.h"
+#include "tests/unit/lib/golden.h"
 #include "tests/unit/lib/plan-fixture.h"
 
 static void dump_mounts(GString *text, const GPtrArray *mounts) {
@@ -46,14 +47,7 @@ static void compare(Fixture *fixture, const char *name) {
     g_assert_null(plan->machine.volume_image);
     g_autofree char *text = dump(plan);
     g_autofree char *file = g_strconcat(name, ".plan", NULL);
-    g_autofree char *path = g_test_build_filename(G_TEST_DIST, "golden", "plan", file, NULL);
-    g_autoptr(GError) error = NULL;
-    if (g_strcmp0(g_getenv("DINV_UPDATE_GOLDEN"), "1") == 0) {
-        g_assert_true(g_file_set_contents(path, text, -1, &error));
-    }
-    g_autofree char *golden = NULL;
-    g_assert_true(g_file_get_contents(path, &golden, NULL, &error));
-    g_assert_cmpstr(text, ==, golden);
+    golden_compare(text, "plan", file);
 }
 
 static void works(Fixture *fixture, guint tsc_khz) {

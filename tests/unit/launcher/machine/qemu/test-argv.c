@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "launcher/machine/qemu/argv.h"
+#include "tests/unit/lib/golden.h"
 #include "wire/mounts.h"
 
 static const DinvQemuFds fds = {.qmp = 3, .control = 4, .relay = 5, .console = 6, .first_share = 7};
@@ -63,16 +64,9 @@ static void add_file(Fixture *fixture, const char *source) {
 static void compare(Fixture *fixture, Dinv9pSecurity security, const char *name) {
     g_auto(GStrv) argv = dinv_qemu_argv(&fixture->plan, &fds, security);
     g_autofree char *file = g_strconcat(name, ".argv", NULL);
-    g_autofree char *path = g_test_build_filename(G_TEST_DIST, "golden", "qemu-argv", file, NULL);
     g_autofree char *joined = g_strjoinv("\n", argv);
     g_autofree char *text = g_strconcat(joined, "\n", NULL);
-    g_autoptr(GError) error = NULL;
-    if (g_strcmp0(g_getenv("DINV_UPDATE_GOLDEN"), "1") == 0) {
-        g_assert_true(g_file_set_contents(path, text, -1, &error));
-    }
-    g_autofree char *golden = NULL;
-    g_assert_true(g_file_get_contents(path, &golden, NULL, &error));
-    g_assert_cmpstr(text, ==, golden);
+    golden_compare(text, "qemu-argv", file);
 }
 
 static void test_tcg(Fixture *fixture) {
