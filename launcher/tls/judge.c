@@ -186,37 +186,29 @@ static gboolean judge_leaf(DinvTlsFindings *found, DinvTlsRole role, GError **er
     return TRUE;
 }
 
-static gboolean judge_ca(DinvTlsFindings *found, GError **error) {
+/* There is no CA: one is made, unless a certificate that is not ours to replace needs another. */
+static gboolean judge_missing_ca(DinvTlsFindings *found, GError **error) {
     DinvTlsPart *ca = &found->parts[DINV_TLS_CA];
-    DinvTlsPart *server = &found->parts[DINV_TLS_SERVER];
-    g_autofree char *problem = NULL;
-    if (!has_key(ca) && dinv_tls_part_has_certificate(ca)) {
-        return refuse_certificate(
-            error, ca, "has no private key beside it (key.pem) to sign with",
-            "add it, or all three of server/{ca,cert,key}.pem, or remove this one to have "
-            "a CA made");
+    const DinvTlsPart *server = &found->parts[DINV_TLS_SERVER];
+    if (dinv_tls_part_has_certificate(server) && !is_leaf_ours(server)) {
+        return refuse_certificate(error, server,
+                                  has_key(server) && server->ca_text != NULL
+                                      ? "is of a CA that is missing (ca/cert.pem)"
+                                      : "is there, but not all of server/{ca,cert,key}.pem",
+                                  "add what is missing, or remove it to have certificates made");
     }
-    if (!dinv_tls_part_has_certificate(ca)) {
-        if (dinv_tls_part_has_certificate(server) && !is_leaf_ours(server)) {
-            return refuse_certificate(
-                error, server,
-                has_key(server) && server->ca_text != NULL
-                    ? "is of a CA that is missing (ca/cert.pem)"
-                    : "is there, but not all of server/{ca,cert,key}.pem",
-                "add what is missing, or remove it to have certificates made");
-        }
-        ca->new_key = !has_key(ca);
-        ca->new_certificate = TRUE;
-        return TRUE;
-    }
-    if (!dinv_tls_key_fits(ca->identity.key, ca->identity.certificates[0])) {
-        return refuse_certificate(error, ca,
-                                  "does not belong to the private key beside it (key.pem)",
-                                  "replace one of them, or remove both to have a CA made");
-    }
+    ca->new_key = !has_key(ca);
+    ca->new_certificate = TRUE;
+    return TRUE;
+}
+
+/* The CA's times: dinv's own is made anew in time, another is left to whoever it belongs to. */
+static gboolean judge_ca_times(DinvTlsFindings *found, GError **error) {
+    DinvTlsPart *ca = &found->parts[DINV_TLS_CA];
+    const DinvTlsPart *server = &found->parts[DINV_TLS_SERVER];
     gnutls_x509_crt_t certificate = ca->identity.certificates[0];
     gboolean is_marked = dinv_tls_certificate_is_marked(certificate);
-    problem = find_time_problem(certificate);
+    g_autofree char *problem = find_time_problem(certificate);
     /* One of dinv's own cannot stand above a server's certificate that is not to be touched. */
     gboolean is_replaceable = !dinv_tls_part_has_certificate(server) || is_leaf_ours(server);
     const char *remedy = is_replaceable
@@ -240,6 +232,25 @@ static gboolean judge_ca(DinvTlsFindings *found, GError **error) {
                                      ca->certificate_path, date, remedy));
     }
     return TRUE;
+}
+
+static gboolean judge_ca(DinvTlsFindings *found, GError **error) {
+    const DinvTlsPart *ca = &found->parts[DINV_TLS_CA];
+    if (!dinv_tls_part_has_certificate(ca)) {
+        return judge_missing_ca(found, error);
+    }
+    if (!has_key(ca)) {
+        return refuse_certificate(
+            error, ca, "has no private key beside it (key.pem) to sign with",
+            "add it, or all three of server/{ca,cert,key}.pem, or remove this one to have "
+            "a CA made");
+    }
+    if (!dinv_tls_key_fits(ca->identity.key, ca->identity.certificates[0])) {
+        return refuse_certificate(error, ca,
+                                  "does not belong to the private key beside it (key.pem)",
+                                  "replace one of them, or remove both to have a CA made");
+    }
+    return judge_ca_times(found, error);
 }
 
 /* Certificates that somebody else manages: they are right, or that is an error. */
