@@ -122,6 +122,21 @@ static void test_ca_named_alike(TlsStore *store, gconstpointer data G_GNUC_UNUSE
     tls_store_expect_failure(store, "ca/cert.pem\" expired on 20");
 }
 
+/* Above a server's certificate of one's own, another CA of dinv's would be of no use. */
+static void test_ca_of_own_server(TlsStore *store, gconstpointer data G_GNUC_UNUSED) {
+    DinvTlsIdentity ca = tls_unmarked_ca("Example CA", -TLS_DAY, 20 * TLS_DAY);
+    DinvTlsIdentity server =
+        tls_identity(DINV_TLS_SERVER, "ci.example.org", &ca, -TLS_DAY, 10 * TLS_DAY);
+    tls_store_put_identity(store, "ca", &ca);
+    tls_store_put_identity(store, "server", &server);
+    dinv_tls_identity_clear(&server);
+    dinv_tls_identity_clear(&ca);
+    tls_store_prepare(store);
+    g_assert_cmpuint(store->warnings->len, ==, 1);
+    g_assert_nonnull(strstr(store->warnings->pdata[0], "ca/cert.pem\" ends on 20"));
+    g_assert_null(strstr(store->warnings->pdata[0], "remove it"));
+}
+
 /* Nothing is said of it before. */
 static void test_ca_named_alike_is_fine(TlsStore *store, gconstpointer data G_GNUC_UNUSED) {
     g_free(put_unmarked_ca(store, 40 * TLS_DAY));
@@ -163,6 +178,7 @@ int main(int argc, char **argv) {
     ADD("no-pem", test_no_pem);
     ADD("foreign-client", test_foreign_client);
     ADD("ca-named-alike", test_ca_named_alike);
+    ADD("ca-of-own-server", test_ca_of_own_server);
     ADD("ca-named-alike-is-fine", test_ca_named_alike_is_fine);
     ADD("ca-made-anew", test_ca_made_anew);
     return g_test_run();

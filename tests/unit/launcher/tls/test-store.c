@@ -141,6 +141,7 @@ static void test_ca_renewed(TlsStore *store, gconstpointer data G_GNUC_UNUSED) {
     tls_store_put_identity(store, "ca", &ca);
     tls_store_put_identity(store, "client", &client);
     tls_store_prepare(store);
+    g_assert_nonnull(strstr(store->notes->pdata[0], "ca/cert.pem\" ends within 30 days"));
     tls_store_expect_handshake(store);
     /* The former client's certificate lets it in at the renewed CA. */
     tls_store_put_identity(store, "client", &client);
