@@ -13,10 +13,10 @@ static GCond changed;
 static gboolean is_released;
 static guint returned;
 
-/* Instead of the C library's, in the whole program. */
-int stat(const char *path, struct stat *status) {
-    if (g_strcmp0(path, HANGING) != 0) {
-        return fstatat(AT_FDCWD, path, status, 0);
+/* Instead of the C library's, in the whole program; the parameters have its names. */
+int stat(const char *file, struct stat *buf) {
+    if (g_strcmp0(file, HANGING) != 0) {
+        return fstatat(AT_FDCWD, file, buf, 0);
     }
     g_mutex_lock(&lock);
     while (!is_released) {
