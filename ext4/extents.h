@@ -21,8 +21,8 @@ typedef errcode_t (*DinvExt4PlaceFunction)(blk64_t block, guint64 first, guint64
 
 /* Makes the extents of the inode `number`: `runs` (of DinvExt4ContentRun, whose `spool_block` is
  * not looked at), `place` being called for every contiguous piece. An inode without runs gets an
- * empty extent tree. `inode` is still to be written afterwards. 0, or what libext2fs or `place`
- * said. */
+ * empty extent tree. `large`, the inode itself, is still to be written afterwards. 0, or what
+ * libext2fs or `place` said. */
 errcode_t dinv_ext4_extents_allocate(DinvExt4Allocator *allocator, ext2_ino_t number,
-                                     struct ext2_inode_large *inode, const GArray *runs,
+                                     struct ext2_inode_large *large, const GArray *runs,
                                      DinvExt4PlaceFunction place, gpointer user);

@@ -150,7 +150,8 @@ static void test_refused(void) {
     g_autofree char *told = g_strdup_printf("error %s\n", cut);
     expect_told(&fixture, fd, told);
     /* The limit is within a character. */
-    memcpy(long_text + 399, "\xc3\xbc", 2);
+    long_text[399] = (char)0xc3;
+    long_text[400] = (char)0xbc;
     fd = proxy_asks(&fixture, 2);
     wait_heard(&fixture, "publish 8080\npublish 1\npublish 2\n");
     answer(&fixture, long_text);

@@ -74,13 +74,13 @@ static void test_twice_a_second(Fixture *fixture, gconstpointer data) {
     gint64 before_us = g_get_monotonic_time();
     GSource *timer = wait_for("the kernel");
     g_assert_nonnull(timer);
-    g_assert_cmpint(g_source_get_ready_time(timer) - before_us, >=, 500 * 1000);
+    g_assert_cmpint(g_source_get_ready_time(timer) - before_us, >=, G_GINT64_CONSTANT(500000));
     g_autofree char *nothing = take_screen(fixture);
     g_assert_cmpstr(nothing, ==, "");
     for (guint i = 0; i < 3; i++) {
         before_us = g_get_monotonic_time();
         make_due(timer);
-        g_assert_cmpint(g_source_get_ready_time(timer) - before_us, >=, 500 * 1000);
+        g_assert_cmpint(g_source_get_ready_time(timer) - before_us, >=, G_GINT64_CONSTANT(500000));
         g_autofree char *frame = take_screen(fixture);
         g_assert_cmpuint(count(frame, ERASE "dinv: ["), ==, 1);
         g_assert_cmpuint(count(frame, " the kernel"), ==, 1);

@@ -36,8 +36,8 @@ static gboolean is_odd(int fd) {
            status.st_ino == odd_status.st_ino && status.st_dev == odd_status.st_dev;
 }
 
-/* Instead of the C library's, in the whole program. */
-ssize_t read(int fd, void *bytes, size_t length) {
+/* Instead of the C library's, in the whole program; the parameters have its names. */
+ssize_t read(int fd, void *buf, size_t nbytes) {
     g_mutex_lock(&odd.lock);
     if (is_odd(fd)) {
         g_assert_true(g_thread_self() != odd.main_loop);
@@ -53,18 +53,18 @@ ssize_t read(int fd, void *bytes, size_t length) {
         }
     }
     g_mutex_unlock(&odd.lock);
-    return (ssize_t)syscall(SYS_read, fd, bytes, length);
+    return (ssize_t)syscall(SYS_read, fd, buf, nbytes);
 }
 
 static gint is_full;
 
 /* Likewise: the state directory's file system has no room. */
-int fallocate(int fd, int mode, off_t offset, off_t length) {
+int fallocate(int fd, int mode, off_t offset, off_t len) {
     if (g_atomic_int_get(&is_full)) {
         errno = ENOSPC;
         return -1;
     }
-    return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+    return (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }
 
 static guint get_odd_times(void) {

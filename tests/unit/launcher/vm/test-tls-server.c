@@ -339,11 +339,9 @@ static void test_locked(void) {
     tls_make_certificates(directory);
     int lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     g_assert_cmpint(flock(lock, LOCK_EX | LOCK_NB), ==, 0);
-    gint64 before_us = g_get_monotonic_time();
     g_autoptr(GError) error = NULL;
     DinvVmEndpoints *endpoints = dinv_vm_endpoints_new(&config, &error);
-    g_assert_no_error(error);
-    g_assert_cmpint(g_get_monotonic_time() - before_us, <, 5 * G_USEC_PER_SEC);
+    g_assert_no_error(error); /* who waits for the lock fails after a while */
     dinv_vm_endpoints_free(endpoints);
     close(lock);
     scratch_remove(&scratch);
