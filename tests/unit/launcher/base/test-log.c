@@ -3,6 +3,7 @@
 #include "launcher/base/log.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,11 +40,24 @@ static void tear_down(Fixture *fixture, gconstpointer data) {
     dinv_log_start(DINV_LOG_INFO);
 }
 
-/* What was written to the terminal since the last call. */
+/*
+ * What was written to the terminal since the last call. The kernel hands it to the other side in a
+ * work queue of its own, so a mark is written behind it and waited for.
+ */
 static char *take_screen(const Fixture *fixture) {
-    char text[4096];
-    ssize_t got = read(fixture->screen, text, sizeof text);
-    return g_strndup(text, (gsize)MAX(got, 0));
+    static const char mark = '\x01';
+    g_assert_cmpint(write(STDERR_FILENO, &mark, 1), ==, 1);
+    g_autoptr(GString) text = g_string_new(NULL);
+    while (text->len == 0 || text->str[text->len - 1] != mark) {
+        struct pollfd screen = {.fd = fixture->screen, .events = POLLIN};
+        g_assert_cmpint(poll(&screen, 1, 10000), ==, 1);
+        char part[4096];
+        ssize_t got = read(fixture->screen, part, sizeof part);
+        g_assert_cmpint(got, >, 0);
+        g_string_append_len(text, part, got);
+    }
+    g_string_truncate(text, text->len - 1);
+    return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
 static guint count(const char *text, const char *part) {
