@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
 #
-# What the recipes (kernel/build, rootfs/base, rootfs/engine, assemble) share: messages, the cache
+# What the recipes (kernel/build, rootfs/base, rootfs/engine, assemble, tests/kvm/host-base) share: messages, the cache
 # directory, temporary directories, locks, and a private view of the Debian archive.
 #
 # The private view is an apt root of its own in the cache directory. It reads trixie whatever the
@@ -13,14 +13,15 @@ umask 022
 export LC_ALL=C
 
 recipe_path=$(realpath -- "$0")
-readonly recipe_path recipe_name=${recipe_path##*/images/}
+recipe_root=$(realpath -- "$(dirname -- "${BASH_SOURCE[0]}")/..")
+readonly recipe_path recipe_root recipe_name=${recipe_path#"$recipe_root"/}
 readonly debian_suite=trixie
 readonly debian_mirror=http://deb.debian.org/debian
 readonly debian_security_mirror=http://deb.debian.org/debian-security
 readonly lists_lifetime_minutes=1440
 
 say() {
-    printf 'dinv images/%s: %s\n' "$recipe_name" "$*" >&2
+    printf 'dinv %s: %s\n' "$recipe_name" "$*" >&2
 }
 
 die() {
