@@ -26,6 +26,7 @@
 #include "guest/ports/proxy.h"
 #include "guest/ports/publish.h"
 #include "guest/system/power.h"
+#include "guest/system/system.h"
 #include "wire/verbs.h"
 
 enum {
@@ -33,6 +34,7 @@ enum {
     FAIL_DEADLINE_MS = 5000,
     FAIL_LOG_LINES = 40,
     FAIL_LOG_SIZE = 16 * 1024,
+    READ_AHEAD_KIB = 512,
 };
 
 static void log_to_launcher(void *user, DinvGuestLogLevel level, const char *text) {
@@ -194,6 +196,17 @@ static int make_mount_parts(DinvAgent *agent) {
     return agent->inodes != NULL && agent->shares != NULL ? 0 : -ENOMEM;
 }
 
+/* A request to the disk costs the machine several exits, and its interrupt more; QEMU has the image
+ * in memory. dockerd and containerd are read from it by page faults. The root is an overlay by now:
+ * this program was started before, and is a file of the disk itself. */
+static void read_ahead(void) {
+    int result = dinv_system_set_read_ahead("/sys/class/bdi", "/proc/self/exe", READ_AHEAD_KIB);
+    if (result < 0) {
+        dinv_log_warning("cannot set the read-ahead of the root disk: %s, ignoring",
+                         strerror(-result));
+    }
+}
+
 /* Without any of these nothing can be said or done in an orderly way. */
 static int prepare_agent(DinvAgent *agent) {
     raise_limits();
@@ -210,6 +223,7 @@ static int prepare_agent(DinvAgent *agent) {
     }
     /* An error of it is told when there is a launcher to tell it to. */
     agent->mount_error = dinv_mounts_prepare(&agent->mount_error_what);
+    read_ahead();
     result = make_engine(agent);
     if (result < 0) {
         return result;

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "guest/base/files.h"
@@ -50,6 +52,22 @@ void dinv_system_set_sysctls(void) {
                              strerror(-result));
         }
     }
+}
+
+int dinv_system_set_read_ahead(const char *devices, const char *file, unsigned kibibytes) {
+    struct stat status;
+    if (stat(file, &status) < 0) {
+        return -errno;
+    }
+    char path[256];
+    char text[16];
+    int length = snprintf(path, sizeof path, "%s/%u:%u/read_ahead_kb", devices,
+                          major(status.st_dev), minor(status.st_dev));
+    if (length < 0 || (size_t)length >= sizeof path) {
+        return -ENAMETOOLONG;
+    }
+    (void)snprintf(text, sizeof text, "%u", kibibytes);
+    return dinv_file_write(path, text);
 }
 
 int dinv_system_set_hostname(const char *hostname) {

@@ -15,6 +15,9 @@
 
 /* Sets the kernel's switches of a container host. What the kernel lacks is left out. */
 void dinv_system_set_sysctls(void);
+/* Has the kernel read `kibibytes` at a time ahead on the disk of the file system of `file`.
+ * `devices` is "/sys/class/bdi", or stands for it. 0 or -errno: -ENOENT if no disk is behind it. */
+int dinv_system_set_read_ahead(const char *devices, const char *file, unsigned kibibytes);
 /* 0 or -errno. */
 int dinv_system_set_hostname(const char *hostname);
 /* Sets CLOCK_REALTIME. 0 or -errno. */
