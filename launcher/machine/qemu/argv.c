@@ -25,9 +25,14 @@
  * Slots are given explicitly: devices then have the same addresses in every run, whatever is
  * optional.
  *
- * q35 is there for hosts whose QEMU has no microvm. Its devices are on PCI, which the kernel probes
- * from the lowest address up: a slot's address is counted from the other end. SeaBIOS starts an ELF
- * kernel by the option ROM pvh.bin; qboot finds no ACPI tables for it there.
+ * Under KVM the devices are on PCI: an interrupt of virtio-mmio is level-triggered and shared by
+ * all its reasons, so it costs three exits to QEMU (its status is read, it is acknowledged, and the
+ * IOAPIC, which with so many slots is QEMU's, hears of its end) and two more to KVM, where one of
+ * MSI-X costs none. Under TCG an exit is a call, and the probing of PCI takes longer. The kernel
+ * probes PCI from the lowest address up: a slot's address is counted from the other end.
+ *
+ * q35 is there for hosts whose QEMU has no microvm. Its devices are on PCI, too. SeaBIOS starts an
+ * ELF kernel by the option ROM pvh.bin; qboot finds no ACPI tables for it there.
  */
 #include "launcher/machine/qemu/argv.h"
 #include "wire/channels.h"
@@ -84,6 +89,10 @@ static gboolean is_q35(const DinvMachinePlan *plan) {
     return plan->config->machine == DINV_MACHINE_TYPE_Q35;
 }
 
+static gboolean is_on_pci(const DinvMachinePlan *plan) {
+    return is_q35(plan) || plan->qemu.use_kvm;
+}
+
 /* -device KIND on the bus of the machine, in its slot. */
 static void G_GNUC_PRINTF(5, 6) add_device(GPtrArray *argv, const DinvMachinePlan *plan,
                                            const char *kind, Slot slot, const char *format, ...) {
@@ -91,7 +100,7 @@ static void G_GNUC_PRINTF(5, 6) add_device(GPtrArray *argv, const DinvMachinePla
     va_start(arguments, format);
     g_autofree char *options = g_strdup_vprintf(format, arguments);
     va_end(arguments);
-    if (is_q35(plan)) {
+    if (is_on_pci(plan)) {
         add_format(argv, "-device", "%s-pci,bus=pcie.0,addr=0x%x%s", kind,
                    (guint)(SLOT_COUNT - slot), options);
     } else {
@@ -139,7 +148,7 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
     } else {
         /* With ACPI the guest uses neither the PIT nor the PIC. */
         add_format(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off%s",
-                   count_exports(plan) > SLOT_EXPORTS ? ",pcie=on" : "");
+                   is_on_pci(plan) || count_exports(plan) > SLOT_EXPORTS ? ",pcie=on" : "");
     }
     if (plan->qemu.use_kvm) {
         add_option(argv, "-accel", "kvm");
@@ -168,7 +177,7 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
                    plan->config->memory_bytes >> 20);
         add_option(argv, "-machine", "memory-backend=memory");
     }
-    if (!is_q35(plan)) { /* on PCI the kernel takes the modern interface by itself */
+    if (!is_on_pci(plan)) { /* on PCI the kernel takes the modern interface by itself */
         add_option(argv, "-global", "virtio-mmio.force-legacy=false");
     }
 }
@@ -247,7 +256,7 @@ static void add_netdev(GPtrArray *argv, const DinvMachinePlan *plan) {
     }
     add_option(argv, "-netdev", netdev->str);
     add_device(argv, plan, "virtio-net", SLOT_NET, ",netdev=" DINV_QEMU_NETDEV "%s",
-               is_q35(plan) ? ",romfile=" : "");
+               is_on_pci(plan) ? ",romfile=" : "");
 }
 
 /* ---- mounts ---- */
