@@ -18,7 +18,9 @@ typedef struct DinvUsernetForward {
     uint64_t open;
     uint64_t to_guest;
     uint64_t from_guest;
-    void *owner; /* the stack that its callbacks need */
+    void *owner;                         /* what its callback needs */
+    struct DinvUsernetUdp *udp;          /* likewise */
+    struct DinvUsernetForward *next_udp; /* udp.c's */
     struct DinvUsernetForward *next;
 } DinvUsernetForward;
 

@@ -42,6 +42,20 @@ static void forward_ready(void *opaque, uint32_t events) {
     }
 }
 
+static int connect_inside(DinvUsernetNetwork *network, DinvUsernetForward *forward) {
+    if (forward->endpoint.udp) {
+        return dinv_usernet_udp_add(network->udp, forward);
+    }
+    int result = dinv_usernet_doors_open(network->doors, network->slirp, forward->guest_port);
+    if (result == 0) {
+        result = watch(network, forward, !network->listeners_rest);
+        if (result < 0) {
+            dinv_usernet_doors_close(network->doors, network->slirp, forward);
+        }
+    }
+    return result;
+}
+
 int dinv_usernet_network_add(DinvUsernetNetwork *network, const DinvUsernetEndpoint *endpoint,
                              uint16_t guest_port, const char **step) {
     *step = "forward";
@@ -59,13 +73,7 @@ int dinv_usernet_network_add(DinvUsernetNetwork *network, const DinvUsernetEndpo
         return error;
     }
     *step = "forward";
-    int result = dinv_usernet_doors_open(network->doors, network->slirp, guest_port);
-    if (result == 0) {
-        result = watch(network, forward, !network->listeners_rest);
-        if (result < 0) {
-            dinv_usernet_doors_close(network->doors, network->slirp, forward);
-        }
-    }
+    int result = connect_inside(network, forward);
     if (result < 0) {
         (void)close(forward->fd);
         free(forward);
@@ -78,8 +86,12 @@ int dinv_usernet_network_add(DinvUsernetNetwork *network, const DinvUsernetEndpo
 
 static void forward_free(DinvUsernetNetwork *network, DinvUsernetForward *forward) {
     dinv_usernet_loop_forget(network->loop, forward->fd);
-    dinv_usernet_doors_close(network->doors, network->slirp, forward);
-    dinv_usernet_flows_orphan(network->flows, forward);
+    if (forward->endpoint.udp) {
+        dinv_usernet_udp_remove(network->udp, forward);
+    } else {
+        dinv_usernet_doors_close(network->doors, network->slirp, forward);
+        dinv_usernet_flows_orphan(network->flows, forward);
+    }
     (void)close(forward->fd);
     free(forward);
 }

@@ -8,6 +8,7 @@
 #include "usernet/process/flows.h"
 #include "usernet/process/frames.h"
 #include "usernet/process/network.h"
+#include "usernet/process/udp.h"
 
 struct DinvUsernetNetwork {
     DinvUsernetConfig config;
@@ -16,6 +17,7 @@ struct DinvUsernetNetwork {
     DinvUsernetFrames *frames;
     DinvUsernetFlows *flows;
     DinvUsernetDoors *doors;
+    DinvUsernetUdp *udp;
     DinvUsernetForward *forwards;
     Slirp *slirp;
     /* While libslirp handles a SYN of the guest: the socket that it makes then is this flow's. */

@@ -33,6 +33,12 @@ static const char *make_parts(DinvUsernetNetwork *network, int frames_fd) {
     if (network->frames == NULL) {
         return "the socket for frames cannot be watched";
     }
+    DinvUsernetUdpConfig udp = {network->config.network, network->config.mask, network->gateway,
+                                network->guest, network->config.mtu};
+    network->udp = dinv_usernet_udp_new(network->loop, network->frames, &udp);
+    if (network->udp == NULL) {
+        return "no memory for the table of datagrams";
+    }
     network->slirp = dinv_usernet_stack_new(network);
     if (network->slirp == NULL) {
         return "libslirp does not take this configuration";
@@ -73,6 +79,7 @@ void dinv_usernet_network_free(DinvUsernetNetwork *network) {
         slirp_cleanup(network->slirp);
     }
     dinv_usernet_doors_free(network->doors);
+    dinv_usernet_udp_free(network->udp);
     dinv_usernet_flows_free(network->flows);
     dinv_usernet_frames_free(network->frames);
     free(network);
@@ -96,6 +103,10 @@ void dinv_usernet_network_turn(DinvUsernetNetwork *network) {
         } else {
             timeout = sooner(timeout, network->rest_ends_ns, now);
         }
+    }
+    int tick = dinv_usernet_udp_tick(network->udp, now);
+    if (tick >= 0 && (timeout < 0 || tick < timeout)) {
+        timeout = tick;
     }
     if (blocked) {
         timeout = -1;

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 
 #include "usernet/process/network-internal.h"
@@ -40,10 +41,26 @@ static ssize_t stack_send_packet(const void *frame, size_t len, void *opaque) {
     return (ssize_t)len;
 }
 
+/* What the guest says of itself in IPv4 and ARP. */
+static void learn_mac(DinvUsernetNetwork *network, const uint8_t *frame, size_t len) {
+    if (len >= DINV_USERNET_ARP_SIZE && frame[12] == 0x08 && frame[13] == 0x06 &&
+        memcmp(frame + 28, &network->guest, 4) == 0) {
+        dinv_usernet_udp_learn(network->udp, frame + 22);
+    }
+}
+
 void dinv_usernet_stack_input(DinvUsernetNetwork *network, const uint8_t *frame, size_t len) {
-    DinvUsernetPacket packet;
+    DinvUsernetPacket packet = {0};
     DinvUsernetFlowKey key;
-    if (dinv_usernet_packet_parse(frame, len, &packet) && is_tcp(&packet)) {
+    if (!dinv_usernet_packet_parse(frame, len, &packet)) {
+        learn_mac(network, frame, len);
+    } else if (packet.source == network->guest.s_addr) {
+        dinv_usernet_udp_learn(network->udp, packet.source_mac);
+        if (dinv_usernet_udp_from_guest(network->udp, &packet)) {
+            return;
+        }
+    }
+    if (is_tcp(&packet)) {
         DinvUsernetFlow *flow = flow_of(network, &packet, true, &key);
         if (flow != NULL) {
             dinv_usernet_flow_from_guest(flow, &packet, dinv_usernet_now_ns());

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* A few buffers of the largest datagram, found by addresses, protocol and identification. */
+#include "usernet/process/reassembly.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_MAX (65535u - DINV_USERNET_IPV4_SIZE)
+
+typedef struct {
+    bool used;
+    uint64_t begun; /* order */
+    uint32_t source, destination;
+    uint16_t id;
+    uint8_t protocol;
+    size_t len;
+    uint8_t *bytes; /* BODY_MAX, made at the first use */
+} Slot;
+
+struct DinvUsernetReassembly {
+    uint64_t count;
+    Slot slots[DINV_USERNET_REASSEMBLY_SLOTS];
+};
+
+DinvUsernetReassembly *dinv_usernet_reassembly_new(void) {
+    return calloc(1, sizeof(DinvUsernetReassembly));
+}
+
+void dinv_usernet_reassembly_free(DinvUsernetReassembly *reassembly) {
+    for (size_t i = 0; reassembly != NULL && i < DINV_USERNET_REASSEMBLY_SLOTS; i++) {
+        free(reassembly->slots[i].bytes);
+    }
+    free(reassembly);
+}
+
+static Slot *find_slot(DinvUsernetReassembly *reassembly, const DinvUsernetPacket *packet) {
+    for (size_t i = 0; i < DINV_USERNET_REASSEMBLY_SLOTS; i++) {
+        Slot *slot = &reassembly->slots[i];
+        if (slot->used && slot->source == packet->source &&
+            slot->destination == packet->destination && slot->id == packet->id &&
+            slot->protocol == packet->protocol) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+/* One that is not used, else the one that was begun first. */
+static Slot *free_slot(DinvUsernetReassembly *reassembly) {
+    Slot *oldest = &reassembly->slots[0];
+    for (size_t i = 0; i < DINV_USERNET_REASSEMBLY_SLOTS; i++) {
+        Slot *slot = &reassembly->slots[i];
+        if (!slot->used) {
+            return slot;
+        }
+        if (slot->begun < oldest->begun) {
+            oldest = slot;
+        }
+    }
+    return oldest;
+}
+
+void dinv_usernet_reassembly_begin(DinvUsernetReassembly *reassembly,
+                                   const DinvUsernetPacket *packet) {
+    Slot *slot = find_slot(reassembly, packet);
+    if (slot == NULL) {
+        slot = free_slot(reassembly);
+    }
+    slot->used = false;
+    if (slot->bytes == NULL) {
+        slot->bytes = malloc(BODY_MAX);
+    }
+    if (slot->bytes == NULL || packet->body_len > BODY_MAX || packet->body_len % 8 != 0) {
+        return;
+    }
+    *slot = (Slot){
+        .used = true,
+        .begun = ++reassembly->count,
+        .source = packet->source,
+        .destination = packet->destination,
+        .id = packet->id,
+        .protocol = packet->protocol,
+        .len = packet->body_len,
+        .bytes = slot->bytes,
+    };
+    memcpy(slot->bytes, packet->body, packet->body_len);
+}
+
+bool dinv_usernet_reassembly_continue(DinvUsernetReassembly *reassembly,
+                                      const DinvUsernetPacket *packet, const uint8_t **datagram,
+                                      size_t *len) {
+    Slot *slot = find_slot(reassembly, packet);
+    *len = 0;
+    if (slot == NULL) {
+        return false;
+    }
+    if (packet->fragment_offset != slot->len || packet->body_len > BODY_MAX - slot->len ||
+        (packet->more_fragments && packet->body_len % 8 != 0)) {
+        slot->used = false;
+        return true;
+    }
+    memcpy(slot->bytes + slot->len, packet->body, packet->body_len);
+    slot->len += packet->body_len;
+    if (!packet->more_fragments) {
+        slot->used = false;
+        *datagram = slot->bytes;
+        *len = slot->len;
+    }
+    return true;
+}
