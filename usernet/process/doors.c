@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "usernet/process/loop.h"
@@ -120,7 +119,7 @@ static bool make_room(DinvUsernetDoors *doors, int fd) {
 /* libslirp tells nobody the descriptor of its listener; but socket() gives the lowest that is
  * free. */
 static int make_listener(DinvUsernetDoors *doors, Slirp *slirp, uint16_t guest_port) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
@@ -137,9 +136,9 @@ static int make_listener(DinvUsernetDoors *doors, Slirp *slirp, uint16_t guest_p
     return fd;
 }
 
-/* Another socket under the same number: the one that libslirp listens on is gone. */
-static int replace(int fd, int family, int type) {
-    int other = socket(family, type | SOCK_CLOEXEC, 0);
+/* A fresh socket under the same number: the one that was there is gone. */
+static int replace(int fd) {
+    int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (other < 0) {
         return -errno;
     }
@@ -153,8 +152,7 @@ static int replace(int fd, int family, int type) {
 static void remove_listener(Slirp *slirp, int fd) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
-    if (replace(fd, AF_INET, SOCK_STREAM) == 0 &&
-        bind(fd, (const struct sockaddr *)&address, len) == 0 &&
+    if (replace(fd) == 0 && bind(fd, (const struct sockaddr *)&address, len) == 0 &&
         getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
         (void)slirp_remove_hostfwd(slirp, 0, address.sin_addr, ntohs(address.sin_port));
     }
@@ -174,7 +172,7 @@ int dinv_usernet_doors_open(DinvUsernetDoors *doors, Slirp *slirp, uint16_t gues
         free(door);
         return fd;
     }
-    int result = make_room(doors, fd) ? replace(fd, AF_UNIX, SOCK_STREAM) : -ENOMEM;
+    int result = make_room(doors, fd) ? replace(fd) : -ENOMEM;
     if (result < 0) {
         remove_listener(slirp, fd);
         free(door);

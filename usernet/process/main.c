@@ -12,7 +12,9 @@
 #include <sys/socket.h>
 
 #include "usernet/process/arguments.h"
+#include "usernet/process/confine.h"
 #include "usernet/process/control.h"
+#include "usernet/process/resolver.h"
 
 #define EXIT_USAGE 2
 
@@ -43,8 +45,11 @@ static int serve(DinvUsernetLoop *loop, const DinvUsernetArguments *arguments) {
     if (network == NULL) {
         return complain(EXIT_FAILURE, problem);
     }
+    DinvUsernetConfinement confinement = dinv_usernet_confine();
+    char features[DINV_USERNET_FEATURES_MAX + 1];
+    dinv_usernet_confinement_format(&confinement, features, sizeof(features));
     DinvUsernetControl *control =
-        dinv_usernet_control_new(loop, arguments->control_fd, network, "none");
+        dinv_usernet_control_new(loop, arguments->control_fd, network, features);
     if (control == NULL) {
         dinv_usernet_network_free(network);
         return complain(EXIT_FAILURE, "the control socket cannot be watched");
@@ -75,6 +80,7 @@ int main(int argc, char **argv) {
     }
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
+    dinv_usernet_resolver_read();
     DinvUsernetLoop *loop = dinv_usernet_loop_new();
     if (loop == NULL) {
         return complain(EXIT_FAILURE, "no epoll set can be made");
