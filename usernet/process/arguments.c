@@ -84,7 +84,7 @@ static bool parse_value(int option, const char *value, DinvUsernetArguments *arg
 bool dinv_usernet_arguments_parse(int argc, char **argv, DinvUsernetArguments *arguments,
                                   char *problem, size_t problem_size) {
     bool given[OPTIONS] = {false};
-    DinvUsernetArguments parsed = {0};
+    DinvUsernetArguments parsed = {.config.probe_ns = DINV_USERNET_PROBE_NS};
     for (int i = 1; i < argc; i += 2) {
         int option = 0;
         while (option < OPTIONS && strcmp(argv[i], names[option]) != 0) {

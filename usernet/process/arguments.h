@@ -12,6 +12,10 @@
 #define DINV_USERNET_MTU_MIN 576u
 #define DINV_USERNET_MTU_MAX 65521u
 
+/* Linux forgets a half-closed connection that it translates after 60 silent seconds, and
+ * libslirp one whose outer end is closed after ten minutes. */
+#define DINV_USERNET_PROBE_NS ((int64_t)45 * 1000000000)
+
 typedef struct {
     int frames_fd;
     int control_fd;

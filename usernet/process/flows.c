@@ -226,6 +226,7 @@ void dinv_usernet_flow_to_guest(DinvUsernetFlow *flow, const DinvUsernetPacket *
         flow->forward->to_guest += bytes;
     }
     flow->acknowledged = packet->acknowledged;
+    flow->window = packet->window;
     if ((packet->flags & DINV_USERNET_TCP_FIN) != 0) {
         flow->outside_finished = true;
     }

@@ -35,6 +35,7 @@ typedef struct DinvUsernetFlow {
     uint32_t to_guest_next;      /* sequence number behind the last byte sent to the guest */
     uint32_t from_guest_next;
     uint32_t acknowledged; /* to the guest, in the last frame that went to it */
+    uint16_t window;       /* likewise */
     bool to_guest_known, from_guest_known;
     int64_t last_ns; /* when the guest was last heard */
     struct DinvUsernetFlow *next_in_bucket;

@@ -23,6 +23,7 @@ struct DinvUsernetNetwork {
     /* While libslirp handles a SYN of the guest: the socket that it makes then is this flow's. */
     const DinvUsernetFlowKey *connecting;
     unsigned polled;      /* sockets that libslirp wanted in this turn, doors aside */
+    int64_t probes_ns;    /* when half-closed connections were looked at last */
     bool listeners_rest;  /* for want of descriptors */
     int64_t rest_ends_ns; /* then they are tried again, if no descriptor was freed before */
 };
@@ -36,6 +37,9 @@ int dinv_usernet_stack_fill(DinvUsernetNetwork *network);
 void dinv_usernet_stack_poll(DinvUsernetNetwork *network);
 /* Whether libslirp calls the accept() of doors.c. */
 bool dinv_usernet_stack_check(DinvUsernetNetwork *network);
+
+/* probes.c: once a turn. */
+void dinv_usernet_probes_tick(DinvUsernetNetwork *network, int64_t now_ns);
 
 /* forwards.c */
 void dinv_usernet_forwards_wake(DinvUsernetNetwork *network);

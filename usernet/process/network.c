@@ -104,6 +104,7 @@ void dinv_usernet_network_turn(DinvUsernetNetwork *network) {
             timeout = sooner(timeout, network->rest_ends_ns, now);
         }
     }
+    dinv_usernet_probes_tick(network, now);
     int tick = dinv_usernet_udp_tick(network->udp, now);
     if (tick >= 0 && (timeout < 0 || tick < timeout)) {
         timeout = tick;

@@ -26,6 +26,9 @@ typedef struct DinvUsernetNetwork DinvUsernetNetwork;
 typedef struct {
     struct in_addr network, mask;
     unsigned mtu;
+    /* How long a half-closed connection may be silent before the guest is asked whether it is still
+     * there. */
+    int64_t probe_ns;
 } DinvUsernetConfig;
 
 /* `frames_fd` and `loop` are borrowed. NULL with a sentence in *problem on failure: no memory, no

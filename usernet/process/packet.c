@@ -46,6 +46,7 @@ static void parse_tcp(DinvUsernetPacket *packet) {
     packet->sequence = dinv_usernet_get_u32(tcp + 4);
     packet->acknowledged = dinv_usernet_get_u32(tcp + 8);
     packet->flags = tcp[13];
+    packet->window = dinv_usernet_get_u16(tcp + 14);
     packet->data_len = packet->body_len - header;
 }
 
@@ -132,6 +133,24 @@ void dinv_usernet_header_write(
     memcpy(ip + 12, &header->source, 4);
     memcpy(ip + 16, &header->destination, 4);
     dinv_usernet_put_u16(ip + 10, dinv_usernet_checksum(ip, DINV_USERNET_IPV4_SIZE, 0));
+}
+
+void dinv_usernet_segment_write(uint8_t out[static DINV_USERNET_PROBE_SIZE],
+                                const DinvUsernetHeader *header,
+                                const DinvUsernetSegment *segment) {
+    uint8_t *tcp = out + DINV_USERNET_ETHERNET_SIZE + DINV_USERNET_IPV4_SIZE;
+    dinv_usernet_header_write(out, header, DINV_USERNET_TCP_SIZE);
+    memset(tcp, 0, DINV_USERNET_TCP_SIZE);
+    dinv_usernet_put_u16(tcp, segment->source_port);
+    dinv_usernet_put_u16(tcp + 2, segment->destination_port);
+    dinv_usernet_put_u32(tcp + 4, segment->sequence);
+    dinv_usernet_put_u32(tcp + 8, segment->acknowledged);
+    tcp[12] = DINV_USERNET_TCP_SIZE / 4 << 4;
+    tcp[13] = segment->flags;
+    dinv_usernet_put_u16(tcp + 14, segment->window);
+    uint32_t sum = dinv_usernet_pseudo_sum(header->source, header->destination,
+                                           DINV_USERNET_PROTOCOL_TCP, DINV_USERNET_TCP_SIZE);
+    dinv_usernet_put_u16(tcp + 16, dinv_usernet_checksum(tcp, DINV_USERNET_TCP_SIZE, sum));
 }
 
 void dinv_usernet_arp_request_write(uint8_t out[static DINV_USERNET_ARP_SIZE],

@@ -39,6 +39,7 @@ typedef struct {
     /* TCP */
     uint32_t sequence, acknowledged;
     uint8_t flags;
+    uint16_t window;
     size_t data_len;
 } DinvUsernetPacket;
 
@@ -71,6 +72,18 @@ typedef struct {
 void dinv_usernet_header_write(
     uint8_t out[static DINV_USERNET_ETHERNET_SIZE + DINV_USERNET_IPV4_SIZE],
     const DinvUsernetHeader *header, size_t body_len);
+
+#define DINV_USERNET_PROBE_SIZE                                                                    \
+    (DINV_USERNET_ETHERNET_SIZE + DINV_USERNET_IPV4_SIZE + DINV_USERNET_TCP_SIZE)
+/* A segment of TCP without data (RFC 793). */
+typedef struct {
+    uint16_t source_port, destination_port;
+    uint32_t sequence, acknowledged;
+    uint16_t window;
+    uint8_t flags;
+} DinvUsernetSegment;
+void dinv_usernet_segment_write(uint8_t out[static DINV_USERNET_PROBE_SIZE],
+                                const DinvUsernetHeader *header, const DinvUsernetSegment *segment);
 
 /* Who has `target`, asks `source`. */
 void dinv_usernet_arp_request_write(uint8_t out[static DINV_USERNET_ARP_SIZE],

@@ -111,6 +111,14 @@ void dinv_usernet_udp_learn(DinvUsernetUdp *udp, const uint8_t mac[static 6]) {
     }
 }
 
+const uint8_t *dinv_usernet_udp_guest_mac(const DinvUsernetUdp *udp) {
+    return udp->is_mac_known ? udp->guest_mac : NULL;
+}
+
+const uint8_t *dinv_usernet_udp_own_mac(const DinvUsernetUdp *udp) {
+    return udp->own_mac;
+}
+
 static void ask_for_mac(DinvUsernetUdp *udp, int64_t now_ns) {
     uint8_t frame[DINV_USERNET_ARP_SIZE];
     dinv_usernet_arp_request_write(frame, udp->own_mac, udp->config.gateway.s_addr,

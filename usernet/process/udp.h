@@ -37,6 +37,10 @@ bool dinv_usernet_udp_from_guest(DinvUsernetUdp *udp, const DinvUsernetPacket *p
  * from the sockets. */
 void dinv_usernet_udp_learn(DinvUsernetUdp *udp, const uint8_t mac[static 6]);
 
+/* What was learnt, 6 bytes, borrowed; NULL before. */
+const uint8_t *dinv_usernet_udp_guest_mac(const DinvUsernetUdp *udp);
+const uint8_t *dinv_usernet_udp_own_mac(const DinvUsernetUdp *udp);
+
 /* Once a turn: asks the guest for its address again, forgets silent flows. Returns milliseconds
  * until it has to be called again, -1 for never. */
 int dinv_usernet_udp_tick(DinvUsernetUdp *udp, int64_t now_ns);
