@@ -38,8 +38,9 @@ void dinv_usernet_stack_poll(DinvUsernetNetwork *network);
 /* Whether libslirp calls the accept() of doors.c. */
 bool dinv_usernet_stack_check(DinvUsernetNetwork *network);
 
-/* probes.c: once a turn. */
+/* probes.c: once a turn. The second after dinv_usernet_stack_fill(). */
 void dinv_usernet_probes_tick(DinvUsernetNetwork *network, int64_t now_ns);
+void dinv_usernet_probes_end_finished(DinvUsernetNetwork *network);
 
 /* forwards.c */
 void dinv_usernet_forwards_wake(DinvUsernetNetwork *network);

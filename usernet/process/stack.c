@@ -34,7 +34,7 @@ static ssize_t stack_send_packet(const void *frame, size_t len, void *opaque) {
     if (dinv_usernet_packet_parse(frame, len, &packet) && is_tcp(&packet)) {
         DinvUsernetFlow *flow = flow_of(network, &packet, false, &key);
         if (flow != NULL) {
-            dinv_usernet_flow_to_guest(flow, &packet);
+            dinv_usernet_flow_to_guest(network->flows, flow, &packet);
         }
     }
     dinv_usernet_frames_send(network->frames, frame, len);
@@ -63,7 +63,7 @@ void dinv_usernet_stack_input(DinvUsernetNetwork *network, const uint8_t *frame,
     if (is_tcp(&packet)) {
         DinvUsernetFlow *flow = flow_of(network, &packet, true, &key);
         if (flow != NULL) {
-            dinv_usernet_flow_from_guest(flow, &packet, dinv_usernet_now_ns());
+            dinv_usernet_flow_from_guest(network->flows, flow, &packet, dinv_usernet_now_ns());
         } else if ((packet.flags & DINV_USERNET_TCP_SYN) != 0) {
             network->connecting = &key;
         }
