@@ -8,6 +8,7 @@
 #include "usernet/process/flows.h"
 #include "usernet/process/frames.h"
 #include "usernet/process/network.h"
+#include "usernet/process/reassembly.h"
 #include "usernet/process/udp.h"
 
 struct DinvUsernetNetwork {
@@ -18,6 +19,7 @@ struct DinvUsernetNetwork {
     DinvUsernetFlows *flows;
     DinvUsernetDoors *doors;
     DinvUsernetUdp *udp;
+    DinvUsernetReassembly *reassembly;
     DinvUsernetForward *forwards;
     Slirp *slirp;
     /* While libslirp handles a SYN of the guest: the socket that it makes then is this flow's. */

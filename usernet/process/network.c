@@ -36,7 +36,8 @@ static const char *make_parts(DinvUsernetNetwork *network, int frames_fd) {
     DinvUsernetUdpConfig udp = {network->config.network, network->config.mask, network->gateway,
                                 network->guest, network->config.mtu};
     network->udp = dinv_usernet_udp_new(network->loop, network->frames, &udp);
-    if (network->udp == NULL) {
+    network->reassembly = dinv_usernet_reassembly_new();
+    if (network->udp == NULL || network->reassembly == NULL) {
         return "no memory for the table of datagrams";
     }
     network->slirp = dinv_usernet_stack_new(network);
@@ -80,6 +81,7 @@ void dinv_usernet_network_free(DinvUsernetNetwork *network) {
     }
     dinv_usernet_doors_free(network->doors);
     dinv_usernet_udp_free(network->udp);
+    dinv_usernet_reassembly_free(network->reassembly);
     dinv_usernet_flows_free(network->flows);
     dinv_usernet_frames_free(network->frames);
     free(network);
