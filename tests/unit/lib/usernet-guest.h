@@ -147,8 +147,8 @@ static inline void usernet_answer_arp(UsernetGuest *guest) {
     usernet_send_frame(guest, reply, sizeof(reply));
 }
 
-/* The next IPv4 packet within `timeout` ms, which points into the guest's buffer; ARP is answered on
- * the way, if the guest itself is asked for. False if there is none. */
+/* The next IPv4 packet within `timeout` ms, which points into the guest's buffer; ARP is
+ * answered on the way, if the guest itself is asked for. False if there is none. */
 static inline gboolean usernet_next_within(UsernetGuest *guest, DinvUsernetPacket *packet,
                                            int timeout) {
     for (;;) {

@@ -123,7 +123,8 @@ static const struct {
     {"make a socket of UDP", try_datagram, TRUE},
 };
 
-/* In a child, as it is for good. Its exit status is the errno, 255 if the confinement is not whole. */
+/* In a child, as it is for good. Its exit status is the errno, 255 if the confinement is not
+ * whole. */
 static int run_confined(int (*attempt)(void)) {
     pid_t pid = fork();
     g_assert_cmpint(pid, >=, 0);
