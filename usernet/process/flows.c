@@ -15,6 +15,7 @@ struct DinvUsernetFlows {
     DinvUsernetFlow **buckets;
     size_t bucket_count; /* a power of two */
     size_t count;
+    DinvUsernetFlow *finished; /* by next_finished */
     DinvUsernetFlow **by_fd;
     size_t fd_count;
 };
@@ -148,6 +149,33 @@ DinvUsernetFlow *dinv_usernet_flows_add(DinvUsernetFlows *flows, const DinvUsern
     return flow;
 }
 
+static bool is_finished(const DinvUsernetFlow *flow) {
+    return flow->guest_finished && flow->outside_finished;
+}
+
+static void link_finished(DinvUsernetFlows *flows, DinvUsernetFlow *flow) {
+    flow->next_finished = flows->finished;
+    if (flows->finished != NULL) {
+        flows->finished->previous_finished = flow;
+    }
+    flows->finished = flow;
+    if (flow->forward != NULL) {
+        flow->forward->open--;
+    }
+}
+
+static void unlink_finished(DinvUsernetFlows *flows, DinvUsernetFlow *flow) {
+    *(flow->previous_finished != NULL ? &flow->previous_finished->next_finished
+                                      : &flows->finished) = flow->next_finished;
+    if (flow->next_finished != NULL) {
+        flow->next_finished->previous_finished = flow->previous_finished;
+    }
+}
+
+DinvUsernetFlow *dinv_usernet_flows_finished(DinvUsernetFlows *flows) {
+    return flows->finished;
+}
+
 void dinv_usernet_flows_remove(DinvUsernetFlows *flows, int fd) {
     DinvUsernetFlow *flow = fd >= 0 && (size_t)fd < flows->fd_count ? flows->by_fd[fd] : NULL;
     if (flow == NULL) {
@@ -160,7 +188,9 @@ void dinv_usernet_flows_remove(DinvUsernetFlows *flows, int fd) {
     *at = flow->next_in_bucket;
     flows->by_fd[fd] = NULL;
     flows->count--;
-    if (flow->forward != NULL) {
+    if (is_finished(flow)) {
+        unlink_finished(flows, flow);
+    } else if (flow->forward != NULL) {
         flow->forward->open--;
     }
     free(flow);
@@ -200,13 +230,14 @@ static uint32_t advance(uint32_t *next, bool *known, const DinvUsernetPacket *pa
     return moved > extra ? moved - extra : 0;
 }
 
-void dinv_usernet_flow_from_guest(DinvUsernetFlow *flow, const DinvUsernetPacket *packet,
-                                  int64_t now_ns) {
+void dinv_usernet_flow_from_guest(DinvUsernetFlows *flows, DinvUsernetFlow *flow,
+                                  const DinvUsernetPacket *packet, int64_t now_ns) {
     flow->last_ns = now_ns;
     if ((packet->flags & DINV_USERNET_TCP_RST) != 0) {
         set_reset_on_close(flow->fd, true);
         return;
     }
+    flow->guest_acknowledged = packet->acknowledged;
     uint32_t bytes = advance(&flow->from_guest_next, &flow->from_guest_known, packet);
     if (flow->forward != NULL) {
         flow->forward->from_guest += bytes;
@@ -214,10 +245,14 @@ void dinv_usernet_flow_from_guest(DinvUsernetFlow *flow, const DinvUsernetPacket
     if ((packet->flags & DINV_USERNET_TCP_FIN) != 0 && !flow->guest_finished) {
         flow->guest_finished = true;
         set_reset_on_close(flow->fd, false);
+        if (is_finished(flow)) {
+            link_finished(flows, flow);
+        }
     }
 }
 
-void dinv_usernet_flow_to_guest(DinvUsernetFlow *flow, const DinvUsernetPacket *packet) {
+void dinv_usernet_flow_to_guest(DinvUsernetFlows *flows, DinvUsernetFlow *flow,
+                                const DinvUsernetPacket *packet) {
     if ((packet->flags & DINV_USERNET_TCP_RST) != 0) {
         return;
     }
@@ -227,7 +262,10 @@ void dinv_usernet_flow_to_guest(DinvUsernetFlow *flow, const DinvUsernetPacket *
     }
     flow->acknowledged = packet->acknowledged;
     flow->window = packet->window;
-    if ((packet->flags & DINV_USERNET_TCP_FIN) != 0) {
+    if ((packet->flags & DINV_USERNET_TCP_FIN) != 0 && !flow->outside_finished) {
         flow->outside_finished = true;
+        if (is_finished(flow)) {
+            link_finished(flows, flow);
+        }
     }
 }

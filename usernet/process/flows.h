@@ -37,8 +37,11 @@ typedef struct DinvUsernetFlow {
     uint32_t acknowledged; /* to the guest, in the last frame that went to it */
     uint16_t window;       /* likewise */
     bool to_guest_known, from_guest_known;
-    int64_t last_ns; /* when the guest was last heard */
+    uint32_t guest_acknowledged; /* by the guest, likewise */
+    int64_t last_ns;             /* when the guest was last heard */
     struct DinvUsernetFlow *next_in_bucket;
+    /* Those that both sides have finished, until their socket is closed. */
+    struct DinvUsernetFlow *next_finished, *previous_finished;
 } DinvUsernetFlow;
 
 typedef struct DinvUsernetFlows DinvUsernetFlows;
@@ -60,7 +63,11 @@ void dinv_usernet_flows_orphan(DinvUsernetFlows *flows, const DinvUsernetForward
 void dinv_usernet_flows_each(DinvUsernetFlows *flows, void (*each)(void *, DinvUsernetFlow *),
                              void *opaque);
 
+/* The first of the flows that both sides have finished. */
+DinvUsernetFlow *dinv_usernet_flows_finished(DinvUsernetFlows *flows);
+
 /* What a TCP frame says. The first is to be called before libslirp gets the frame. */
-void dinv_usernet_flow_from_guest(DinvUsernetFlow *flow, const DinvUsernetPacket *packet,
-                                  int64_t now_ns);
-void dinv_usernet_flow_to_guest(DinvUsernetFlow *flow, const DinvUsernetPacket *packet);
+void dinv_usernet_flow_from_guest(DinvUsernetFlows *flows, DinvUsernetFlow *flow,
+                                  const DinvUsernetPacket *packet, int64_t now_ns);
+void dinv_usernet_flow_to_guest(DinvUsernetFlows *flows, DinvUsernetFlow *flow,
+                                const DinvUsernetPacket *packet);

@@ -172,6 +172,11 @@ void dinv_usernet_loop_want(DinvUsernetLoop *loop, int fd, uint32_t events) {
     }
 }
 
+bool dinv_usernet_loop_is_wanted(const DinvUsernetLoop *loop, int fd, uint32_t events) {
+    return fd >= 0 && (size_t)fd < loop->count && loop->entries[fd].turn == loop->turn &&
+           (loop->entries[fd].wanted & events) != 0;
+}
+
 uint32_t dinv_usernet_loop_seen(const DinvUsernetLoop *loop, int fd) {
     if (fd < 0 || (size_t)fd >= loop->count || loop->entries[fd].seen_turn != loop->turn) {
         return 0;

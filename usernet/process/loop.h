@@ -36,6 +36,8 @@ void dinv_usernet_loop_forget(DinvUsernetLoop *loop, int fd);
 void dinv_usernet_loop_begin(DinvUsernetLoop *loop);
 /* A socket is wanted in this turn for these events (EPOLLIN, EPOLLOUT, EPOLLPRI). */
 void dinv_usernet_loop_want(DinvUsernetLoop *loop, int fd, uint32_t events);
+/* Whether it was, in this turn, for one of `events`. */
+bool dinv_usernet_loop_is_wanted(const DinvUsernetLoop *loop, int fd, uint32_t events);
 /* Which of the events that it is wanted for dinv_usernet_loop_wait() has seen in this turn. An
  * error or a hang-up is an EPOLLIN for one that is wanted for reading and else an EPOLLOUT:
  * libslirp must not be made to read into a full buffer. */

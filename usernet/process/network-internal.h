@@ -8,6 +8,7 @@
 #include "usernet/process/flows.h"
 #include "usernet/process/frames.h"
 #include "usernet/process/network.h"
+#include "usernet/process/reassembly.h"
 #include "usernet/process/udp.h"
 
 struct DinvUsernetNetwork {
@@ -18,6 +19,7 @@ struct DinvUsernetNetwork {
     DinvUsernetFlows *flows;
     DinvUsernetDoors *doors;
     DinvUsernetUdp *udp;
+    DinvUsernetReassembly *reassembly;
     DinvUsernetForward *forwards;
     Slirp *slirp;
     /* While libslirp handles a SYN of the guest: the socket that it makes then is this flow's. */
@@ -38,8 +40,9 @@ void dinv_usernet_stack_poll(DinvUsernetNetwork *network);
 /* Whether libslirp calls the accept() of doors.c. */
 bool dinv_usernet_stack_check(DinvUsernetNetwork *network);
 
-/* probes.c: once a turn. */
+/* probes.c: once a turn. The second after dinv_usernet_stack_fill(). */
 void dinv_usernet_probes_tick(DinvUsernetNetwork *network, int64_t now_ns);
+void dinv_usernet_probes_end_finished(DinvUsernetNetwork *network);
 
 /* forwards.c */
 void dinv_usernet_forwards_wake(DinvUsernetNetwork *network);

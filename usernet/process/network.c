@@ -36,7 +36,8 @@ static const char *make_parts(DinvUsernetNetwork *network, int frames_fd) {
     DinvUsernetUdpConfig udp = {network->config.network, network->config.mask, network->gateway,
                                 network->guest, network->config.mtu};
     network->udp = dinv_usernet_udp_new(network->loop, network->frames, &udp);
-    if (network->udp == NULL) {
+    network->reassembly = dinv_usernet_reassembly_new();
+    if (network->udp == NULL || network->reassembly == NULL) {
         return "no memory for the table of datagrams";
     }
     network->slirp = dinv_usernet_stack_new(network);
@@ -80,6 +81,7 @@ void dinv_usernet_network_free(DinvUsernetNetwork *network) {
     }
     dinv_usernet_doors_free(network->doors);
     dinv_usernet_udp_free(network->udp);
+    dinv_usernet_reassembly_free(network->reassembly);
     dinv_usernet_flows_free(network->flows);
     dinv_usernet_frames_free(network->frames);
     free(network);
@@ -95,6 +97,7 @@ static int sooner(int timeout, int64_t at_ns, int64_t now_ns) {
  * again either. Without that, what waits would grow for as long as it is away. */
 void dinv_usernet_network_turn(DinvUsernetNetwork *network) {
     int timeout = dinv_usernet_stack_fill(network);
+    dinv_usernet_probes_end_finished(network);
     bool blocked = dinv_usernet_frames_blocked(network->frames);
     int64_t now = dinv_usernet_now_ns();
     if (network->listeners_rest) {

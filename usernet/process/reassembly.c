@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define BODY_MAX (65535u - DINV_USERNET_IPV4_SIZE)
+#define HEADERS  (DINV_USERNET_ETHERNET_SIZE + DINV_USERNET_IPV4_SIZE)
 
 typedef struct {
     bool used;
@@ -13,8 +14,8 @@ typedef struct {
     uint32_t source, destination;
     uint16_t id;
     uint8_t protocol;
-    size_t len;
-    uint8_t *bytes; /* BODY_MAX, made at the first use */
+    size_t len;     /* of the body */
+    uint8_t *frame; /* HEADERS + BODY_MAX, made at the first use */
 } Slot;
 
 struct DinvUsernetReassembly {
@@ -28,7 +29,7 @@ DinvUsernetReassembly *dinv_usernet_reassembly_new(void) {
 
 void dinv_usernet_reassembly_free(DinvUsernetReassembly *reassembly) {
     for (size_t i = 0; reassembly != NULL && i < DINV_USERNET_REASSEMBLY_SLOTS; i++) {
-        free(reassembly->slots[i].bytes);
+        free(reassembly->slots[i].frame);
     }
     free(reassembly);
 }
@@ -60,17 +61,15 @@ static Slot *free_slot(DinvUsernetReassembly *reassembly) {
     return oldest;
 }
 
-void dinv_usernet_reassembly_begin(DinvUsernetReassembly *reassembly,
-                                   const DinvUsernetPacket *packet) {
-    Slot *slot = find_slot(reassembly, packet);
+static void begin(DinvUsernetReassembly *reassembly, Slot *slot, const DinvUsernetPacket *packet) {
     if (slot == NULL) {
         slot = free_slot(reassembly);
     }
     slot->used = false;
-    if (slot->bytes == NULL) {
-        slot->bytes = malloc(BODY_MAX);
+    if (slot->frame == NULL) {
+        slot->frame = malloc(HEADERS + BODY_MAX);
     }
-    if (slot->bytes == NULL || packet->body_len > BODY_MAX || packet->body_len % 8 != 0) {
+    if (slot->frame == NULL || packet->body_len > BODY_MAX || packet->body_len % 8 != 0) {
         return;
     }
     *slot = (Slot){
@@ -81,30 +80,43 @@ void dinv_usernet_reassembly_begin(DinvUsernetReassembly *reassembly,
         .id = packet->id,
         .protocol = packet->protocol,
         .len = packet->body_len,
-        .bytes = slot->bytes,
+        .frame = slot->frame,
     };
-    memcpy(slot->bytes, packet->body, packet->body_len);
+    memcpy(slot->frame + HEADERS, packet->body, packet->body_len);
 }
 
-bool dinv_usernet_reassembly_continue(DinvUsernetReassembly *reassembly,
-                                      const DinvUsernetPacket *packet, const uint8_t **datagram,
-                                      size_t *len) {
+/* The headers of the whole, from its last fragment. */
+static const uint8_t *finish(Slot *slot, const DinvUsernetPacket *packet, size_t *len) {
+    DinvUsernetHeader header = {
+        .source_mac = packet->source_mac,
+        .destination_mac = packet->source_mac - 6,
+        .source = packet->source,
+        .destination = packet->destination,
+        .protocol = packet->protocol,
+        .id = packet->id,
+    };
+    dinv_usernet_header_write(slot->frame, &header, slot->len);
+    slot->used = false;
+    *len = HEADERS + slot->len;
+    return slot->frame;
+}
+
+const uint8_t *dinv_usernet_reassembly_add(DinvUsernetReassembly *reassembly,
+                                           const DinvUsernetPacket *packet, size_t *len) {
     Slot *slot = find_slot(reassembly, packet);
-    *len = 0;
+    if (packet->fragment_offset == 0) {
+        begin(reassembly, slot, packet);
+        return NULL;
+    }
     if (slot == NULL) {
-        return false;
+        return NULL;
     }
     if (packet->fragment_offset != slot->len || packet->body_len > BODY_MAX - slot->len ||
         (packet->more_fragments && packet->body_len % 8 != 0)) {
         slot->used = false;
-        return true;
+        return NULL;
     }
-    memcpy(slot->bytes + slot->len, packet->body, packet->body_len);
+    memcpy(slot->frame + HEADERS + slot->len, packet->body, packet->body_len);
     slot->len += packet->body_len;
-    if (!packet->more_fragments) {
-        slot->used = false;
-        *datagram = slot->bytes;
-        *len = slot->len;
-    }
-    return true;
+    return packet->more_fragments ? NULL : finish(slot, packet, len);
 }

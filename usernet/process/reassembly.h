@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reassembly: datagrams that the guest sent in fragments (RFC 791), for flows that are ours. A
+ * reassembly: what the guest sent in fragments (RFC 791) as whole packets. libslirp never sees a
+ * fragment: that of 4.7 writes to wrong places when one comes whose datagram has no beginning. A
  * fragment has to follow the one before it, as every sender and every bridge sends them; one that
- * does not ends its datagram. Eight datagrams can be under way at a time; the oldest makes room.
+ * does not ends its packet. Eight packets can be under way at a time; the oldest makes room.
  */
 #pragma once
 
@@ -20,11 +21,7 @@ typedef struct DinvUsernetReassembly DinvUsernetReassembly;
 DinvUsernetReassembly *dinv_usernet_reassembly_new(void);
 void dinv_usernet_reassembly_free(DinvUsernetReassembly *reassembly);
 
-/* A first fragment whose datagram is wanted. */
-void dinv_usernet_reassembly_begin(DinvUsernetReassembly *reassembly,
-                                   const DinvUsernetPacket *packet);
-/* A later fragment; false if its datagram is not under way here. With the last one *datagram is the
- * whole IPv4 body, borrowed until the next call, and *len its length; otherwise *len is 0. */
-bool dinv_usernet_reassembly_continue(DinvUsernetReassembly *reassembly,
-                                      const DinvUsernetPacket *packet, const uint8_t **datagram,
-                                      size_t *len);
+/* Takes a fragment. With the last of a packet it returns the whole as one frame, without options in
+ * its IPv4 header, borrowed until the next call; NULL otherwise. */
+const uint8_t *dinv_usernet_reassembly_add(DinvUsernetReassembly *reassembly,
+                                           const DinvUsernetPacket *packet, size_t *len);

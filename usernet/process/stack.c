@@ -34,42 +34,64 @@ static ssize_t stack_send_packet(const void *frame, size_t len, void *opaque) {
     if (dinv_usernet_packet_parse(frame, len, &packet) && is_tcp(&packet)) {
         DinvUsernetFlow *flow = flow_of(network, &packet, false, &key);
         if (flow != NULL) {
-            dinv_usernet_flow_to_guest(flow, &packet);
+            dinv_usernet_flow_to_guest(network->flows, flow, &packet);
         }
     }
     dinv_usernet_frames_send(network->frames, frame, len);
     return (ssize_t)len;
 }
 
-/* What the guest says of itself in IPv4 and ARP. */
-static void learn_mac(DinvUsernetNetwork *network, const uint8_t *frame, size_t len) {
-    if (len >= DINV_USERNET_ARP_SIZE && frame[12] == 0x08 && frame[13] == 0x06 &&
-        memcmp(frame + 28, &network->guest, 4) == 0) {
-        dinv_usernet_udp_learn(network->udp, frame + 22);
-    }
+static bool is_arp(const uint8_t *frame, size_t len) {
+    return len >= DINV_USERNET_ARP_SIZE && frame[12] == 0x08 && frame[13] == 0x06;
 }
 
-void dinv_usernet_stack_input(DinvUsernetNetwork *network, const uint8_t *frame, size_t len) {
-    DinvUsernetPacket packet = {0};
+/* Nothing that libslirp would only look at to throw it away, or has code for that nobody needs. */
+static bool is_wanted(const DinvUsernetPacket *packet) {
+    return packet->protocol == DINV_USERNET_PROTOCOL_TCP ||
+           packet->protocol == DINV_USERNET_PROTOCOL_UDP ||
+           packet->protocol == DINV_USERNET_PROTOCOL_ICMP;
+}
+
+static void input_packet(DinvUsernetNetwork *network, const DinvUsernetPacket *packet,
+                         const uint8_t *frame, size_t len) {
     DinvUsernetFlowKey key;
-    if (!dinv_usernet_packet_parse(frame, len, &packet)) {
-        learn_mac(network, frame, len);
-    } else if (packet.source == network->guest.s_addr) {
-        dinv_usernet_udp_learn(network->udp, packet.source_mac);
-        if (dinv_usernet_udp_from_guest(network->udp, &packet)) {
+    if (packet->source == network->guest.s_addr) {
+        dinv_usernet_udp_learn(network->udp, packet->source_mac);
+        if (dinv_usernet_udp_from_guest(network->udp, packet)) {
             return;
         }
     }
-    if (is_tcp(&packet)) {
-        DinvUsernetFlow *flow = flow_of(network, &packet, true, &key);
+    if (is_tcp(packet)) {
+        DinvUsernetFlow *flow = flow_of(network, packet, true, &key);
         if (flow != NULL) {
-            dinv_usernet_flow_from_guest(flow, &packet, dinv_usernet_now_ns());
-        } else if ((packet.flags & DINV_USERNET_TCP_SYN) != 0) {
+            dinv_usernet_flow_from_guest(network->flows, flow, packet, dinv_usernet_now_ns());
+        } else if ((packet->flags & DINV_USERNET_TCP_SYN) != 0) {
             network->connecting = &key;
         }
     }
     slirp_input(network->slirp, frame, (int)len);
     network->connecting = NULL;
+}
+
+void dinv_usernet_stack_input(DinvUsernetNetwork *network, const uint8_t *frame, size_t len) {
+    DinvUsernetPacket packet;
+    if (is_arp(frame, len)) {
+        if (memcmp(frame + 28, &network->guest, 4) == 0) {
+            dinv_usernet_udp_learn(network->udp, frame + 22);
+        }
+        slirp_input(network->slirp, frame, (int)len);
+        return;
+    }
+    if (!dinv_usernet_packet_parse(frame, len, &packet) || !is_wanted(&packet)) {
+        return;
+    }
+    if (packet.fragment_offset > 0 || packet.more_fragments) {
+        frame = dinv_usernet_reassembly_add(network->reassembly, &packet, &len);
+        if (frame == NULL || !dinv_usernet_packet_parse(frame, len, &packet)) {
+            return;
+        }
+    }
+    input_packet(network, &packet, frame, len);
 }
 
 /* What a guest does wrong is its own affair, and could fill a log. */

@@ -9,7 +9,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "usernet/process/reassembly.h"
 #include "usernet/process/udp-flows.h"
 
 #define DATAGRAMS_A_TURN 64
@@ -22,7 +21,6 @@ struct DinvUsernetUdp {
     DinvUsernetFrames *frames;
     DinvUsernetUdpConfig config;
     DinvUsernetUdpFlows *flows;
-    DinvUsernetReassembly *reassembly;
     DinvUsernetForward *forwards; /* by next_udp */
     uint8_t own_mac[6];
     uint8_t guest_mac[6];
@@ -46,12 +44,11 @@ DinvUsernetUdp *dinv_usernet_udp_new(DinvUsernetLoop *loop, DinvUsernetFrames *f
     udp->frames = frames;
     udp->config = *config;
     udp->flows = dinv_usernet_udp_flows_new(config->network, config->mask, config->gateway);
-    udp->reassembly = dinv_usernet_reassembly_new();
     /* What libslirp answers to ARP for the gateway. */
     udp->own_mac[0] = 0x52;
     udp->own_mac[1] = 0x55;
     memcpy(udp->own_mac + 2, &config->gateway, 4);
-    if (udp->flows == NULL || udp->reassembly == NULL) {
+    if (udp->flows == NULL) {
         dinv_usernet_udp_free(udp);
         return NULL;
     }
@@ -61,7 +58,6 @@ DinvUsernetUdp *dinv_usernet_udp_new(DinvUsernetLoop *loop, DinvUsernetFrames *f
 void dinv_usernet_udp_free(DinvUsernetUdp *udp) {
     if (udp != NULL) {
         dinv_usernet_udp_flows_free(udp->flows);
-        dinv_usernet_reassembly_free(udp->reassembly);
         free(udp);
     }
 }
@@ -331,34 +327,15 @@ static void take_datagram(const DinvUsernetUdpFlow *flow, const uint8_t *body, s
 }
 
 bool dinv_usernet_udp_from_guest(DinvUsernetUdp *udp, const DinvUsernetPacket *packet) {
-    if (packet->protocol != DINV_USERNET_PROTOCOL_UDP ||
-        packet->source != udp->config.guest.s_addr) {
+    if (packet->protocol != DINV_USERNET_PROTOCOL_UDP || packet->source_port == 0 ||
+        packet->source != udp->config.guest.s_addr ||
+        dinv_usernet_udp_flows_count(udp->flows) == 0) {
         return false;
-    }
-    if (packet->fragment_offset > 0) {
-        const uint8_t *datagram = NULL;
-        size_t len;
-        bool is_ours = dinv_usernet_reassembly_continue(udp->reassembly, packet, &datagram, &len);
-        DinvUsernetUdpFlow *flow =
-            len > 0 ? flow_of(udp, packet->destination, dinv_usernet_get_u16(datagram),
-                              dinv_usernet_get_u16(datagram + 2))
-                    : NULL;
-        if (flow != NULL) {
-            take_datagram(flow, datagram, len);
-        }
-        return is_ours;
     }
     DinvUsernetUdpFlow *flow =
-        packet->source_port != 0 && dinv_usernet_udp_flows_count(udp->flows) > 0
-            ? flow_of(udp, packet->destination, packet->source_port, packet->destination_port)
-            : NULL;
-    if (flow == NULL) {
-        return false;
-    }
-    if (packet->more_fragments) {
-        dinv_usernet_reassembly_begin(udp->reassembly, packet);
-    } else {
+        flow_of(udp, packet->destination, packet->source_port, packet->destination_port);
+    if (flow != NULL) {
         take_datagram(flow, packet->body, packet->body_len);
     }
-    return true;
+    return flow != NULL;
 }

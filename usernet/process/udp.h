@@ -31,7 +31,7 @@ void dinv_usernet_udp_free(DinvUsernetUdp *udp);
 int dinv_usernet_udp_add(DinvUsernetUdp *udp, DinvUsernetForward *forward);
 void dinv_usernet_udp_remove(DinvUsernetUdp *udp, DinvUsernetForward *forward);
 
-/* Whether a packet of the guest was an answer, or a fragment of one, and has been handled. */
+/* Whether a whole packet of the guest was an answer, and has been handled. */
 bool dinv_usernet_udp_from_guest(DinvUsernetUdp *udp, const DinvUsernetPacket *packet);
 /* The guest's address in Ethernet, from any frame of its own. Until it is known nothing is read
  * from the sockets. */
