@@ -48,6 +48,7 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     result->findings.outer_networks = dinv_host_network_list(NULL);
     dinv_preflight_check_acceleration(host, config, result);
     dinv_preflight_check_qemu(config, result);
+    dinv_preflight_check_usernet(config, result);
     dinv_preflight_check_kernel(config, result);
     dinv_preflight_check_rootfs(config, result);
     dinv_preflight_check_memory(host, config, result);

@@ -2,10 +2,11 @@
 /*
  * The machine of machine.h as QEMU: its start, and what is asked of it while it runs.
  *
- * Theory of operation. QEMU inherits one end each of four socketpairs: QMP, control, relay,
- * console. Its process and its QMP connection end separately, in either order; how it ended is only
- * known when both have (the SHUTDOWN event may still lie in the socket when the process is reaped).
- * ending.c waits for both, then calls `exited`, and that is the last thing done.
+ * Theory of operation. QEMU inherits one end each of four socketpairs (QMP, control, relay,
+ * console), and of the network's, which is the caller's. Its process and its QMP connection end
+ * separately, in either order; how it ended is only known when both have (the SHUTDOWN event may
+ * still lie in the socket when the process is reaped). ending.c waits for both, then calls
+ * `exited`, and that is the last thing done.
  *
  * QEMU starts with its vCPUs stopped (-S) and `cont` is the first command sent, because it sends no
  * event before the QMP handshake: a guest that ends sooner would end without a reason.
@@ -22,9 +23,7 @@
 
 #include "launcher/host/capabilities.h"
 #include "launcher/machine/qemu/argv.h"
-#include "launcher/machine/qemu/hostfwd.h"
 #include "launcher/machine/qemu/internal.h"
-#include "launcher/machine/qemu/preload.h"
 
 /* QEMU itself may be emulated: then its start takes a minute, or more where others want the CPU,
  * too. */
@@ -93,26 +92,25 @@ static Dinv9pSecurity choose_9p_security(void) {
 }
 
 /* QEMU and what serves its shares. On failure the caller ends the shares. */
-static gboolean start_process(DinvMachine *machine, const int *theirs, GError **error) {
+static gboolean start_process(DinvMachine *machine, const int *theirs, int network_fd,
+                              GError **error) {
     enum { FIRST = DINV_MACHINE_PROCESS_FIRST_FD };
     static const DinvQemuFds numbers = {.qmp = FIRST + DINV_QEMU_CHANNEL_QMP,
                                         .control = FIRST + DINV_QEMU_CHANNEL_CONTROL,
                                         .relay = FIRST + DINV_QEMU_CHANNEL_RELAY,
                                         .console = FIRST + DINV_QEMU_CHANNEL_CONSOLE,
-                                        .first_share = FIRST + DINV_QEMU_CHANNEL_COUNT};
+                                        .network = FIRST + DINV_QEMU_CHANNEL_COUNT,
+                                        .first_share = FIRST + DINV_QEMU_CHANNEL_COUNT + 1};
     g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
     g_array_append_vals(fds, theirs, DINV_QEMU_CHANNEL_COUNT);
+    g_array_append_val(fds, network_fd);
     if (!dinv_qemu_start_shares(machine, fds, error)) {
         return FALSE;
     }
     g_auto(GStrv) argv = dinv_qemu_argv(machine->plan, &numbers, choose_9p_security());
-    int preload_fd = dinv_qemu_preload_open();
     machine->process =
-        dinv_machine_process_spawn(argv, (const int *)(const void *)fds->data, fds->len, preload_fd,
+        dinv_machine_process_spawn(argv, (const int *)(const void *)fds->data, fds->len,
                                    dinv_qemu_on_process_gone, machine, error);
-    if (preload_fd >= 0) {
-        (void)close(preload_fd);
-    }
     if (machine->virtiofs != NULL) {
         dinv_machine_virtiofs_close_fds(machine->virtiofs);
     }
@@ -152,13 +150,13 @@ static int take_channel(DinvMachine *machine, DinvQemuChannel channel) {
     return fd;
 }
 
-gboolean dinv_machine_start(DinvMachine *machine, GError **error) {
+gboolean dinv_machine_start(DinvMachine *machine, int network_fd, GError **error) {
     static const DinvQmpCallbacks qmp_callbacks = {.event = qemu_on_event,
                                                    .disconnected = dinv_qemu_on_disconnected};
     int theirs[DINV_QEMU_CHANNEL_COUNT] = {-1, -1, -1, -1};
     g_assert(machine->process == NULL);
-    gboolean started =
-        open_channels(machine->channels, theirs, error) && start_process(machine, theirs, error);
+    gboolean started = open_channels(machine->channels, theirs, error) &&
+                       start_process(machine, theirs, network_fd, error);
     close_fds(theirs);
     if (!started) {
         g_clear_pointer(&machine->virtiofs, dinv_machine_virtiofs_free);
@@ -185,34 +183,6 @@ int dinv_machine_take_console_fd(DinvMachine *machine) {
 
 GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->process != NULL ? dinv_machine_process_get_pid(machine->process) : 0;
-}
-
-/* ---- forwards ---- */
-
-void dinv_machine_add_forward(DinvMachine *machine, const DinvPortForward *forward,
-                              const char *address, GAsyncReadyCallback callback, gpointer user) {
-    GTask *task = g_task_new(NULL, NULL, callback, user);
-    dinv_qemu_hostfwd_add(machine->qmp, forward, address, task);
-}
-
-void dinv_machine_remove_forward(DinvMachine *machine, const DinvPortForward *forward,
-                                 const char *address, GAsyncReadyCallback callback, gpointer user) {
-    GTask *task = g_task_new(NULL, NULL, callback, user);
-    dinv_qemu_hostfwd_remove(machine->qmp, forward, address, task);
-}
-
-/* Does not look at the machine: a callback may come after its free. */
-gboolean dinv_machine_forward_finish(DinvMachine *machine G_GNUC_UNUSED, GAsyncResult *result,
-                                     GError **error) {
-    return g_task_propagate_boolean(G_TASK(result), error);
-}
-
-void dinv_machine_list_forwards(DinvMachine *machine, GAsyncReadyCallback callback, gpointer user) {
-    dinv_qemu_hostfwd_list(machine->qmp, g_task_new(NULL, NULL, callback, user));
-}
-
-char *dinv_machine_list_finish(GAsyncResult *result, GError **error) {
-    return g_task_propagate_pointer(G_TASK(result), error);
 }
 
 /* ---- stop ---- */

@@ -33,7 +33,6 @@ static char *dump(const DinvPlan *plan) {
         machine->virtiofsd != NULL ? machine->virtiofsd->program : "none, 9p serves",
         machine->virtiofsd != NULL && machine->virtiofsd->is_of_qemu ? " (QEMU's)" : "");
     dump_mounts(text, machine->mounts);
-    g_string_append_printf(text, "slirp_net: %s\n", machine->qemu.slirp_net);
     g_string_append_printf(text, "network: %s\n", network);
     return g_string_free(text, FALSE);
 }
