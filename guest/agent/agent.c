@@ -82,6 +82,9 @@ static void engine_ready(void *user) {
     (void)dinv_agent_life_set(&agent->life, DINV_AGENT_LIFE_READY);
     dinv_agent_event_phase(agent->channels, DINV_WIRE_PHASE_ENGINE_READY);
     dinv_agent_event_ready(agent->channels, dinv_agent_engine_get_version(agent->engine));
+    if (agent->configuration->publish_listeners) {
+        dinv_ports_listeners_start(agent->listeners);
+    }
 }
 
 static void engine_failed(void *user, const char *text) {
@@ -177,6 +180,11 @@ static int make_engine(DinvAgent *agent) {
     if (dinv_ports_publish_new(agent->loop, DINV_PORT_PROXY_SOCKET, send_publish_request, agent) ==
         NULL) {
         return -errno;
+    }
+    agent->listeners = dinv_ports_listeners_new(agent->loop, "/proc", DINV_AGENT_ENGINE_CGROUP,
+                                                send_publish_request, agent);
+    if (agent->listeners == NULL) {
+        return -ENOMEM;
     }
     agent->names = dinv_network_names_new(agent->loop, "iptables-restore");
     return agent->names != NULL ? 0 : -ENOMEM;

@@ -14,6 +14,7 @@
 #include "guest/mounts/inodes.h"
 #include "guest/mounts/shares.h"
 #include "guest/network/names.h"
+#include "guest/ports/listeners.h"
 
 typedef struct DinvAgentConfigure DinvAgentConfigure;
 
@@ -25,6 +26,7 @@ typedef struct {
     DinvAgentEngine *engine;
     DinvAgentShutdown *shutdown;
     DinvNetworkNames *names;
+    DinvPortsListeners *listeners;
     DinvMountsInodes *inodes;
     DinvMountsShares *shares;
     DinvConfiguration *configuration; /* NULL until the first good `configure` */

@@ -106,6 +106,8 @@ int dinv_configuration_parse(struct json_object *body, DinvConfiguration **confi
     take_hostname(&reader, body, result);
     take_time(&reader, body, result);
     take_entropy(&reader, body, result);
+    result->publish_listeners = dinv_configuration_take_boolean(
+        &reader, dinv_configuration_field(&reader, body, "publish_listeners"), "publish_listeners");
     dinv_configuration_take_network(&reader, body, &result->network);
     dinv_configuration_take_storage(&reader, body, result);
     dinv_configuration_take_programs(&reader, body, result);

@@ -72,6 +72,7 @@ typedef struct {
     uint8_t *entropy;
     size_t entropy_len;
     DinvNetworkConfiguration network;
+    bool publish_listeners; /* ask for the ports of what listens in the guest's own network */
     DinvDiskConfiguration *disks;
     size_t disk_count;
     DinvMountConfiguration *mounts;

@@ -154,6 +154,14 @@ struct in_addr dinv_configuration_take_address(DinvConfigurationReader *reader,
     return address;
 }
 
+bool dinv_configuration_take_boolean(DinvConfigurationReader *reader, struct json_object *value,
+                                     const char *name) {
+    if (value != NULL && reader->error == 0 && !json_object_is_type(value, json_type_boolean)) {
+        dinv_configuration_complain(reader, "%s: true or false is expected", name);
+    }
+    return value != NULL && json_object_get_boolean(value);
+}
+
 int64_t dinv_configuration_take_integer(DinvConfigurationReader *reader, struct json_object *value,
                                         const char *name, int64_t lowest, int64_t highest) {
     if (reader->error != 0) {

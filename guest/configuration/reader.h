@@ -63,6 +63,9 @@ char *dinv_configuration_take_any_address(DinvConfigurationReader *reader,
 /* An IPv4 address. */
 struct in_addr dinv_configuration_take_address(DinvConfigurationReader *reader,
                                                struct json_object *value, const char *name);
+/* False if `value` is NULL: a field that is missing. */
+bool dinv_configuration_take_boolean(DinvConfigurationReader *reader, struct json_object *value,
+                                     const char *name);
 /* An integer from `lowest` to `highest`. */
 int64_t dinv_configuration_take_integer(DinvConfigurationReader *reader, struct json_object *value,
                                         const char *name, int64_t lowest, int64_t highest);

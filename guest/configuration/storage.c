@@ -60,11 +60,8 @@ static void take_mount(DinvConfigurationReader *reader, struct json_object *entr
         mount->fallback_options =
             dinv_configuration_take_string(reader, fallback, "mounts.fallback_options");
     }
-    struct json_object *readonly = dinv_configuration_field(reader, entry, "readonly");
-    if (readonly != NULL && !json_object_is_type(readonly, json_type_boolean)) {
-        dinv_configuration_complain(reader, "mounts.readonly: true or false is expected");
-    }
-    mount->readonly = json_object_get_boolean(readonly);
+    mount->readonly = dinv_configuration_take_boolean(
+        reader, dinv_configuration_field(reader, entry, "readonly"), "mounts.readonly");
 }
 
 static void take_file(DinvConfigurationReader *reader, struct json_object *entry, void *element) {

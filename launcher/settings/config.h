@@ -18,7 +18,11 @@
 typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
 typedef enum { DINV_MACHINE_TYPE_MICROVM, DINV_MACHINE_TYPE_Q35 } DinvMachineType;
 typedef enum { DINV_MOUNT_9P, DINV_MOUNT_VIRTIOFS, DINV_MOUNT_AUTO } DinvMountDriver;
-typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
+typedef enum {
+    DINV_PUBLISH_ON,     /* what docker publishes, and what listens in the guest's own network */
+    DINV_PUBLISH_DOCKER, /* what docker publishes */
+    DINV_PUBLISH_OFF,
+} DinvPublish;
 
 /* Of a packet, in bytes: what IPv6 needs at least, and what a virtual network device takes. */
 #define DINV_MTU_MINIMUM 1280
@@ -56,7 +60,7 @@ typedef struct {
     DinvIpv4Network subnet;   /* of the guest; prefix 0: chosen */
     DinvIpv4Network bip;      /* docker0's address, with its network's prefix; prefix 0: chosen */
     guint mtu;                /* of the guest's link and of Docker's bridges, in bytes */
-    DinvPublish publish;      /* whether ports that are published inside are forwarded */
+    DinvPublish publish;      /* which ports that are opened inside are forwarded */
     GPtrArray *mounts;        /* of DinvMountSpec*: those named; preflight adds the others */
     gboolean mounts_auto;     /* also those of the outer container */
     DinvMountDriver mount_driver;

@@ -252,10 +252,13 @@ static const DinvSetting table[] = {
         .name = "DINV_PUBLISH",
         .type = DINV_TYPE_CHOICE,
         .field = FIELD(publish),
-        .choices = CHOICES({"on", DINV_PUBLISH_ON}, {"off", DINV_PUBLISH_OFF}),
+        .choices = CHOICES({"on", DINV_PUBLISH_ON}, {"docker", DINV_PUBLISH_DOCKER},
+                           {"off", DINV_PUBLISH_OFF}),
         .fallback = "on",
-        .help = "whether ports that are published inside (docker run -p) are reachable outside",
-        .more = "With off only those of DINV_TCP_PORTS and DINV_UDP_PORTS are.",
+        .help = "which ports that are opened inside are reachable outside",
+        .more = "on: those that are published (docker run -p), and those of containers with "
+                "--network host and of a swarm's services; docker: those that are published; off: "
+                "only those of DINV_TCP_PORTS and DINV_UDP_PORTS.",
     },
     {
         .name = "DINV_SUBNET",

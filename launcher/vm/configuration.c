@@ -294,6 +294,8 @@ dinv_vm_configuration_new(const DinvConfig *config, const DinvEngineConfig *engi
     add_entropy(body);
     json_object_object_add(body, "network",
                            make_network(network, config->mtu, files, resolver_port));
+    json_object_object_add(body, "publish_listeners",
+                           json_object_new_boolean(config->publish == DINV_PUBLISH_ON));
     json_object_object_add(body, "disks", make_disks(config));
     json_object_object_add(body, "mounts", make_mounts(mounts, virtiofs));
     if (virtiofs) {

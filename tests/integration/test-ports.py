@@ -289,6 +289,24 @@ def source_addresses(ports):
     ports.remove('who')
 
 
+def host_network(ports):
+    """What listens in the guest's own network is reached outside, for as long as it listens; and
+    what the guest itself or a client opens there is not."""
+    port = ports.published
+    ports.serve('host', '--network', 'host', services=(f'echo:{port}', f'udp:{port}'))
+    identity = ports.docker('inspect', '-f', '{{.Id}}', 'host')[:12]
+
+    def published():
+        return sorted(entry['protocol'] for entry in ports.listed()['ports']
+                      if entry['host_port'] == port and entry['containers'] == [f'container {identity}'])
+    until(lambda: {'tcp', 'udp'} <= set(published()), 30, 'the ports to be published')
+    expect_echo(port)
+    ports.remove('host')
+    until(lambda: published() == [], 30, 'the ports to be gone')
+    expect_refused(port)
+    equal([entry for entry in ports.listed()['ports'] if not entry['declared']], [], 'other ports')
+
+
 def udp_echo(ports):
     """Every datagram comes back, up to 1,400 bytes: each is sent again until it does."""
     port = ports.published
@@ -534,7 +552,7 @@ def body(session):
     ports.docker.import_busybox()
     ports.docker('import', '-', PORT_SERVER, stdin=port_server.tar())
     for check in (answers_at_once, containers_come_and_go, taken_outside, ways_to_publish, many_ports,
-                  source_addresses, udp_echo, large_datagrams, udp_from_two_ports, by_ipv6, to_ipv6_inside,
+                  source_addresses, host_network, udp_echo, large_datagrams, udp_from_two_ports, by_ipv6, to_ipv6_inside,
                   addresses_of_the_guest, several_addresses, nothing_listens, many_connections,
                   proxies_leave_nothing, network_dies, dockerd_dies, stops_in_order):
         session.tap.check(check, ports, deadline=1500 if ports.cycles else 600)
