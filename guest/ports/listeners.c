@@ -126,6 +126,8 @@ static int ask(Listener *listener, const char *verb, DinvChannelControlAnswer an
     json_object_object_add(fields, "protocol", json_object_new_string(protocol_of(listener)));
     json_object_object_add(fields, "address", json_object_new_string(listener->address));
     json_object_object_add(fields, "port", json_object_new_int(listener->port));
+    /* It is served inside whether or not the outer container has addresses of the family. */
+    json_object_object_add(fields, "is_guests", json_object_new_boolean(true));
     json_object_object_add(fields, "container", json_object_new_string(listener->owner));
     return listener->listeners->request(listener->listeners->user, verb, fields, answer, listener);
 }
