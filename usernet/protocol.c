@@ -275,7 +275,8 @@ static void read_error(Reader *reader, DinvUsernetReply *reply) {
     reply->type = DINV_USERNET_ERROR;
     reply->error = (int)next_number(reader, 1, ERRNO_MAX);
     size_t len = reader->at != NULL ? (size_t)(reader->end - reader->at) : 0;
-    if (reader->failed || !is_text(reader->at, len, DINV_USERNET_TEXT_MAX, true)) {
+    if (reader->failed || reader->at == NULL ||
+        !is_text(reader->at, len, DINV_USERNET_TEXT_MAX, true)) {
         reader->failed = true;
         return;
     }

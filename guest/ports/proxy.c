@@ -358,6 +358,7 @@ static bool ask_agent(PortProxy *proxy) {
     proxy->wish.container = container;
     char line[DINV_PUBLISH_LINE_SIZE];
     int len = dinv_ports_request_format(line, &proxy->wish);
+    proxy->wish.container = NULL;
     return len > 0 && send(proxy->agent_fd, line, (size_t)len, MSG_NOSIGNAL) == len;
 }
 

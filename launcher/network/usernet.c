@@ -14,7 +14,7 @@
 #include "launcher/network/usernet-calls.h"
 
 /* What dies again sooner is not started a third time. */
-#define AGAIN_US (60 * G_USEC_PER_SEC)
+#define AGAIN_US (G_GINT64_CONSTANT(60) * G_USEC_PER_SEC)
 /* Of the frames' sockets, in bytes: as much as the kernel allows at most counts. */
 #define FRAMES_BUFFER (4 * 1024 * 1024)
 

@@ -23,7 +23,7 @@ struct DinvUsernetFlows {
 DinvUsernetFlows *dinv_usernet_flows_new(void) {
     DinvUsernetFlows *flows = calloc(1, sizeof(*flows));
     if (flows != NULL) {
-        flows->buckets = calloc(BUCKETS_MIN, sizeof(*flows->buckets));
+        flows->buckets = calloc(BUCKETS_MIN, sizeof(DinvUsernetFlow *));
         flows->bucket_count = BUCKETS_MIN;
         if (flows->buckets == NULL) {
             free(flows);
@@ -85,7 +85,7 @@ static void insert(DinvUsernetFlows *flows, DinvUsernetFlow *flow) {
 static void grow_buckets(DinvUsernetFlows *flows) {
     DinvUsernetFlow **old = flows->buckets;
     size_t old_count = flows->bucket_count;
-    DinvUsernetFlow **buckets = calloc(old_count * 2, sizeof(*buckets));
+    DinvUsernetFlow **buckets = calloc(old_count * 2, sizeof(DinvUsernetFlow *));
     if (buckets == NULL) {
         return;
     }

@@ -66,10 +66,9 @@ static void begin(DinvUsernetReassembly *reassembly, Slot *slot, const DinvUsern
         slot = free_slot(reassembly);
     }
     slot->used = false;
-    if (slot->frame == NULL) {
-        slot->frame = malloc(HEADERS + BODY_MAX);
-    }
-    if (slot->frame == NULL || packet->body_len > BODY_MAX || packet->body_len % 8 != 0) {
+    uint8_t *frame = slot->frame != NULL ? slot->frame : malloc(HEADERS + BODY_MAX);
+    slot->frame = frame;
+    if (frame == NULL || packet->body_len > BODY_MAX || packet->body_len % 8 != 0) {
         return;
     }
     *slot = (Slot){
@@ -80,9 +79,9 @@ static void begin(DinvUsernetReassembly *reassembly, Slot *slot, const DinvUsern
         .id = packet->id,
         .protocol = packet->protocol,
         .len = packet->body_len,
-        .frame = slot->frame,
+        .frame = frame,
     };
-    memcpy(slot->frame + HEADERS, packet->body, packet->body_len);
+    memcpy(frame + HEADERS, packet->body, packet->body_len);
 }
 
 /* The headers of the whole, from its last fragment. */

@@ -44,8 +44,8 @@ static size_t mix(uint64_t value) {
 }
 
 static size_t client_bucket(const DinvUsernetForward *forward, const DinvUsernetUdpClient *client) {
-    uint64_t high;
-    uint64_t low;
+    uint64_t high = 0;
+    uint64_t low = 0;
     memcpy(&high, client->address, 8);
     memcpy(&low, client->address + 8, 8);
     return mix(high ^ (low << 7) ^ ((uint64_t)client->port << 40) ^

@@ -155,7 +155,7 @@ static void send_to_guest(DinvUsernetUdp *udp, const DinvUsernetUdpFlow *flow, s
         .protocol = DINV_USERNET_PROTOCOL_UDP,
         .id = udp->next_id++,
     };
-    size_t most = (udp->config.mtu - DINV_USERNET_IPV4_SIZE) / 8 * 8;
+    size_t most = ((size_t)udp->config.mtu - DINV_USERNET_IPV4_SIZE) / 8 * 8;
     bool is_whole = len <= udp->config.mtu - DINV_USERNET_IPV4_SIZE;
     for (size_t at = 0; at < len;) {
         size_t part = is_whole || len - at < most ? len - at : most;

@@ -260,7 +260,7 @@ static inline void usernet_udp_send(UsernetGuest *guest, uint32_t foreign, uint1
                                     uint16_t port, const void *data, gsize len) {
     DinvUsernetHeader header = usernet_header(foreign, DINV_USERNET_PROTOCOL_UDP);
     gsize size = DINV_USERNET_UDP_SIZE + len;
-    gsize most = (guest->mtu - DINV_USERNET_IPV4_SIZE) / 8 * 8;
+    gsize most = ((gsize)guest->mtu - DINV_USERNET_IPV4_SIZE) / 8 * 8;
     g_autofree uint8_t *body = g_malloc0(size);
     dinv_usernet_put_u16(body, port);
     dinv_usernet_put_u16(body + 2, foreign_port);

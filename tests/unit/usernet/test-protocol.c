@@ -159,7 +159,7 @@ static void test_bad_replies(void) {
 static void test_too_long(void) {
     char text[DINV_USERNET_MESSAGE_MAX + 2];
     memset(text, 'x', sizeof(text));
-    memcpy(text, "1 error 5 ", 10);
+    memmove(text, "1 error 5 ", 10);
     DinvUsernetReply reply;
     g_assert_cmpint(dinv_usernet_reply_decode(text, 10 + DINV_USERNET_TEXT_MAX, &reply), ==, 0);
     g_assert_cmpuint(strlen(reply.text), ==, DINV_USERNET_TEXT_MAX);
