@@ -53,7 +53,8 @@ static size_t client_bucket(const DinvUsernetForward *forward, const DinvUsernet
 }
 
 static size_t key_bucket(const DinvUsernetUdpKey *key) {
-    return mix((uint64_t)key->foreign << 32 | (uint64_t)key->foreign_port << 16 | key->guest_port);
+    uint64_t ports = key->foreign_port * UINT64_C(0x10000) + key->guest_port;
+    return mix(key->foreign * UINT64_C(0x100000000) + ports);
 }
 
 /* Field by field: structures have holes. */

@@ -157,15 +157,14 @@ static void test_bad_replies(void) {
 
 /* Exactly as long as allowed is well; a byte more is not, even if it is all of one text. */
 static void test_too_long(void) {
-    char text[DINV_USERNET_MESSAGE_MAX + 2];
-    memset(text, 'x', sizeof(text));
-    memmove(text, "1 error 5 ", 10);
+    g_autofree char *said = g_strnfill(DINV_USERNET_MESSAGE_MAX, 'x');
+    g_autofree char *text = g_strconcat("1 error 5 ", said, NULL);
     DinvUsernetReply reply;
     g_assert_cmpint(dinv_usernet_reply_decode(text, 10 + DINV_USERNET_TEXT_MAX, &reply), ==, 0);
     g_assert_cmpuint(strlen(reply.text), ==, DINV_USERNET_TEXT_MAX);
     g_assert_cmpint(dinv_usernet_reply_decode(text, 11 + DINV_USERNET_TEXT_MAX, &reply), ==,
                     -EBADMSG);
-    g_assert_cmpint(dinv_usernet_reply_decode(text, sizeof(text), &reply), ==, -EBADMSG);
+    g_assert_cmpint(dinv_usernet_reply_decode(text, strlen(text), &reply), ==, -EBADMSG);
 }
 
 static void test_encode_refuses(void) {
