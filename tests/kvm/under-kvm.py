@@ -4,7 +4,7 @@
 tests/kvm/run boots, as root.
 
 Two machines: the first with one CPU and a 9p mount, whose QEMU is killed; the second on the same disk with two CPUs
-and virtio-fs, which stops with containers running.
+and virtio-fs, which stops with containers running. `--cycles N` (for soak: 20): how many containers run.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from lib.tap import contains, equal  # noqa: E402
 from lib.waiting import until  # noqa: E402
 
 DEVICE = '/dev/kvm'
-CONTAINERS, AT_ONCE = 20, 4
+CONTAINERS, AT_ONCE = 8, 4
 STREAM_BYTES = 8 << 20
 PAUSE_SECONDS, CLOCK_ERROR = 5, 5
 # On a host that is emulated on a busy machine.
@@ -45,6 +45,7 @@ class Kvm:
 
     def __init__(self, session):
         self.session, self.tap = session, session.tap
+        self.containers = session.options.cycles or CONTAINERS
         self.machine = session.machine(CPUS='1', MEMORY='1G', BOOT_TIMEOUT=BOOT_SECONDS)
         self.share = os.path.join(self.machine.directory, 'share')
         os.mkdir(self.share)
@@ -171,7 +172,7 @@ def hello(kvm):
 
 def many_containers(kvm):
     """Some at a time, each with its own answer."""
-    for first in range(0, CONTAINERS, AT_ONCE):
+    for first in range(0, kvm.containers, AT_ONCE):
         clients = [kvm.docker.start('run', '--rm', BUSYBOX, 'echo', f'I am {number}')
                    for number in range(first, first + AT_ONCE)]
         for number, client in enumerate(clients, first):
