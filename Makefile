@@ -63,7 +63,7 @@ run: images
 	@tests/demo/run "$$BUILD"
 
 test: test-dependencies images
-	@tests/run-suites "$$BUILD" unit fuzz unit-asan kvm \
+	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
 	    integration+container,integration-as-user
 
 soak: test-dependencies images
