@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/bench/bench.h"
 #include "launcher/cli/cli.h"
 #include "launcher/cli/doctor.h"
 #include "launcher/cli/help.h"
@@ -48,10 +49,39 @@ static int run(int argc, char **argv) {
     return dinv_cli_run(config, arguments.command != NULL ? arguments.command : argv);
 }
 
+/* Takes `--bench` if it is the first word. */
+static gboolean take_bench(int *argc, char ***argv) {
+    gboolean is_there = *argc > 0 && strcmp((*argv)[0], "--bench") == 0;
+    *argc -= is_there;
+    *argv += is_there;
+    return is_there;
+}
+
+/* The verb `doctor`; argc and argv are behind it. Its option may stand on either side of the
+ * settings. */
+static int doctor(int argc, char **argv) {
+    g_autoptr(GError) error = NULL;
+    gboolean is_bench = take_bench(&argc, &argv);
+    g_autoptr(DinvConfig) config = load_settings("doctor", &argc, &argv, &error);
+    if (config == NULL) {
+        dinv_cli_complain("%s", error->message);
+        return DINV_EXIT_FAILED;
+    }
+    is_bench = take_bench(&argc, &argv) || is_bench;
+    if (argc > 0) {
+        dinv_cli_complain("doctor: \"%s\" is not known; the only option is --bench", argv[0]);
+        return DINV_EXIT_FAILED;
+    }
+    return is_bench ? dinv_bench(config) : dinv_cli_doctor(config);
+}
+
 /* The other verbs that have settings; argc and argv are behind the verb. */
 static int run_verb(const char *verb, int argc, char **argv) {
     if (strcmp(verb, "run") == 0) {
         return run(argc, argv);
+    }
+    if (strcmp(verb, "doctor") == 0) {
+        return doctor(argc, argv);
     }
     g_autoptr(GError) error = NULL;
     g_autoptr(DinvConfig) config = load_settings(verb, &argc, &argv, &error);
@@ -71,10 +101,7 @@ static int run_verb(const char *verb, int argc, char **argv) {
     if (strcmp(verb, "logs") == 0) {
         return dinv_cli_logs(config, argc, argv);
     }
-    if (strcmp(verb, "shell") == 0) {
-        return dinv_cli_shell(config, argc, argv);
-    }
-    return dinv_cli_doctor(config);
+    return dinv_cli_shell(config, argc, argv);
 }
 
 int main(int argc, char **argv) {

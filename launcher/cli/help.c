@@ -55,9 +55,14 @@ static const DinvCliVerb verbs[] = {
     },
     {
         .name = "doctor",
-        .synopsis = "",
+        .synopsis = "[--bench]",
+        .flag = "--bench",
         .help = "check all that a start needs, each point with its remedy",
-        .more = "It changes nothing. Exit status 0 if run would work, 1 if not.",
+        .more = "It changes nothing. Exit status 0 if run would work, 1 if not. With --bench it "
+                "starts a microVM of its own with these settings, measures it, and prints a table "
+                "in Markdown; this takes less than a minute with KVM and up to five without. "
+                "Nothing of it is left. Exit status 0 if all was measured, 1 if not or if run "
+                "would not work, 128+N if signal N stopped it.",
     },
     {
         .name = "image",

@@ -65,6 +65,69 @@ def doctor(machine):
     assert not os.path.exists(machine.state_dir), 'doctor made the state directory'
 
 
+def bench_measures(machine, tap):
+    """A microVM of its own, of which nothing is left; the running or missing dinv does not matter."""
+    done = machine.verb('doctor', '--bench', deadline=2 * dinv.BOOT_DEADLINE)
+    for line in done.out.splitlines():
+        tap.say(line)
+    done.expect(0)
+    _, line, *lines = done.out.splitlines()
+    equal(line, '|---|---|---|', 'the line below the head')
+    figures = {what.strip(): figure.strip() for _, what, figure, _, _ in (line.split('|') for line in lines)}
+    for name in ('CPU', 'kernel', 'QEMU', 'dinv', 'date', 'microVM'):
+        assert figures[name], f'nothing about {name}'
+    wanted = {'kvm': 'KVM', 'tcg': 'emulation (TCG)'}
+    equal(figures['acceleration'], wanted[machine.environment['DINV_ACCEL']], 'acceleration')
+    units = {'start': 's', 'docker run --rm, hello': 's', 'stream through docker.sock': 'MB/s',
+             'mount, file written': 'MB/s', 'mount, file read': 'MB/s', 'mount, small files made': '/s',
+             'mount, small files read': '/s', 'data disk, file written': 'MB/s', 'data disk, 4 KiB and fsync': 's',
+             'published port, connection': 's', 'published port, stream': 'MB/s', 'stop': 's'}
+    for name, unit in units.items():
+        assert re.fullmatch(rf'[0-9.]+ {unit if unit != "s" else "(s|ms|µs)"}', figures[name]), \
+            f'{name}: {figures[name]}'
+        assert float(figures[name].split()[0]) > 0, f'{name}: {figures[name]}'
+    bench_left_nothing(machine)
+
+
+def bench_left_nothing(machine):
+    machine.expect_nothing_left()
+    equal(os.listdir(machine.temporary), [], 'temporary files')
+    assert not os.path.exists(machine.state_dir), 'it made the state directory'
+
+
+def bench_says_what_is_wrong(machine):
+    broken = machine.verb('doctor', '--bench', '--kernel', '/no/such/kernel').expect(1)
+    contains(broken.out, 'remedy', 'what to do')
+    contains(one_sentence(machine.verb('doctor', '--bench', 'more'), 125), 'more', 'the complaint')
+    qemu = os.path.join(machine.directory, 'qemu')
+    real = machine.environment.get('DINV_QEMU', 'qemu-system-x86_64')
+    with open(qemu, 'w', encoding='utf-8') as file:
+        file.write(f'#!/bin/sh\n[ "$1" != --version ] || exec {real} --version\n'
+                   'echo "no machine today" >&2\nexit 1\n')
+    os.chmod(qemu, 0o755)
+    broken = machine.verb('doctor', '--qemu', qemu, '--bench').expect(1)
+    assert re.search(r'^\| start +\| not measured +\| .*exit status 125', broken.out, re.M), broken
+    contains(broken.err, 'no machine today', 'what went wrong')
+    os.unlink(qemu)
+    bench_left_nothing(machine)
+
+
+def bench_stops_by_a_signal(machine):
+    """The microVM is there when the signal comes, and is gone afterwards."""
+    bench = subprocess.Popen(machine.verb_argv('doctor', '--bench'), env=machine.environment,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        until(lambda: any('microvm' in words for _, words in machine.processes()), 60, 'a QEMU')
+        bench.send_signal(signal.SIGINT)
+        out, _ = bench.communicate(timeout=dinv.STOP_DEADLINE)
+    finally:
+        bench.kill()
+        bench.wait(30)
+    equal(bench.returncode, 128 + signal.SIGINT, 'exit status')
+    contains(out.decode(), 'stopped by signal', 'the table')
+    bench_left_nothing(machine)
+
+
 def image_info(machine):
     shown = machine.verb('image', 'info', artefacts.rootfs()).expect(0).out
     contains(shown, 'dinv-root-', 'what it says of the root image')
@@ -256,8 +319,9 @@ def body(session):
     docker = Docker(machine.socket, session.work)
     del machine.environment['DINV_MEMROY']
     for check in (verbs_while_nothing_runs, unknown_words, version, help_names_every_setting,
-                  doctor, image_info):
+                  doctor, bench_says_what_is_wrong, bench_stops_by_a_signal, image_info):
         tap.check(check, machine)
+    tap.check(bench_measures, machine, tap, deadline=3 * dinv.BOOT_DEADLINE)
     machine.environment['DINV_MEMROY'] = '1G'
     if not tap.check(states_while_starting, machine, tap, deadline=2 * dinv.BOOT_DEADLINE):
         return
