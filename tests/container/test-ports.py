@@ -106,10 +106,11 @@ def client_by_ipv6(site):
 
 
 def no_ipv6_outside(site):
-    """Without IPv6 outside a port is published all the same, and `[::1]` is inside alone."""
+    """Without IPv6 outside a port is published all the same, and `[::1]` is inside alone. (Docker leaves such a
+    container the wildcard address, which nobody can reach there.)"""
     def listed():
         return json.loads(site.dinv.exec_('dinv', 'ports', '--json').expect(0).out)['ports']
-    equal({item['address'] for item in listed()}, {'0.0.0.0'}, 'addresses of ports')
+    equal({item['address'] for item in listed()} - {'::'}, {'0.0.0.0'}, 'addresses of ports')
     site.dinv.inner('run', '--detach', '--name', 'six', '--publish', '[::1]:8085:80', BUSYBOX, 'sleep', '1000')
     equal([item for item in listed() if item['host_port'] == 8085], [], 'a port that is there inside alone')
     site.dinv.inner('rm', '--force', 'six')
