@@ -26,9 +26,9 @@ class Amounts:
     """How much of everything."""
 
     def __init__(self, small):
-        self.saved_image = (50 if small else 300) * MEGABYTE
-        self.context = (20 if small else 100) * MEGABYTE
-        self.parallel_runs = AT_ONCE if small else 40
+        self.saved_image = (50 if small else 150) * MEGABYTE
+        self.context = (20 if small else 50) * MEGABYTE
+        self.parallel_runs = AT_ONCE if small else 24
 
 
 class Events:
