@@ -9,7 +9,7 @@ say so on stdout; a fourth writes without ever syncing; meanwhile images come in
 was promised. An image that dockerd lists afterwards must be whole, every file of it, although dockerd syncs
 none of them; what it got before the last one must be listed.
 In every third cycle it is the launcher that is killed. `--cycles N` says how often; the default is 6
-(6 times QEMU, 3 times the launcher), `make soak` takes 150 (100 and 50).
+(4 times QEMU, twice the launcher), `make soak` takes 150 (100 and 50).
 """
 
 import hashlib
