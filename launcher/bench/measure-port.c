@@ -57,16 +57,17 @@ static guint16 pick_port(void) {
 static int connect_to(DinvBench *bench, guint16 port, GError **error) {
     const struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int code = 0;
-    socklen_t length = sizeof code;
+    socklen_t length = sizeof(int);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0 &&
-                   errno != EINPROGRESS)) {
-        code = errno;
-    } else if (!dinv_bench_watch_wait(&bench->watch, fd, POLLOUT, error)) {
+    gboolean begun =
+        fd >= 0 && (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 ||
+                    errno == EINPROGRESS);
+    int code = begun ? 0 : errno;
+    if (begun && !dinv_bench_watch_wait(&bench->watch, fd, POLLOUT, error)) {
         (void)close(fd);
         return -1;
-    } else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length) < 0) {
+    }
+    if (begun && getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length) < 0) {
         code = errno;
     }
     if (code != 0) {
