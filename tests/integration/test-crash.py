@@ -8,8 +8,8 @@ say so on stdout; a fourth writes without ever syncing; meanwhile images come in
 `docker load` and by `docker pull` from a registry outside. What the test has read of their stdout is what
 was promised. An image that dockerd lists afterwards must be whole, every file of it, although dockerd syncs
 none of them; what it got before the last one must be listed.
-In every third cycle it is the launcher that is killed. `--cycles N` says how often; the default is 6
-(4 times QEMU, twice the launcher), `make soak` takes 150 (100 and 50).
+In every third cycle it is the launcher that is killed. `--cycles N` says how often; the default is 4
+(3 times QEMU, once the launcher), `make soak` takes 150 (100 and 50).
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from lib.session import main
 from lib.tap import equal
 from lib.waiting import until
 
-CYCLES, SMALL_CYCLES = 6, 1
+CYCLES, SMALL_CYCLES = 4, 1
 # The last of so many cycles kills the launcher.
 LAUNCHER_EVERY = 3
 # Acknowledged records before the kill: a different moment each time.
