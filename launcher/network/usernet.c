@@ -15,7 +15,8 @@
 
 /* What dies again sooner is not started a third time. */
 #define AGAIN_US (G_GINT64_CONSTANT(60) * G_USEC_PER_SEC)
-/* Of the frames' sockets, in bytes: as much as the kernel allows at most counts. */
+/* Of the machine's end of the frames, in bytes: as much as the kernel allows at most counts.
+ * dinv-usernet does the same with its own. */
 #define FRAMES_BUFFER (4 * 1024 * 1024)
 
 G_DEFINE_QUARK(dinv - network - usernet - error - quark, dinv_network_usernet_error)
@@ -210,10 +211,8 @@ DinvNetworkUsernet *dinv_network_usernet_new(const DinvNetworkUsernetPlan *plan,
                     "cannot make a socket pair for the guest's network: %s", g_strerror(number));
         return NULL;
     }
-    for (guint i = 0; i < G_N_ELEMENTS(frames); i++) {
-        const int size = FRAMES_BUFFER;
-        (void)setsockopt(frames[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    }
+    const int size = FRAMES_BUFFER;
+    (void)setsockopt(frames[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     g_autoptr(DinvNetworkUsernet) usernet = g_new0(DinvNetworkUsernet, 1);
     usernet->plan = plan;
     usernet->lost = lost;
