@@ -5,9 +5,9 @@
  * itself listens on.
  *
  * Theory of operation. The kernel tells nobody that a socket has begun to listen, so the tables of
- * /proc/net are read once a second (tests/bench has what that costs). A socket that is new there is
- * looked for among the descriptors of containers (socket-owner.h); one of the guest's own services
- * is not found, and never published. The launcher is asked to forward the port, as it is for a port
+ * /proc/net are read once a second. A socket that is new there is looked for among the descriptors
+ * of containers (socket-owner.h); one of the guest's own services is not found, and never
+ * published. The launcher is asked to forward the port, as it is for a port
  * proxy, and to stop when the socket is gone. A port that the launcher refuses is said once, and
  * not asked for again while the socket is there.
  *
