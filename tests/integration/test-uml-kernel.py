@@ -70,7 +70,7 @@ def say_rate(session, what, size, begin):
 
 
 def channel_in(session):
-    size = session.options.small and 16 * MEBIBYTE or 64 * MEBIBYTE
+    size = (16 if session.options.small else 64) * MEBIBYTE
     data = stream(size)
     script = f'''stty -F /dev/ttyS0 raw -echo
 exec 3</dev/ttyS0
@@ -80,12 +80,13 @@ dd bs=64k count={size} iflag=count_bytes,fullblock <&3 2>/dev/null | sha256sum''
         uml.wait_for('READY')
         begin = time.monotonic()
         uml.channel[0].sendall(data)
-        say_rate(session, 'into the guest', size, begin)
-        equal(uml.wait_for('SUM').split()[0], hashlib.sha256(data).hexdigest(), 'what arrived')
+        arrived = uml.wait_for('SUM').split()[0]
+        say_rate(session, 'into the guest, with the time for its checksum', size, begin)
+        equal(arrived, hashlib.sha256(data).hexdigest(), 'what arrived')
 
 
 def channel_out(session):
-    size = session.options.small and 16 * MEBIBYTE or 64 * MEBIBYTE
+    size = (16 if session.options.small else 64) * MEBIBYTE
     script = f'''stty -F /dev/ttyS0 raw -echo
 yes 0123456789abcdef | head -c {MEBIBYTE} >/tmp/block
 for i in $(seq {size // MEBIBYTE}); do cat /tmp/block; done >/dev/ttyS0

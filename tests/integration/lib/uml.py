@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The User-Mode Linux kernel by itself, without dinv: it boots the product's root file system, and
-its first process is a shell script of the test's."""
+its first process is a shell script of the test's.
+
+For a kernel without its patches DINV_TEST_UML_TMPDIR names a tmpfs that is large enough."""
 
 import os
 import signal
@@ -46,7 +48,7 @@ class Uml:
         self.process = subprocess.Popen(
             [*command, '--', '/dev/ubdb'], stdin=subprocess.DEVNULL, stdout=self._log,
             stderr=self._log, pass_fds=[end.fileno() for end in passed], cwd=self.work,
-            env={'TMPDIR': os.path.join(self.work, 'no-such-directory')})
+            env={'TMPDIR': os.environ.get('DINV_TEST_UML_TMPDIR', '/no-such-directory')})
         for end in passed:
             end.close()
         self._reader = threading.Thread(target=self._read, args=[console], daemon=True)
