@@ -6,6 +6,7 @@
 #pragma once
 
 #include <glib.h>
+#include <sched.h>
 
 typedef struct DinvMachineProcess DinvMachineProcess;
 
@@ -30,6 +31,18 @@ DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsiz
                                                int preload_fd, DinvMachineProcessGone gone,
                                                gpointer user,
                                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Where a process is put, beside what the argv says. */
+typedef struct {
+    const char *program;   /* what is started in place of argv[0]; a path */
+    const cpu_set_t *cpus; /* that it may run on; NULL: as this process */
+} DinvMachineProcessPlace;
+
+/* The same for a program that is not called as its argv says, or is not to run everywhere. */
+DinvMachineProcess *dinv_machine_process_spawn_at(const DinvMachineProcessPlace *place, char **argv,
+                                                  const int *fds, gsize fd_count,
+                                                  DinvMachineProcessGone gone, gpointer user,
+                                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* 0 once it was reaped. */
 GPid dinv_machine_process_get_pid(const DinvMachineProcess *process);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The guest's memory against what there is. */
 #include "launcher/host/limits.h"
+#include "launcher/plan/acceleration.h"
 #include "launcher/preflight/checks.h"
 #include "launcher/settings/types.h"
 
@@ -39,8 +40,9 @@ void dinv_preflight_check_memory(const DinvPreflightHost *host, const DinvConfig
                                                   wanted, limits->memory_available >> 20),
                                   g_strdup("set DINV_MEMORY lower, or stop something else"));
     } else {
-        dinv_preflight_report_add(
-            report, NAME, DINV_PREFLIGHT_OK,
-            g_strdup_printf("%s for the guest, %u CPUs", wanted, config->cpus), NULL);
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK,
+                                  g_strdup_printf("%s for the guest, %u CPUs", wanted,
+                                                  dinv_plan_cpus(config, &result->findings)),
+                                  NULL);
     }
 }

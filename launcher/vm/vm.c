@@ -14,7 +14,7 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     vm->publisher = dinv_network_publisher_new(vm->machine, config);
     dinv_host_limits_count_oom_kills("", &vm->oom_before);
     vm->endpoints = dinv_vm_endpoints_new(config, error);
-    if (vm->endpoints == NULL || !dinv_machine_start(vm->machine, error)) {
+    if (vm->endpoints == NULL || !dinv_machine_start(vm->machine, -1, error)) {
         g_clear_pointer(&vm->endpoints, dinv_vm_endpoints_free);
         return FALSE;
     }
@@ -33,8 +33,8 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     dinv_vm_set_state(vm, DINV_VM_BOOTING);
     dinv_vm_set_boot_deadline(vm, config->boot_timeout_ms);
     dinv_log(DINV_LOG_INFO, "booting: %s, %u CPU%s, %" G_GUINT64_FORMAT " MiB",
-             vm->plan->qemu.use_kvm ? "KVM" : "TCG (emulated, slow)", config->cpus,
-             config->cpus == 1 ? "" : "s", config->memory_bytes >> 20);
+             dinv_machine_accel_text(vm->plan->accel), vm->plan->cpus,
+             vm->plan->cpus == 1 ? "" : "s", config->memory_bytes >> 20);
     dinv_log_waiting_for("the guest's kernel");
     return TRUE;
 }

@@ -94,7 +94,7 @@ def status_json(machine):
     status = machine.status()
     equal(status['state'], 'ready', 'state')
     equal(status['pid'], machine.process.pid, 'pid of the launcher')
-    assert dinv.is_alive(status['qemu_pid']), 'qemu_pid is not that of a process'
+    assert dinv.is_alive(status['machine_pid']), 'machine_pid is not that of a process'
     equal(status['cpus'], 1, 'CPUs')
     equal(status['memory_bytes'], 2 << 30, 'memory')
     equal((status['socket'], status['state_dir']), (machine.socket, machine.state_dir), 'paths')
@@ -227,7 +227,7 @@ def shell_killed_from_outside(machine):
 
 def health_of_a_stopped_guest(machine):
     """A machine that stands still is not healthy, and is again when it goes on."""
-    qemu = machine.qemu_pid()
+    qemu = machine.machine_pid()
     os.kill(qemu, signal.SIGSTOP)
     try:
         one_sentence(machine.verb('health'), 1)

@@ -145,7 +145,7 @@ def settled_bytes(disks, pid):
 
 
 def memory_goes_back(disks):
-    pid = disks.machine.qemu_pid()
+    pid = disks.machine.machine_pid()
     before = settled_bytes(disks, pid)
     with disks.docker.gibibyte_in_use():
         until(lambda: resident_bytes(pid) > before + 900 * MIB, 120, 'the guest to take a GiB')
@@ -183,7 +183,7 @@ def grows_and_is_repaired(disks):
 def killed(disks):
     """So that the volume's journal is to be replayed at the next start."""
     disks.in_container('echo more > /v/more; sync', '-v', '/home/ci/volume:/v')
-    os.kill(disks.machine.qemu_pid(), signal.SIGKILL)
+    os.kill(disks.machine.machine_pid(), signal.SIGKILL)
     equal(disks.machine.wait_exit(30), 125, 'exit status')
     contains(disks.machine.log(), 'was killed by signal 9 (Killed)', 'the message')
 

@@ -114,7 +114,7 @@ def qemu_is_killed(life):
     life.docker('run', '--rm', '-v', 'synced:/v', BUSYBOX, 'sh', '-c',
                 'echo kept > /tmp/f; dd if=/tmp/f of=/v/notes conv=fsync 2>&1')
     length = len(life.machine.log())
-    os.kill(life.machine.qemu_pid(), signal.SIGKILL)
+    os.kill(life.machine.machine_pid(), signal.SIGKILL)
     equal(life.machine.wait_exit(30), 125, 'exit status')
     said = life.machine.log()[length:]
     contains(said.lower(), 'qemu', 'the message says what died')
@@ -146,7 +146,7 @@ def second_sigterm_ends_at_once(life):
 
 def launcher_is_killed(life):
     life.machine.start()
-    qemu = life.machine.qemu_pid()
+    qemu = life.machine.machine_pid()
     life.machine.signal(signal.SIGKILL)
     equal(life.machine.wait_exit(30), 137, 'exit status')
     until(lambda: not dinv.is_alive(qemu), 15, 'QEMU to be gone with its launcher')

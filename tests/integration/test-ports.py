@@ -62,7 +62,7 @@ class Ports:
         equal(self.shell('pidof dinv-port-proxy docker-proxy').out, '', 'port proxies')
 
     def descriptors(self):
-        pids = (self.machine.process.pid, self.machine.qemu_pid())
+        pids = (self.machine.process.pid, self.machine.machine_pid())
         return [len(os.listdir(f'/proc/{pid}/fd')) for pid in pids]
 
 

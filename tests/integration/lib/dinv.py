@@ -231,11 +231,11 @@ class Dinv:
         done = self.verb('status', '--json')
         return json.loads(done.out) if done.status == 0 else None
 
-    def qemu_pid(self, deadline=30):
+    def machine_pid(self, deadline=30):
         """The pid of QEMU, as soon as there is one."""
         def pid():
             status = self.status()
-            return status and status.get('qemu_pid')
+            return status and status.get('machine_pid')
         return until(pid, deadline, 'the pid of QEMU in the status')
 
     def log(self):

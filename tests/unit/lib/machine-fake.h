@@ -61,7 +61,8 @@ DinvMachine *dinv_machine_new(const DinvMachinePlan *plan, const DinvMachineCall
     return fake;
 }
 
-gboolean dinv_machine_start(DinvMachine *machine, GError **error) {
+gboolean dinv_machine_start(DinvMachine *machine, int network_fd, GError **error) {
+    (void)network_fd;
     if (fake_refuses_start) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED, "no machine today");
         return FALSE;
@@ -269,7 +270,13 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
     fixture->network = dinv_engine_network_plan_for(&fixture->config, fixture->engine, outer);
     fixture->mounts = g_ptr_array_new();
     fixture->plan = (DinvMachinePlan){
-        .config = &fixture->config, .mounts = fixture->mounts, .qemu.slirp_net = "10.0.2.0/24"};
+        .accel = DINV_MACHINE_TCG,
+        .program = fixture->config.qemu,
+        .cpus = fixture->config.cpus,
+        .config = &fixture->config,
+        .mounts = fixture->mounts,
+        .qemu.slirp_net = "10.0.2.0/24",
+    };
     log_capture_begin(&fixture->log);
     dinv_log_start(DINV_LOG_INFO);
     fixture->vm =

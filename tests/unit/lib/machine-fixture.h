@@ -10,7 +10,7 @@
 
 #include <glib/gstdio.h>
 
-#include "launcher/machine/machine.h"
+#include "launcher/machine/qemu/qemu.h"
 #include "tests/unit/lib/wait-until.h"
 
 typedef struct {
@@ -70,7 +70,10 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
                                    .rootfs = g_build_filename(fixture->directory, "root,fs", NULL),
                                    .qemu = program};
     fixture->plan =
-        (DinvMachinePlan){.config = &fixture->config,
+        (DinvMachinePlan){.ops = &dinv_machine_qemu,
+                          .accel = DINV_MACHINE_TCG,
+                          .cpus = 1,
+                          .config = &fixture->config,
                           .data_image = g_build_filename(fixture->directory, "data.img", NULL),
                           .qemu.slirp_net = "10.0.2.0/24"};
     fixture->pauses = g_string_new(NULL);
@@ -99,7 +102,7 @@ static void start(Fixture *fixture, const char *role) {
         g_setenv("FAKE_QEMU", role, TRUE);
     }
     g_autoptr(GError) error = NULL;
-    gboolean started = dinv_machine_start(fixture->machine, &error);
+    gboolean started = dinv_machine_start(fixture->machine, -1, &error);
     g_assert_no_error(error);
     g_assert_true(started);
     g_assert_cmpint(dinv_machine_get_pid(fixture->machine), >, 0);

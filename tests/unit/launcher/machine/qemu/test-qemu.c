@@ -145,7 +145,7 @@ static void test_killed_from_outside(Fixture *fixture) {
 static void test_missing_program(Fixture *fixture) {
     fixture->config.qemu = (char *)"/nowhere/qemu";
     g_autoptr(GError) error = NULL;
-    g_assert_false(dinv_machine_start(fixture->machine, &error));
+    g_assert_false(dinv_machine_start(fixture->machine, -1, &error));
     g_assert_nonnull(error);
     g_assert_nonnull(strstr(error->message, "cannot start QEMU (DINV_QEMU=/nowhere/qemu): "));
     g_assert_cmpint(dinv_machine_get_pid(fixture->machine), ==, 0);
