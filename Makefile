@@ -16,12 +16,14 @@
 # BUILD: the build directory; with endings (-asan, -clang, -fuzz) also those of other builds.
 # BASE: auto, alpine, debian or a tar (images/rootfs/base --help).
 # KERNEL_SOURCE: release, newest or a version (images/kernel/build --help).
+# MACHINES: those that a kernel is built for, qemu and/or uml (images/kernel/build --help).
 # IMAGE: name of the container image; PLUGINS=no leaves docker buildx and compose out of it.
 # All variables reach the recipes through the environment, so that paths may contain spaces.
 
 export BUILD ?= build
 export BASE ?= auto
 export KERNEL_SOURCE ?= release
+MACHINES ?= qemu
 export IMAGE ?= dinv
 export PLUGINS ?= yes
 export PREFIX ?= /usr
@@ -53,7 +55,8 @@ setup: dependencies
 	@[[ -e $$BUILD/build.ninja ]] || meson setup --prefix "$$PREFIX" $(MESON_OPTIONS) "$$BUILD"
 
 images: all
-	@images/assemble "$$BUILD" --base "$$BASE" --source "$$KERNEL_SOURCE"
+	@images/assemble "$$BUILD" --base "$$BASE" --source "$$KERNEL_SOURCE" \
+	    $(addprefix --machine ,$(MACHINES))
 
 image: images
 	@images/container/build "$$BUILD" --tag "$$IMAGE" --base "$$BASE" --source "$$KERNEL_SOURCE" \
@@ -62,6 +65,7 @@ image: images
 run: images
 	@tests/demo/run "$$BUILD"
 
+test: MACHINES = qemu uml
 test: test-dependencies images
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
 	    integration+container,integration-as-user

@@ -119,7 +119,14 @@ keep_newest() {
 
 # --- The Debian archive
 
-readonly apt_directory=$cache_directory/apt-$debian_suite
+archive_suite=$debian_suite
+apt_directory=$cache_directory/apt-$archive_suite
+
+# archive_use_backports: from here on the view is one of the backports alone, beside the other.
+archive_use_backports() {
+    archive_suite=$debian_suite-backports
+    apt_directory=$cache_directory/apt-$archive_suite
+}
 
 # The machine's own settings of how to reach an archive: proxies, timeouts, clock checks.
 inherited_apt_settings() {
@@ -156,7 +163,10 @@ apt_sources() {
     done
     [[ -n $keyring ]] || die "missing here: debian-archive-keyring"
     cat <<SOURCES
-deb [signed-by=$keyring] $debian_mirror $debian_suite main
+deb [signed-by=$keyring] $debian_mirror $archive_suite main
+SOURCES
+    [[ $archive_suite == "$debian_suite" ]] || return 0
+    cat <<SOURCES
 deb [signed-by=$keyring] $debian_mirror $debian_suite-updates main
 deb [signed-by=$keyring] $debian_security_mirror $debian_suite-security main
 SOURCES
@@ -201,7 +211,7 @@ archive_refresh() {
             return
         fi
     fi
-    say "reading the package lists of Debian $debian_suite"
+    say "reading the package lists of Debian $archive_suite"
     if archive_apt apt-get -qq --error-on=any update; then
         rm -f -- "$failure"
         : >"$stamp"

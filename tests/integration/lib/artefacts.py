@@ -33,6 +33,10 @@ def kernel():
     return _existing('DINV_TEST_KERNEL', 'images/vmlinux')
 
 
+def uml_kernel():
+    return _existing('DINV_TEST_UML_KERNEL', 'images/linux-uml')
+
+
 def rootfs():
     return _existing('DINV_TEST_ROOTFS', 'images/rootfs.ext4')
 
