@@ -22,20 +22,16 @@ struct DinvMachineProcess {
     guint stderr_source;
     guint child_source;
     GString *stderr_text;
+    GString *line; /* of stderr, that has no end yet */
+    DinvMachineProcessSaid said;
     DinvMachineProcessGone gone;
     gpointer user;
 };
 
 /* ---- the child ---- */
 
-typedef struct {
-    pid_t parent;
-    const cpu_set_t *cpus; /* NULL: all of the parent's */
-} ChildSetup;
-
-/* Between fork and exec: async-signal-safe calls only. `user` is a ChildSetup. */
+/* Between fork and exec: async-signal-safe calls only. `user` is the pid of the parent. */
 static void set_up_child(gpointer user) {
-    const ChildSetup *setup = user;
     const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
     struct sigaction action = {.sa_handler = SIG_DFL};
     for (int number = 1; number < NSIG; number++) {
@@ -55,11 +51,8 @@ static void set_up_child(gpointer user) {
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* The parent may have gone before the line above. */
-    if (getppid() != setup->parent) {
+    if (getppid() != GPOINTER_TO_INT(user)) {
         _exit(127);
-    }
-    if (setup->cpus != NULL) { /* without it, it is only slower */
-        (void)sched_setaffinity(0, sizeof *setup->cpus, setup->cpus);
     }
 }
 
@@ -80,12 +73,25 @@ static void keep_stderr(DinvMachineProcess *process, const char *bytes, gsize le
     }
 }
 
+/* Hands on the lines that have come to their end. */
+static void tell_lines(DinvMachineProcess *process, const char *bytes, gsize len) {
+    for (gsize i = 0; process->said != NULL && i < len; i++) {
+        if (bytes[i] == '\n') {
+            process->said(process->line->str, process->user);
+            g_string_truncate(process->line, 0);
+        } else if (process->line->len < DINV_MACHINE_PROCESS_STDERR_MAX) {
+            g_string_append_c(process->line, bytes[i]);
+        }
+    }
+}
+
 /* Reads once and keeps it; returns what read(2) does. */
 static gssize read_stderr(DinvMachineProcess *process) {
     char bytes[READ_CHUNK];
     gssize n = read(process->stderr_fd, bytes, sizeof(bytes));
     if (n > 0) {
         keep_stderr(process, bytes, (gsize)n);
+        tell_lines(process, bytes, (gsize)n);
     }
     return n;
 }
@@ -142,8 +148,8 @@ static GStrv process_make_environment(int fd) {
     return g_environ_setenv(environment, "LD_PRELOAD", preload, TRUE);
 }
 
-static DinvMachineProcess *process_spawn(const DinvMachineProcessPlace *place, char **argv,
-                                         const int *fds, gsize fd_count, int preload_fd,
+static DinvMachineProcess *process_spawn(const char *program, char **argv, const int *fds,
+                                         gsize fd_count, int preload_fd,
                                          DinvMachineProcessGone gone, gpointer user,
                                          GError **error) {
     g_autofree int *sources = g_new(int, fd_count + 1);
@@ -163,18 +169,17 @@ static DinvMachineProcess *process_spawn(const DinvMachineProcessPlace *place, c
     GPid pid = 0;
     /* A program of another name is argv[0], and what it is to be called argv[1]. */
     g_autoptr(GPtrArray) all = g_ptr_array_new();
-    g_ptr_array_add(all, (char *)(place->program != NULL ? place->program : argv[0]));
+    g_ptr_array_add(all, (char *)program);
     for (guint i = 0; argv[i] != NULL; i++) {
         g_ptr_array_add(all, argv[i]);
     }
     g_ptr_array_add(all, NULL);
-    ChildSetup setup = {.parent = getpid(), .cpus = place->cpus};
     gboolean spawned = g_spawn_async_with_pipes_and_fds(
         NULL, (const char *const *)all->pdata, (const char *const *)environment,
         G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH | G_SPAWN_FILE_AND_ARGV_ZERO |
             G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_CLOEXEC_PIPES,
-        set_up_child, &setup, -1, -1, -1, sources, targets, fd_count, &pid, NULL, NULL, &stderr_fd,
-        error);
+        set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, sources, targets, fd_count, &pid, NULL,
+        NULL, &stderr_fd, error);
     if (!spawned) {
         return NULL;
     }
@@ -183,6 +188,7 @@ static DinvMachineProcess *process_spawn(const DinvMachineProcessPlace *place, c
     process->pid = pid;
     process->stderr_fd = stderr_fd;
     process->stderr_text = g_string_new(NULL);
+    process->line = g_string_new(NULL);
     process->gone = gone;
     process->user = user;
     process->stderr_source =
@@ -194,15 +200,20 @@ static DinvMachineProcess *process_spawn(const DinvMachineProcessPlace *place, c
 DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
                                                int preload_fd, DinvMachineProcessGone gone,
                                                gpointer user, GError **error) {
-    const DinvMachineProcessPlace place = {0};
-    return process_spawn(&place, argv, fds, fd_count, preload_fd, gone, user, error);
+    return process_spawn(argv[0], argv, fds, fd_count, preload_fd, gone, user, error);
 }
 
-DinvMachineProcess *dinv_machine_process_spawn_at(const DinvMachineProcessPlace *place, char **argv,
-                                                  const int *fds, gsize fd_count,
-                                                  DinvMachineProcessGone gone, gpointer user,
-                                                  GError **error) {
-    return process_spawn(place, argv, fds, fd_count, -1, gone, user, error);
+DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char **argv,
+                                                     const int *fds, gsize fd_count,
+                                                     DinvMachineProcessSaid said,
+                                                     DinvMachineProcessGone gone, gpointer user,
+                                                     GError **error) {
+    DinvMachineProcess *process =
+        process_spawn(program, argv, fds, fd_count, -1, gone, user, error);
+    if (process != NULL) {
+        process->said = said;
+    }
+    return process;
 }
 
 GPid dinv_machine_process_get_pid(const DinvMachineProcess *process) {
@@ -229,5 +240,6 @@ void dinv_machine_process_free(DinvMachineProcess *process) {
     }
     (void)close(process->stderr_fd);
     g_string_free(process->stderr_text, TRUE);
+    g_string_free(process->line, TRUE);
     g_free(process);
 }

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <glib.h>
-#include <sched.h>
 
 typedef struct DinvMachineProcess DinvMachineProcess;
 
@@ -32,17 +31,17 @@ DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsiz
                                                gpointer user,
                                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Where a process is put, beside what the argv says. */
-typedef struct {
-    const char *program;   /* what is started in place of argv[0]; a path */
-    const cpu_set_t *cpus; /* that it may run on; NULL: as this process */
-} DinvMachineProcessPlace;
+/* A line that the process has said on stderr, without its newline, up to
+ * DINV_MACHINE_PROCESS_STDERR_MAX bytes of it; what bytes ever. Borrowed. */
+typedef void (*DinvMachineProcessSaid)(const char *line, gpointer user);
 
-/* The same for a program that is not called as its argv says, or is not to run everywhere. */
-DinvMachineProcess *dinv_machine_process_spawn_at(const DinvMachineProcessPlace *place, char **argv,
-                                                  const int *fds, gsize fd_count,
-                                                  DinvMachineProcessGone gone, gpointer user,
-                                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same for a `program`, a path, that is not called as its argv says. `said`, if it is not NULL,
+ * is told each line at once; it is not called any more after `gone` or free. */
+DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char **argv,
+                                                     const int *fds, gsize fd_count,
+                                                     DinvMachineProcessSaid said,
+                                                     DinvMachineProcessGone gone, gpointer user,
+                                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* 0 once it was reaped. */
 GPid dinv_machine_process_get_pid(const DinvMachineProcess *process);

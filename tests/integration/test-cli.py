@@ -56,9 +56,9 @@ def help_names_every_setting(machine):
 
 def doctor(machine):
     shown = machine.verb('doctor', '--accel', 'auto').expect(0)
-    contains(shown.out, 'qemu', 'what doctor looked at')
+    contains(shown.out, 'root image', 'what doctor looked at')
     contains(shown.out, '/dev/kvm', 'what doctor looked at')
-    broken = machine.verb('doctor', '--kernel', '/no/such/kernel')
+    broken = machine.verb('doctor', '--uml-kernel' if dinv.ACCEL == 'uml' else '--kernel', '/no/such/kernel')
     broken.expect(1)
     contains(broken.out, '/no/such/kernel', 'what is wrong')
     contains(broken.out, 'remedy', 'what to do')
@@ -98,7 +98,7 @@ def status_json(machine):
     equal(status['cpus'], 1, 'CPUs')
     equal(status['memory_bytes'], 2 << 30, 'memory')
     equal((status['socket'], status['state_dir']), (machine.socket, machine.state_dir), 'paths')
-    assert status['accel'] in ('kvm', 'tcg'), status['accel']
+    assert status['accel'] in ('kvm', 'tcg', 'uml'), status['accel']
     assert status['uptime_s'] > 0, status['uptime_s']
     seconds = [phase['seconds'] for phase in status['phases']]
     equal(seconds, sorted(seconds), 'times of the phases')

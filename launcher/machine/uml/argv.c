@@ -32,11 +32,14 @@ static void add(GPtrArray *argv, const char *format, ...) {
     va_end(values);
 }
 
-static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {
+static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan, const char *pins) {
     add(argv, "mem=%" G_GUINT64_FORMAT "M", plan->config->memory_bytes >> 20);
     add(argv, "seccomp=%s", plan->uml.use_ptrace ? "off" : "on");
     if (plan->cpus > 1) {
         add(argv, "ncpus=%u", plan->cpus);
+    }
+    if (pins != NULL) {
+        add(argv, "pin=%s", pins);
     }
     add(argv, "uml_dir=/proc/");
     add(argv, "quiet");
@@ -72,10 +75,10 @@ static void add_shares(GPtrArray *argv, const DinvMachinePlan *plan, const DinvU
     }
 }
 
-char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds) {
+char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds, const char *pins) {
     GPtrArray *argv = g_ptr_array_new();
     add(argv, DINV_UML_ARGV0);
-    add_kernel(argv, plan);
+    add_kernel(argv, plan, pins);
     add_disks(argv, plan, fds);
     add_channels(argv, fds);
     if (fds->network >= 0) {

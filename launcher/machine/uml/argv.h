@@ -29,5 +29,11 @@ typedef struct {
 #define DINV_UML_ARGV0       "/dinv/never/again"
 #define DINV_UML_REBOOT_TEXT "Failed to exec kernel"
 
-/* The whole argv, with DINV_UML_ARGV0, NULL-terminated; to be freed with g_strfreev(). */
-char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds) G_GNUC_WARN_UNUSED_RESULT;
+/* What the kernel says on stderr when it begins to wait for space under a disk, and when it ends. */
+#define DINV_UML_FULL_TEXT "ubd: no space left on the host"
+#define DINV_UML_ROOM_TEXT "ubd: there is space on the host again"
+
+/* The whole argv, with DINV_UML_ARGV0, NULL-terminated; to be freed with g_strfreev(). `pins` are
+ * the CPUs for the vCPUs (placement.h), NULL: any. */
+char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds,
+                     const char *pins) G_GNUC_WARN_UNUSED_RESULT;

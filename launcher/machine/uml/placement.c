@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One CPU for one vCPU: see placement.h for why. What cannot be read or set is left as it is. */
+/* A CPU for each vCPU: see placement.h for why. What cannot be read or set is left as it is. */
 #include "launcher/machine/uml/placement.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,9 +13,9 @@
 
 struct DinvUmlPlacement {
     cpu_set_t allowed;
-    cpu_set_t chosen;
-    gboolean is_pinned;
-    guint cpu; /* if it is */
+    char *pins;  /* NULL: nothing is bound */
+    guint vcpus; /* that are */
+    guint cpu;   /* of the first */
     GPid pid;
     guint source;
     GArray *times;     /* at the last look; NULL: there was none */
@@ -103,45 +102,14 @@ static guint64 read_waited(GPid pid) {
 
 /* ---- moving ---- */
 
-/* The children of one thread: "12 13 14 ". */
-static void move_children(const char *path, const cpu_set_t *cpus) {
-    g_autofree char *text = NULL;
-    if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        return;
-    }
-    g_auto(GStrv) pids = g_strsplit(text, " ", -1);
-    for (guint i = 0; pids[i] != NULL; i++) {
-        pid_t pid = (pid_t)g_ascii_strtoll(pids[i], NULL, 10);
-        if (pid > 0) {
-            (void)sched_setaffinity(pid, sizeof *cpus, cpus);
-        }
-    }
-}
-
-/* The threads first, as their new children have what they have. */
-static void move_all(const DinvUmlPlacement *placement) {
-    g_autofree char *path = g_strdup_printf("/proc/%d/task", (int)placement->pid);
-    DIR *directory = opendir(path);
-    g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_free);
-    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
-        pid_t thread = (pid_t)g_ascii_strtoll(entry->d_name, NULL, 10);
-        if (thread > 0) {
-            (void)sched_setaffinity(thread, sizeof placement->chosen, &placement->chosen);
-            g_ptr_array_add(files, g_strdup_printf("%s/%d/children", path, (int)thread));
-        }
-    }
-    if (directory != NULL) {
-        closedir(directory);
-    }
-    for (guint i = 0; i < files->len; i++) {
-        move_children(files->pdata[i], &placement->chosen);
-    }
-}
-
+/* The first thread is the vCPU, and takes along what it runs. */
 static void go_to(DinvUmlPlacement *placement, guint cpu) {
-    placement->cpu = cpu;
-    CPU_ZERO(&placement->chosen);
-    CPU_SET(cpu, &placement->chosen);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    if (sched_setaffinity(placement->pid, sizeof one, &one) == 0) {
+        placement->cpu = cpu;
+    }
 }
 
 static gboolean placement_on_look(gpointer user) {
@@ -158,7 +126,6 @@ static gboolean placement_on_look(gpointer user) {
             g_debug("machine: waited %.0f %% of the time for CPU %u, going to CPU %u",
                     waited * 100.0, placement->cpu, cpu);
             go_to(placement, cpu);
-            move_all(placement);
         }
     }
     g_clear_pointer(&placement->times, g_array_unref);
@@ -170,36 +137,48 @@ static gboolean placement_on_look(gpointer user) {
 
 /* ---- life ---- */
 
+/* The CPUs that are allowed, from a chosen one on, and round. */
+static void bind_from(DinvUmlPlacement *placement, const GArray *cpus, guint first) {
+    GString *pins = g_string_new(NULL);
+    for (guint i = 0; i < placement->vcpus; i++) {
+        guint cpu = g_array_index(cpus, guint, (first + i) % cpus->len);
+        g_string_append_printf(pins, "%s%u", i > 0 ? "," : "", cpu);
+    }
+    placement->cpu = g_array_index(cpus, guint, first);
+    placement->pins = g_string_free(pins, FALSE);
+}
+
 DinvUmlPlacement *dinv_uml_placement_new(guint vcpus) {
     DinvUmlPlacement *placement = g_new0(DinvUmlPlacement, 1);
-    if (vcpus != 1 || sched_getaffinity(0, sizeof placement->allowed, &placement->allowed) < 0) {
-        return placement;
+    g_autoptr(GArray) cpus = g_array_new(FALSE, FALSE, sizeof(guint));
+    int here = sched_getcpu();
+    guint first = 0;
+    placement->vcpus = vcpus;
+    (void)sched_getaffinity(0, sizeof placement->allowed, &placement->allowed);
+    for (guint cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &placement->allowed)) {
+            first = (int)cpu == here ? cpus->len : first;
+            g_array_append_val(cpus, cpu);
+        }
     }
     /* Not where this process is just now: the two work hand in hand at the start. Which of the
      * others is a matter of chance, so that machines that start together do not all choose one. */
-    int here = sched_getcpu();
-    guint count = (guint)CPU_COUNT(&placement->allowed);
-    guint others = here >= 0 && CPU_ISSET((guint)here, &placement->allowed) ? count - 1 : count;
-    guint skip = others > 0 ? (guint)g_random_int_range(0, (gint32)others) : 0;
-    for (guint cpu = 0; cpu < CPU_SETSIZE && !placement->is_pinned; cpu++) {
-        if (!CPU_ISSET(cpu, &placement->allowed) || (others > 0 && (int)cpu == here)) {
-            continue;
-        }
-        if (skip-- == 0) {
-            go_to(placement, cpu);
-            placement->is_pinned = TRUE;
-        }
+    if (cpus->len > 1) {
+        first = (first + (guint)g_random_int_range(1, (gint32)cpus->len)) % cpus->len;
+    }
+    if (vcpus <= cpus->len) {
+        bind_from(placement, cpus, first);
     }
     return placement;
 }
 
-const cpu_set_t *dinv_uml_placement_get_cpus(const DinvUmlPlacement *placement) {
-    return placement->is_pinned ? &placement->chosen : NULL;
+const char *dinv_uml_placement_get_pins(const DinvUmlPlacement *placement) {
+    return placement->pins;
 }
 
 void dinv_uml_placement_watch(DinvUmlPlacement *placement, GPid pid) {
     placement->pid = pid;
-    if (placement->is_pinned && CPU_COUNT(&placement->allowed) > 1) {
+    if (placement->pins != NULL && placement->vcpus == 1 && CPU_COUNT(&placement->allowed) > 1) {
         (void)placement_on_look(placement);
         placement->source = g_timeout_add_seconds(LOOK_SECONDS, placement_on_look, placement);
     }
@@ -211,5 +190,6 @@ void dinv_uml_placement_free(DinvUmlPlacement *placement) {
     }
     g_clear_handle_id(&placement->source, g_source_remove);
     g_clear_pointer(&placement->times, g_array_unref);
+    g_free(placement->pins);
     g_free(placement);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * On which CPU User-Mode Linux runs.
+ * On which CPUs User-Mode Linux runs.
  *
  * The guest's kernel and the process of the guest's program that it runs wake one another all the
  * time, one at work and the other asleep. On two CPUs each wake-up finds a CPU that sleeps, and all
- * takes three times as long. So a machine with one vCPU is kept on one CPU, children included, and
- * moved to another when somebody else wants that one. With more vCPUs the kernel of the outer
- * container places them.
+ * takes three times as long. So each vCPU is bound to a CPU, and the kernel keeps the processes that
+ * it runs there, too (its parameter pin=). A machine with one vCPU is moved to another CPU when
+ * somebody else wants that one.
  */
 #pragma once
 
@@ -15,14 +15,15 @@
 
 typedef struct DinvUmlPlacement DinvUmlPlacement;
 
-/* Chooses among the CPUs that this process may run on. Never NULL. */
+/* Chooses among the CPUs that this process may run on: one for each vCPU, none at all if there are
+ * too few of them. Never NULL. */
 DinvUmlPlacement *dinv_uml_placement_new(guint vcpus);
 
-/* Where the process is to start; NULL: anywhere. Borrowed. */
-const cpu_set_t *dinv_uml_placement_get_cpus(const DinvUmlPlacement *placement);
+/* The CPUs, in the order of vCPUs, as "1" or "0,1"; NULL: the machine is not bound. Borrowed. */
+const char *dinv_uml_placement_get_pins(const DinvUmlPlacement *placement);
 
 /* Looks every few seconds, from the default main context, whether the process `pid` has to wait for
- * its CPU while another one idles, and moves it there with its children. */
+ * its CPU while another one idles, and moves it there. */
 void dinv_uml_placement_watch(DinvUmlPlacement *placement, GPid pid);
 
 /* The process stays where it is. */

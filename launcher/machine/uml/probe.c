@@ -114,12 +114,15 @@ static gboolean probe_on_console(int fd, GIOCondition condition, gpointer user) 
 }
 
 /* The smallest machine that gets to its first program. */
-static char **make_argv(const DinvConfig *config, int root, int console) {
+static char **make_argv(const DinvConfig *config, const char *pins, int root, int console) {
     GPtrArray *argv = g_ptr_array_new();
     g_ptr_array_add(argv, g_strdup(DINV_UML_ARGV0));
     g_ptr_array_add(argv, g_strdup("mem=64M"));
     g_ptr_array_add(argv,
                     g_strdup_printf("seccomp=%s", config->uml == DINV_UML_PTRACE ? "off" : "on"));
+    if (pins != NULL) {
+        g_ptr_array_add(argv, g_strdup_printf("pin=%s", pins));
+    }
     g_ptr_array_add(argv, g_strdup("uml_dir=/proc/"));
     g_ptr_array_add(argv, g_strdup("quiet"));
     g_ptr_array_add(argv, g_strdup("loglevel=3"));
@@ -142,11 +145,9 @@ static void run_test(const DinvConfig *config, const int *fds, int console_fd, T
     enum { ROOT = DINV_MACHINE_PROCESS_FIRST_FD, CONSOLE };
     g_autoptr(GError) error = NULL;
     g_autoptr(DinvUmlPlacement) placement = dinv_uml_placement_new(1);
-    g_auto(GStrv) argv = make_argv(config, ROOT, CONSOLE);
-    const DinvMachineProcessPlace place = {.program = config->uml_kernel,
-                                           .cpus = dinv_uml_placement_get_cpus(placement)};
-    DinvMachineProcess *process =
-        dinv_machine_process_spawn_at(&place, argv, fds, 2, probe_on_gone, test, &error);
+    g_auto(GStrv) argv = make_argv(config, dinv_uml_placement_get_pins(placement), ROOT, CONSOLE);
+    DinvMachineProcess *process = dinv_machine_process_spawn_named(
+        config->uml_kernel, argv, fds, 2, NULL, probe_on_gone, test, &error);
     if (process == NULL) {
         verdict->kind = DINV_UML_BROKEN;
         verdict->text = g_strdup_printf("DINV_UML_KERNEL: %s", error->message);

@@ -24,7 +24,26 @@
 typedef struct {
     DinvMachine base;
     DinvUmlPlacement *placement;
+    gboolean waits; /* for space on a disk, as our user was told */
 } DinvUml;
+
+/* ---- what it says ---- */
+
+/* The kernel waits with its disk by itself while the file system under an image is full; these are
+ * its words for the two ends of that. */
+static void uml_on_said(const char *line, gpointer user) {
+    DinvUml *uml = user;
+    DinvMachine *machine = &uml->base;
+    gboolean waits = g_str_has_prefix(line, DINV_UML_FULL_TEXT);
+    if (machine->callbacks.paused == NULL || waits == uml->waits ||
+        (!waits && !g_str_has_prefix(line, DINV_UML_ROOM_TEXT))) {
+        return;
+    }
+    uml->waits = waits;
+    g_autofree char *reason = g_strdup_printf(
+        "no space left for %s; the guest goes on when there is some", machine->plan->data_image);
+    machine->callbacks.paused(machine, waits, waits ? reason : "", machine->user);
+}
 
 /* ---- the end ---- */
 
@@ -119,19 +138,19 @@ static gboolean start_process(DinvUml *uml, const int *theirs, int network_fd, G
     }
     g_autoptr(GArray) fds = g_array_copy(disks);
     append_others(machine, theirs, network_fd, fds, &numbers);
-    g_auto(GStrv) argv = dinv_uml_argv(machine->plan, &numbers);
     uml->placement = dinv_uml_placement_new(machine->plan->cpus);
-    const DinvMachineProcessPlace place = {.program = machine->plan->config->uml_kernel,
-                                           .cpus = dinv_uml_placement_get_cpus(uml->placement)};
+    const char *pins = dinv_uml_placement_get_pins(uml->placement);
+    const char *kernel = machine->plan->config->uml_kernel;
+    g_auto(GStrv) argv = dinv_uml_argv(machine->plan, &numbers, pins);
     machine->process =
-        dinv_machine_process_spawn_at(&place, argv, (const int *)(const void *)fds->data, fds->len,
-                                      uml_on_process_gone, uml, error);
+        dinv_machine_process_spawn_named(kernel, argv, (const int *)(const void *)fds->data,
+                                         fds->len, uml_on_said, uml_on_process_gone, uml, error);
     if (machine->virtiofs != NULL) {
         dinv_machine_virtiofs_close_fds(machine->virtiofs);
     }
     if (machine->process == NULL) {
         g_clear_pointer(&uml->placement, dinv_uml_placement_free);
-        g_prefix_error(error, "cannot start User-Mode Linux (DINV_UML_KERNEL=%s): ", place.program);
+        g_prefix_error(error, "cannot start User-Mode Linux (DINV_UML_KERNEL=%s): ", kernel);
         return FALSE;
     }
     dinv_uml_placement_watch(uml->placement, dinv_machine_process_get_pid(machine->process));

@@ -10,6 +10,7 @@ typedef struct {
     DinvConfig config;
     DinvMachinePlan plan;
     DinvUmlFds fds;
+    const char *pins;
     GPtrArray *mounts;
 } Fixture;
 
@@ -25,6 +26,7 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
                                       .config = &fixture->config,
                                       .mounts = fixture->mounts,
                                       .data_image = "/var/lib/dinv/data.img"};
+    fixture->pins = "1";
     fixture->fds = (DinvUmlFds){.root = 3,
                                 .data = 4,
                                 .volume = 5,
@@ -48,7 +50,7 @@ static void add_mount(Fixture *fixture, const char *source, gboolean is_file) {
 }
 
 static void compare(Fixture *fixture, const char *file) {
-    g_auto(GStrv) argv = dinv_uml_argv(&fixture->plan, &fixture->fds);
+    g_auto(GStrv) argv = dinv_uml_argv(&fixture->plan, &fixture->fds, fixture->pins);
     g_autofree char *joined = g_strjoinv("\n", argv);
     g_autofree char *text = g_strconcat(joined, "\n", NULL);
     golden_compare(text, "uml-argv", file);
@@ -65,10 +67,12 @@ static void test_ptrace(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void test_cpus(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->plan.cpus = 4;
+    fixture->pins = "2,3,0,1";
     compare(fixture, "cpus.argv");
 }
 
 static void test_no_network(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->pins = NULL;
     fixture->fds.network = -1;
     compare(fixture, "no-network.argv");
 }

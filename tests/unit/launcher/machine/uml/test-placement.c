@@ -80,19 +80,25 @@ static void test_choose_unknown(void) {
     g_assert_cmpuint(dinv_uml_placement_choose(0, 0.9, before, after), ==, 0);
 }
 
-/* One vCPU has one CPU, of those that are allowed; two may go anywhere. */
+/* Each vCPU has a CPU of its own, of those that are allowed; with too few of them none has. */
 static void test_new(void) {
     cpu_set_t allowed;
     g_assert_cmpint(sched_getaffinity(0, sizeof allowed, &allowed), ==, 0);
-    g_autoptr(DinvUmlPlacement) one = dinv_uml_placement_new(1);
-    g_autoptr(DinvUmlPlacement) two = dinv_uml_placement_new(2);
-    const cpu_set_t *cpus = dinv_uml_placement_get_cpus(one);
-    cpu_set_t both;
-    g_assert_nonnull(cpus);
-    g_assert_cmpint(CPU_COUNT(cpus), ==, 1);
-    CPU_AND(&both, cpus, &allowed);
-    g_assert_cmpint(CPU_COUNT(&both), ==, 1);
-    g_assert_null(dinv_uml_placement_get_cpus(two));
+    guint count = (guint)CPU_COUNT(&allowed);
+    for (guint vcpus = 1; vcpus <= count; vcpus++) {
+        g_autoptr(DinvUmlPlacement) placement = dinv_uml_placement_new(vcpus);
+        g_auto(GStrv) pins = g_strsplit(dinv_uml_placement_get_pins(placement), ",", -1);
+        cpu_set_t left = allowed;
+        g_assert_cmpuint(g_strv_length(pins), ==, vcpus);
+        for (guint i = 0; i < vcpus; i++) {
+            guint64 cpu = 0;
+            g_assert_true(g_ascii_string_to_unsigned(pins[i], 10, 0, CPU_SETSIZE, &cpu, NULL));
+            g_assert_true(CPU_ISSET(cpu, &left));
+            CPU_CLR(cpu, &left);
+        }
+    }
+    g_autoptr(DinvUmlPlacement) many = dinv_uml_placement_new(count + 1);
+    g_assert_null(dinv_uml_placement_get_pins(many));
 }
 
 int main(int argc, char **argv) {
