@@ -15,6 +15,8 @@ void dinv_preflight_check_acceleration(const DinvPreflightHost *host, const Dinv
 void dinv_preflight_check_qemu(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_kernel(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_rootfs(const DinvConfig *config, DinvPreflight *result);
+/* Only where the guest's processes are processes here. */
+void dinv_preflight_check_processes(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_memory(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result);
 /* Uses what was found of the engine's configuration and of the networks outside. */

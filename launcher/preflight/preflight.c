@@ -56,6 +56,7 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     }
     dinv_preflight_check_rootfs(config, result);
     dinv_preflight_check_memory(host, config, result);
+    dinv_preflight_check_processes(config, result);
     dinv_preflight_check_mounts(config, result);
     dinv_preflight_check_ports(config, result);
     dinv_preflight_check_engine(host, config, result);
