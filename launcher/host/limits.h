@@ -5,8 +5,8 @@
  * guest's devices or of QEMU's options: nothing that decides or changes something may enter, but
  * for the defaults that follow from a limit.
  *
- * limits: what the container may use, CPUs, memory and processes, from cgroup v1 and v2, the affinity mask and
- * /proc/meminfo; and the defaults that follow for the guest.
+ * limits: what the container may use, CPUs, memory and processes, from cgroup v1 and v2, the
+ * affinity mask and /proc/meminfo; and the defaults that follow for the guest.
  */
 #pragma once
 

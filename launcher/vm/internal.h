@@ -46,7 +46,7 @@ struct DinvVm {
     DinvMachine *machine;
     DinvVmConsole *console;
     DinvVmControl *control;
-    DinvVmRelay *relay;
+    DinvVmRelay *relay; /* NULL before hello */
     DinvVmEndpoints *endpoints;
     DinvNetworkPublisher *publisher;
     DinvDnsForwarder *resolver; /* NULL: not yet, or it cannot listen */

@@ -3,12 +3,6 @@
 #include "launcher/base/log.h"
 #include "launcher/vm/internal.h"
 
-static void vm_on_relay_closed(gpointer user) {
-    DinvVm *vm = user;
-    dinv_log(DINV_LOG_DEBUG, "vm: relay channel closed in state %s",
-             dinv_vm_state_names[vm->state]);
-}
-
 gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     const DinvConfig *config = vm->plan->config;
     vm->publisher = dinv_network_publisher_new(vm->machine, config);
@@ -28,7 +22,6 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     }
     vm->control = dinv_vm_control_new(dinv_machine_take_control_fd(vm->machine),
                                       &dinv_vm_control_callbacks, vm);
-    vm->relay = dinv_vm_relay_new(dinv_machine_take_relay_fd(vm->machine), vm_on_relay_closed, vm);
     dinv_vm_add_phase(vm, "machine-started");
     dinv_vm_set_state(vm, DINV_VM_BOOTING);
     dinv_vm_set_boot_deadline(vm, config->boot_timeout_ms);

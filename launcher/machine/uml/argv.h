@@ -29,7 +29,7 @@ typedef struct {
 #define DINV_UML_ARGV0       "/dinv/never/again"
 #define DINV_UML_REBOOT_TEXT "Failed to exec kernel"
 
-/* What the kernel says on stderr when it begins to wait for space under a disk, and when it ends. */
+/* What the kernel says on stderr when it begins to wait for space under a disk, and at the end. */
 #define DINV_UML_FULL_TEXT "ubd: no space left on the host"
 #define DINV_UML_ROOM_TEXT "ubd: there is space on the host again"
 
