@@ -5,8 +5,8 @@
  * The guest's kernel and the process of the guest's program that it runs wake one another all the
  * time, one at work and the other asleep. On two CPUs each wake-up finds a CPU that sleeps, and all
  * takes three times as long. So each vCPU is bound to a CPU, and the kernel keeps the processes
- * that it runs there, too (its parameter pin=). A machine with one vCPU is moved to another CPU when
- * somebody else wants that one.
+ * that it runs there, too (its parameter pin=). A machine with one vCPU is moved to another CPU
+ * when somebody else wants that one.
  */
 #pragma once
 
