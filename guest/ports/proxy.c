@@ -39,8 +39,10 @@ typedef struct {
     DinvPortsProxyArguments arguments;
     uint64_t start_deadline_ms;
     int signal_fd;
-    int agent_fd;   /* -1: not asked */
-    bool published; /* the agent has said yes */
+    int agent_fd;                /* -1: not asked */
+    bool published;              /* the agent has said yes */
+    DinvPortsWish wish;          /* what it is asked for */
+    char guest[INET_ADDRSTRLEN]; /* the guest's own address on the way out; empty if it has none */
     pid_t locals[LOCAL_PROXIES_MAX];
     unsigned local_count;
     char problem[LINE_SIZE];
@@ -170,25 +172,31 @@ static bool read_line_in_time(const PortProxy *proxy, int fd, char line[LINE_SIZ
 
 /* --- Local clients --- */
 
-_Noreturn static void exec_local(const PortProxy *proxy, const char *address, bool use_listen_fd,
-                                 int verdict_fd) {
+/* Where a docker-proxy listens. */
+typedef struct {
+    const char *address;
+    unsigned port;
+    bool use_listen_fd;
+} LocalPlace;
+
+_Noreturn static void exec_local(const PortProxy *proxy, const LocalPlace *place, int verdict_fd) {
     const DinvPortsProxyArguments *arguments = &proxy->arguments;
     char host_port[8];
-    (void)snprintf(host_port, sizeof host_port, "%u", arguments->host_port);
+    (void)snprintf(host_port, sizeof host_port, "%u", place->port);
     char container_port[8];
     (void)snprintf(container_port, sizeof container_port, "%u", arguments->container_port);
     const char *argv[] = {"docker-proxy",
                           "-proto",
                           arguments->protocol,
                           "-host-ip",
-                          address,
+                          place->address,
                           "-host-port",
                           host_port,
                           "-container-ip",
                           arguments->container_ip,
                           "-container-port",
                           container_port,
-                          use_listen_fd ? "-use-listen-fd" : NULL,
+                          place->use_listen_fd ? "-use-listen-fd" : NULL,
                           NULL};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigset_t none;
@@ -215,7 +223,7 @@ static bool hear_local(PortProxy *proxy, int fd) {
     return false;
 }
 
-static bool start_local(PortProxy *proxy, const char *address, bool use_listen_fd) {
+static bool start_local(PortProxy *proxy, const LocalPlace *place) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) {
         set_problem(proxy, strerror(errno));
@@ -223,7 +231,7 @@ static bool start_local(PortProxy *proxy, const char *address, bool use_listen_f
     }
     pid_t pid = fork();
     if (pid == 0) {
-        exec_local(proxy, address, use_listen_fd, ends[1]);
+        exec_local(proxy, place, ends[1]);
     }
     close(ends[1]);
     bool started = pid > 0;
@@ -253,51 +261,109 @@ static void get_guest_address(const char *interface, char text[INET_ADDRSTRLEN])
     }
 }
 
+/* A socket address of the text, which is IPv4 or IPv6, and its length. */
+static socklen_t make_name(const char *address, unsigned port, struct sockaddr_storage *name) {
+    memset(name, 0, sizeof *name);
+    if (is_ipv4(address)) {
+        struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+        (void)inet_pton(AF_INET, address, &ipv4.sin_addr);
+        memcpy(name, &ipv4, sizeof ipv4);
+        return sizeof ipv4;
+    }
+    struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    (void)inet_pton(AF_INET6, address, &ipv6.sin6_addr);
+    memcpy(name, &ipv6, sizeof ipv6);
+    return sizeof ipv6;
+}
+
+/* A socket that is bound there as docker-proxy's would be; -1 if it cannot be. */
+static int bind_socket(int type, const char *address, unsigned port) {
+    struct sockaddr_storage name;
+    socklen_t len = make_name(address, port, &name);
+    int fd = socket(name.ss_family, type | SOCK_CLOEXEC, 0);
+    int yes = 1;
+    if (fd < 0) {
+        return -1;
+    }
+    /* Old connections that linger are in nobody's way. UDP ports could be shared like that. */
+    if ((type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0) ||
+        bind(fd, (const struct sockaddr *)&name, len) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 static bool is_own_address(const char *address) {
-    struct sockaddr_in name = {.sin_family = AF_INET};
-    (void)inet_pton(AF_INET, address, &name.sin_addr);
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool local = fd >= 0 && bind(fd, (const struct sockaddr *)&name, sizeof name) == 0;
+    int fd = bind_socket(SOCK_DGRAM, address, 0);
     if (fd >= 0) {
         close(fd);
     }
-    return local;
+    return fd >= 0;
+}
+
+/* A port of the guest's address that nobody has: this one, or for 0 any. 0 if there is none. */
+static unsigned find_guest_port(const PortProxy *proxy, unsigned port) {
+    bool is_udp = strcmp(proxy->arguments.protocol, "udp") == 0;
+    struct sockaddr_in name = {0};
+    socklen_t len = sizeof name;
+    int fd = bind_socket(is_udp ? SOCK_DGRAM : SOCK_STREAM, proxy->guest, port);
+    bool found = fd >= 0 && getsockname(fd, (struct sockaddr *)&name, &len) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return found ? ntohs(name.sin_port) : 0;
+}
+
+/* A docker-proxy for what comes from outside. */
+static bool serve_guest_port(PortProxy *proxy, unsigned port) {
+    const LocalPlace place = {.address = proxy->guest, .port = port};
+    proxy->wish.guest_port = port;
+    proxy->wish.is_shared = false;
+    return start_local(proxy, &place);
 }
 
 static bool serve_local(PortProxy *proxy) {
     const DinvPortsProxyArguments *arguments = &proxy->arguments;
-    char guest[INET_ADDRSTRLEN];
-    get_guest_address(proxy->plan->interface, guest);
+    const LocalPlace place = {.address = arguments->host_ip,
+                              .port = arguments->host_port,
+                              .use_listen_fd = arguments->use_listen_fd};
     bool any = strcmp(arguments->host_ip, "0.0.0.0") == 0;
-    bool ipv4 = is_ipv4(arguments->host_ip);
-    if ((any || !ipv4 || is_own_address(arguments->host_ip)) &&
-        !start_local(proxy, arguments->host_ip, arguments->use_listen_fd)) {
+    proxy->wish.guest_port = arguments->host_port;
+    proxy->wish.is_guests = any || is_own_address(arguments->host_ip);
+    get_guest_address(proxy->plan->interface, proxy->guest);
+    if (proxy->wish.is_guests && !start_local(proxy, &place)) {
         return false;
     }
-    if (!ipv4 || any || guest[0] == '\0' || strcmp(arguments->host_ip, guest) == 0) {
+    if (any || proxy->guest[0] == '\0' || strcmp(arguments->host_ip, proxy->guest) == 0) {
         return true;
     }
-    return start_local(proxy, guest, false);
+    if (find_guest_port(proxy, arguments->host_port) == 0) {
+        proxy->wish.is_shared = true;
+        return true;
+    }
+    return serve_guest_port(proxy, arguments->host_port);
 }
 
 /* --- Clients outside --- */
 
-static bool ask_agent(const PortProxy *proxy) {
+static bool ask_agent(PortProxy *proxy) {
     const DinvPortsProxyArguments *arguments = &proxy->arguments;
     char container[INET6_ADDRSTRLEN + 16];
     (void)snprintf(container, sizeof container, "%s:%u", arguments->container_ip,
                    arguments->container_port);
+    proxy->wish.protocol = arguments->protocol;
+    proxy->wish.address = arguments->host_ip;
+    proxy->wish.port = arguments->host_port;
+    proxy->wish.container = container;
     char line[DINV_PUBLISH_LINE_SIZE];
-    int len = dinv_ports_request_format(line, arguments->protocol, arguments->host_ip,
-                                        arguments->host_port, container);
+    int len = dinv_ports_request_format(line, &proxy->wish);
     return len > 0 && send(proxy->agent_fd, line, (size_t)len, MSG_NOSIGNAL) == len;
 }
 
-static bool publish_port(PortProxy *proxy) {
+/* Whether the agent says yes; else the problem is set. */
+static bool request_forward(PortProxy *proxy) {
     char line[LINE_SIZE];
-    if (!is_ipv4(proxy->arguments.host_ip)) {
-        return true;
-    }
     proxy->agent_fd = dinv_unix_socket_connect(proxy->plan->agent_socket);
     if (proxy->agent_fd < 0 || !ask_agent(proxy) ||
         !read_line_in_time(proxy, proxy->agent_fd, line)) {
@@ -305,11 +371,25 @@ static bool publish_port(PortProxy *proxy) {
         return false;
     }
     proxy->published = strcmp(line, "ok") == 0;
-    if (proxy->published) {
+    set_problem(proxy, strncmp(line, "error ", 6) == 0 ? line + 6 : line);
+    return proxy->published;
+}
+
+/* The guest's port is another container's: one of our own choice then. */
+static bool serve_elsewhere(PortProxy *proxy) {
+    unsigned port = find_guest_port(proxy, 0);
+    if (proxy->agent_fd >= 0) {
+        close(proxy->agent_fd);
+        proxy->agent_fd = -1;
+    }
+    return port != 0 && serve_guest_port(proxy, port);
+}
+
+static bool publish_port(PortProxy *proxy) {
+    if (request_forward(proxy)) {
         return true;
     }
-    set_problem(proxy, strncmp(line, "error ", 6) == 0 ? line + 6 : line);
-    return false;
+    return proxy->wish.is_shared && serve_elsewhere(proxy) && request_forward(proxy);
 }
 
 /* --- The end --- */

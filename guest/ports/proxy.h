@@ -7,10 +7,15 @@
  * Theory of operation. Two things are done for a port. Local clients (of the guest's loopback, or
  * containers that go by the guest's address) are served as anywhere, by Docker's own docker-proxy,
  * our child. And the agent is asked to have the port forwarded from outside (publish.h). What comes
- * in that way goes to the guest's address, where dockerd's rules lead it on to the container; where
- * they are for another host address (`-p 127.0.0.1:8080:80` means the outer loopback, which the
- * guest does not have) a second docker-proxy on the guest's address does that. IPv6 cannot be
- * forwarded from outside: such ports are local.
+ * in that way goes to the guest's IPv4 address, where dockerd's rules lead it on to the container;
+ * where they are for another host address (`-p 127.0.0.1:8080:80` means the outer loopback, which
+ * the guest does not have; `[::]` has no IPv4 address) a second docker-proxy on the guest's address
+ * does that. If the port is in use there, it mostly is the same container's: `-p 8080:80` is
+ * 0.0.0.0 and then `[::]`. The launcher knows (`is_shared`); if it says no, the second docker-proxy
+ * has a port of its own choice, and what comes in goes there.
+ *
+ * An address that the guest has and the outer container does not, such as docker0's, is served
+ * inside alone: the launcher says yes to it (`is_guests`).
  *
  * dockerd ends us with a signal and waits: then the forward is gone before we are.
  */

@@ -9,9 +9,10 @@
  * the answer. The port is published for as long as the proxy keeps its connection: however the
  * proxy ends, the launcher hears of it.
  *
- * A proxy sends one line, {"protocol": "tcp", "address": "0.0.0.0", "port": 8080, "container":
- * "172.17.0.2:80"}, and gets one: "ok", or "error " and a sentence. It asks for the release by
- * shutting down its sending side; the connection is closed once that is done.
+ * A proxy sends one line, {"protocol": "tcp", "address": "0.0.0.0", "port": 8080, "guest_port":
+ * 8080, "is_guests": true, "is_shared": false, "container": "172.17.0.2:80"}, and gets one: "ok",
+ * or "error " and a sentence. It asks for the release by shutting down its sending side; the
+ * connection is closed once that is done.
  */
 #pragma once
 

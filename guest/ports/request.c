@@ -7,13 +7,15 @@
 
 #include "guest/base/message.h"
 
-int dinv_ports_request_format(char line[DINV_PUBLISH_LINE_SIZE], const char *protocol,
-                              const char *address, unsigned port, const char *container) {
+int dinv_ports_request_format(char line[DINV_PUBLISH_LINE_SIZE], const DinvPortsWish *wish) {
     struct json_object *request = json_object_new_object();
-    json_object_object_add(request, "protocol", json_object_new_string(protocol));
-    json_object_object_add(request, "address", json_object_new_string(address));
-    json_object_object_add(request, "port", json_object_new_int((int)port));
-    json_object_object_add(request, "container", json_object_new_string(container));
+    json_object_object_add(request, "protocol", json_object_new_string(wish->protocol));
+    json_object_object_add(request, "address", json_object_new_string(wish->address));
+    json_object_object_add(request, "port", json_object_new_int((int)wish->port));
+    json_object_object_add(request, "guest_port", json_object_new_int((int)wish->guest_port));
+    json_object_object_add(request, "is_guests", json_object_new_boolean(wish->is_guests));
+    json_object_object_add(request, "is_shared", json_object_new_boolean(wish->is_shared));
+    json_object_object_add(request, "container", json_object_new_string(wish->container));
     int len = snprintf(line, DINV_PUBLISH_LINE_SIZE, "%s\n",
                        json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN));
     json_object_put(request);
@@ -35,6 +37,9 @@ struct json_object *dinv_ports_request_parse(const char *line, size_t len) {
     if (asked == NULL || copy_field(fields, asked, "protocol", json_type_string) < 0 ||
         copy_field(fields, asked, "address", json_type_string) < 0 ||
         copy_field(fields, asked, "port", json_type_int) < 0 ||
+        copy_field(fields, asked, "guest_port", json_type_int) < 0 ||
+        copy_field(fields, asked, "is_guests", json_type_boolean) < 0 ||
+        copy_field(fields, asked, "is_shared", json_type_boolean) < 0 ||
         copy_field(fields, asked, "container", json_type_string) < 0) {
         json_object_put(fields);
         fields = NULL;

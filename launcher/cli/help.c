@@ -32,7 +32,7 @@ static const DinvCliVerb verbs[] = {
         .synopsis = "[--json]",
         .flag = "--json",
         .help = "the forwarded ports, and why each is forwarded",
-        .more = "With --json, also the rules as QEMU has them.",
+        .more = "With --json, also each forward with its connections and bytes.",
     },
     {
         .name = "health",

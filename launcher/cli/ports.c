@@ -54,8 +54,14 @@ static void add_container(GHashTable *names, struct json_object *container) {
     }
     json_object_object_foreach(networks, network, settings) {
         (void)network;
-        g_hash_table_insert(names, g_strdup(dinv_cli_json_text(settings, "IPAddress")),
-                            dinv_log_printable_line(name[0] == '/' ? name + 1 : name));
+        static const char *const keys[] = {"IPAddress", "GlobalIPv6Address"};
+        for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
+            const char *address = dinv_cli_json_text(settings, keys[i]);
+            if (address[0] != '\0') {
+                g_hash_table_insert(names, g_strdup(address),
+                                    dinv_log_printable_line(name[0] == '/' ? name + 1 : name));
+            }
+        }
     }
 }
 
@@ -105,9 +111,11 @@ static void print_table(struct json_object *ports, GHashTable *names) {
     for (gsize i = 0; i < json_object_array_length(ports); i++) {
         struct json_object *port = json_object_array_get_idx(ports, i);
         g_autofree char *reason = describe_reason(port, names);
-        g_autofree char *outside = g_strdup_printf("%s:%s/%s", dinv_cli_json_text(port, "address"),
-                                                   dinv_cli_json_text(port, "host_port"),
-                                                   dinv_cli_json_text(port, "protocol"));
+        const char *address = dinv_cli_json_text(port, "address");
+        gboolean is_ipv6 = strchr(address, ':') != NULL;
+        g_autofree char *outside = g_strdup_printf(
+            "%s%s%s:%s/%s", is_ipv6 ? "[" : "", address, is_ipv6 ? "]" : "",
+            dinv_cli_json_text(port, "host_port"), dinv_cli_json_text(port, "protocol"));
         printf("%-28s %-8s %s\n", outside, dinv_cli_json_text(port, "guest_port"), reason);
     }
 }
@@ -127,7 +135,7 @@ static void add_names(struct json_object *ports, GHashTable *names) {
     }
 }
 
-/* Prints the ports with the rules that the machine has; FALSE after a complaint. */
+/* Prints the ports, and the forwards with their counters; FALSE after a complaint. */
 static gboolean print_json(const DinvConfig *config, struct json_object *ports, GHashTable *names) {
     struct json_object *answer = dinv_cli_launcher_ask(config, DINV_STATE_LAUNCHER_VERB_FORWARDS);
     if (answer == NULL) {
@@ -135,15 +143,8 @@ static gboolean print_json(const DinvConfig *config, struct json_object *ports, 
     }
     add_names(ports, names);
     struct json_object *all = json_object_new_object();
-    struct json_object *rules = json_object_new_array();
-    g_auto(GStrv) lines = g_strsplit(dinv_cli_json_text(answer, "forwards"), "\n", -1);
-    for (guint i = 0; lines[i] != NULL; i++) {
-        if (lines[i][0] != '\0') {
-            json_object_array_add(rules, json_object_new_string(lines[i]));
-        }
-    }
     json_object_object_add(all, "ports", json_object_get(ports));
-    json_object_object_add(all, "qemu", rules);
+    json_object_object_add(all, "forwards", json_object_get(dinv_cli_json_get(answer, "forwards")));
     puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY));
     json_object_put(all);
     json_object_put(answer);

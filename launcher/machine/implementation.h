@@ -29,12 +29,6 @@ struct DinvMachineOps {
     void (*quit)(DinvMachine *machine);
     /* Frees what the kind has beside the base, before the process is ended. */
     void (*clear)(DinvMachine *machine);
-    /* The forwards, as in machine.h; each ends `task`, whose reference is taken over. */
-    void (*add_forward)(DinvMachine *machine, const DinvPortForward *forward, const char *address,
-                        GTask *task);
-    void (*remove_forward)(DinvMachine *machine, const DinvPortForward *forward,
-                           const char *address, GTask *task);
-    void (*list_forwards)(DinvMachine *machine, GTask *task);
 };
 
 struct DinvMachine {

@@ -135,29 +135,3 @@ void dinv_machine_free(DinvMachine *machine) {
     g_free(machine->trouble);
     g_free(machine);
 }
-
-/* ---- forwards ---- */
-
-void dinv_machine_add_forward(DinvMachine *machine, const DinvPortForward *forward,
-                              const char *address, GAsyncReadyCallback callback, gpointer user) {
-    machine->ops->add_forward(machine, forward, address, g_task_new(NULL, NULL, callback, user));
-}
-
-void dinv_machine_remove_forward(DinvMachine *machine, const DinvPortForward *forward,
-                                 const char *address, GAsyncReadyCallback callback, gpointer user) {
-    machine->ops->remove_forward(machine, forward, address, g_task_new(NULL, NULL, callback, user));
-}
-
-/* Does not look at the machine: a callback may come after its free. */
-gboolean dinv_machine_forward_finish(DinvMachine *machine G_GNUC_UNUSED, GAsyncResult *result,
-                                     GError **error) {
-    return g_task_propagate_boolean(G_TASK(result), error);
-}
-
-void dinv_machine_list_forwards(DinvMachine *machine, GAsyncReadyCallback callback, gpointer user) {
-    machine->ops->list_forwards(machine, g_task_new(NULL, NULL, callback, user));
-}
-
-char *dinv_machine_list_finish(GAsyncResult *result, GError **error) {
-    return g_task_propagate_pointer(G_TASK(result), error);
-}

@@ -36,9 +36,6 @@ typedef struct {
     gboolean icount;          /* the guest's clock counts instructions: the host's CPU is emulated
                                  itself */
     guint64 tcg_buffer_bytes; /* for translated code, a multiple of 1 MiB; 0: QEMU's default */
-    /* The SLIRP network, "10.0.2.0/24": the guest's address is .15, the host .2, the resolver .3 of
-     * it. */
-    const char *slirp_net;
 } DinvMachineQemuPlan;
 
 /* What only User-Mode Linux needs to know. */
@@ -97,9 +94,9 @@ gboolean dinv_machine_shares_files(const DinvMachinePlan *plan);
 DinvMachine *dinv_machine_new(const DinvMachinePlan *plan, const DinvMachineCallbacks *callbacks,
                               gpointer user);
 /* Spawns the machine and returns when the process runs; vCPUs go at once. `network_fd` is the
- * guest's end of its network, a datagram socket with one Ethernet frame a message; borrowed, -1:
- * none. FALSE, with a message fit to show to a person, when it cannot be started; then nothing is
- * left behind. */
+ * guest's end of its network, a datagram socket with one Ethernet frame a message; borrowed, and
+ * not used any more after the return. FALSE, with a message fit to show to a person, when it cannot
+ * be started; then nothing is left behind. */
 gboolean dinv_machine_start(DinvMachine *machine, int network_fd,
                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
@@ -117,19 +114,6 @@ void dinv_machine_quit(DinvMachine *machine);
 
 /* pid of the process, 0 before start and after exit. */
 GPid dinv_machine_get_pid(const DinvMachine *machine);
-
-/* Adds or removes a forward in the running machine. `address` is the outer IPv4 address, "" for
- * any. The result comes as a GTask-style callback; an error text is fit to show to a person. */
-void dinv_machine_add_forward(DinvMachine *machine, const DinvPortForward *forward,
-                              const char *address, GAsyncReadyCallback callback, gpointer user);
-void dinv_machine_remove_forward(DinvMachine *machine, const DinvPortForward *forward,
-                                 const char *address, GAsyncReadyCallback callback, gpointer user);
-gboolean dinv_machine_forward_finish(DinvMachine *machine, GAsyncResult *result, GError **error);
-
-/* The forwards as the machine has them, for a person: the text of dinv_machine_list_finish(),
- * transfer full. */
-void dinv_machine_list_forwards(DinvMachine *machine, GAsyncReadyCallback callback, gpointer user);
-char *dinv_machine_list_finish(GAsyncResult *result, GError **error);
 
 /* Kills the process if it still runs and waits for it (this alone may block, for as long as the
  * kernel needs to end a killed process). */

@@ -22,8 +22,8 @@ struct DinvMachineProcess {
     guint stderr_source;
     guint child_source;
     GString *stderr_text;
-    GString *line; /* of stderr, that has no end yet */
-    DinvMachineProcessSaid said;
+    GString *line; /* the one that has not ended, if lines are told */
+    DinvMachineProcessLine told;
     DinvMachineProcessGone gone;
     gpointer user;
 };
@@ -42,7 +42,7 @@ static void set_up_child(gpointer user) {
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setpgid(0, 0);
     (void)setrlimit(RLIMIT_CORE, &no_core);
-    /* QEMU has a descriptor for each forwarded connection, virtiofsd one for each inode. The soft
+    /* dinv-usernet has a descriptor for each connection, virtiofsd one for each inode. The soft
      * limit is low only for programs that use select(), which these do not. */
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -73,13 +73,13 @@ static void keep_stderr(DinvMachineProcess *process, const char *bytes, gsize le
     }
 }
 
-/* Hands on the lines that have come to their end. */
+/* Tells the lines that have ended. */
 static void tell_lines(DinvMachineProcess *process, const char *bytes, gsize len) {
-    for (gsize i = 0; process->said != NULL && i < len; i++) {
+    for (gsize i = 0; i < len; i++) {
         if (bytes[i] == '\n') {
-            process->said(process->line->str, process->user);
+            process->told(process->line->str, process->user);
             g_string_truncate(process->line, 0);
-        } else if (process->line->len < DINV_MACHINE_PROCESS_STDERR_MAX) {
+        } else if (process->line->len < DINV_MACHINE_PROCESS_LINE_MAX) {
             g_string_append_c(process->line, bytes[i]);
         }
     }
@@ -91,7 +91,9 @@ static gssize read_stderr(DinvMachineProcess *process) {
     gssize n = read(process->stderr_fd, bytes, sizeof(bytes));
     if (n > 0) {
         keep_stderr(process, bytes, (gsize)n);
-        tell_lines(process, bytes, (gsize)n);
+        if (process->told != NULL) {
+            tell_lines(process, bytes, (gsize)n);
+        }
     }
     return n;
 }
@@ -138,36 +140,17 @@ static void process_on_exit(GPid pid, int wait_status, gpointer user) {
     process->gone(process, wait_status, process->user);
 }
 
-/* The environment of this process, with the child's descriptor `fd` as what is to be preloaded
- * first. Transfer full. */
-static GStrv process_make_environment(int fd) {
-    GStrv environment = g_get_environ();
-    const char *others = g_environ_getenv(environment, "LD_PRELOAD");
-    g_autofree char *preload = g_strdup_printf(
-        "/proc/self/fd/%d%s%s", fd, others != NULL ? ":" : "", others != NULL ? others : "");
-    return g_environ_setenv(environment, "LD_PRELOAD", preload, TRUE);
-}
-
-static DinvMachineProcess *process_spawn(const char *program, char **argv, const int *fds,
-                                         gsize fd_count, int preload_fd,
-                                         DinvMachineProcessGone gone, gpointer user,
-                                         GError **error) {
-    g_autofree int *sources = g_new(int, fd_count + 1);
-    g_autofree int *targets = g_new(int, fd_count + 1);
+DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char **argv,
+                                                     const int *fds, gsize fd_count,
+                                                     DinvMachineProcessGone gone, gpointer user,
+                                                     GError **error) {
+    g_autofree int *targets = g_new(int, fd_count);
     for (gsize i = 0; i < fd_count; i++) {
-        sources[i] = fds[i];
         targets[i] = DINV_MACHINE_PROCESS_FIRST_FD + (int)i;
-    }
-    g_auto(GStrv) environment = NULL;
-    if (preload_fd >= 0) {
-        sources[fd_count] = preload_fd;
-        targets[fd_count] = DINV_MACHINE_PROCESS_FIRST_FD + (int)fd_count;
-        environment = process_make_environment(targets[fd_count]);
-        fd_count++;
     }
     int stderr_fd = -1;
     GPid pid = 0;
-    /* A program of another name is argv[0], and what it is to be called argv[1]. */
+    /* GLib takes the program's file first, and then what it is to be called. */
     g_autoptr(GPtrArray) all = g_ptr_array_new();
     g_ptr_array_add(all, (char *)program);
     for (guint i = 0; argv[i] != NULL; i++) {
@@ -175,10 +158,10 @@ static DinvMachineProcess *process_spawn(const char *program, char **argv, const
     }
     g_ptr_array_add(all, NULL);
     gboolean spawned = g_spawn_async_with_pipes_and_fds(
-        NULL, (const char *const *)all->pdata, (const char *const *)environment,
+        NULL, (const char *const *)all->pdata, NULL,
         G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH | G_SPAWN_FILE_AND_ARGV_ZERO |
             G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_CLOEXEC_PIPES,
-        set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, sources, targets, fd_count, &pid, NULL,
+        set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, fds, targets, fd_count, &pid, NULL,
         NULL, &stderr_fd, error);
     if (!spawned) {
         return NULL;
@@ -198,22 +181,13 @@ static DinvMachineProcess *process_spawn(const char *program, char **argv, const
 }
 
 DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
-                                               int preload_fd, DinvMachineProcessGone gone,
-                                               gpointer user, GError **error) {
-    return process_spawn(argv[0], argv, fds, fd_count, preload_fd, gone, user, error);
+                                               DinvMachineProcessGone gone, gpointer user,
+                                               GError **error) {
+    return dinv_machine_process_spawn_named(argv[0], argv, fds, fd_count, gone, user, error);
 }
 
-DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char **argv,
-                                                     const int *fds, gsize fd_count,
-                                                     DinvMachineProcessSaid said,
-                                                     DinvMachineProcessGone gone, gpointer user,
-                                                     GError **error) {
-    DinvMachineProcess *process =
-        process_spawn(program, argv, fds, fd_count, -1, gone, user, error);
-    if (process != NULL) {
-        process->said = said;
-    }
-    return process;
+void dinv_machine_process_tell_lines(DinvMachineProcess *process, DinvMachineProcessLine told) {
+    process->told = told;
 }
 
 GPid dinv_machine_process_get_pid(const DinvMachineProcess *process) {

@@ -128,7 +128,7 @@ static gboolean start_one(DinvMachineVirtiofs *virtiofs, const DinvMachinePlan *
     g_auto(GStrv) argv = dinv_machine_virtiofsd_argv(plan->virtiofsd, mount, is_uml ? tag : NULL,
                                                      DINV_MACHINE_PROCESS_FIRST_FD);
     server->process =
-        dinv_machine_process_spawn(argv, &listening, 1, -1, virtiofsd_on_gone, server, error);
+        dinv_machine_process_spawn(argv, &listening, 1, virtiofsd_on_gone, server, error);
     (void)close(listening);
     if (server->process == NULL) {
         g_prefix_error(error, "cannot start virtiofsd: ");

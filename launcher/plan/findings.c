@@ -27,6 +27,7 @@ void dinv_plan_findings_clear(DinvPlanFindings *findings) {
     g_clear_pointer(&findings->state_dir, g_free);
     g_clear_pointer(&findings->socket_path, g_free);
     g_clear_pointer(&findings->virtiofsd_reason, g_free);
+    g_clear_pointer(&findings->usernet_features, g_free);
     g_clear_pointer(&findings->outer_networks, g_array_unref);
     g_clear_pointer(&findings->engine, dinv_engine_config_free);
 }

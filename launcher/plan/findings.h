@@ -42,6 +42,8 @@ typedef struct {
     DinvMachineVirtiofsd virtiofsd; /* if it is */
     char *virtiofsd_reason;         /* why it is not */
     GArray *outer_networks;         /* of DinvHostNetwork: in use outside */
+    char *usernet_features;         /* what confines dinv-usernet, a comma list; NULL: it fails */
+    int ping_error;                 /* errno where no ping can leave, else 0 */
     DinvEngineConfig *engine;       /* what dockerd is to get; NULL: that cannot be read */
 } DinvPlanFindings;
 

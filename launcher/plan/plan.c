@@ -36,7 +36,6 @@ DinvPlan *dinv_plan_new(const DinvConfig *config, const DinvPlanFindings *findin
     plan->network =
         dinv_engine_network_plan_for(config, findings->engine, findings->outer_networks);
     plan->mounts = list_shown(mounts);
-    plan->slirp_net = dinv_ipv4_network_to_string(&plan->network->slirp);
     DinvPlanAccel accel = dinv_plan_accel(config, findings);
     gboolean is_uml = dinv_plan_accel_is_uml(accel);
     plan->machine = (DinvMachinePlan){
@@ -54,7 +53,6 @@ DinvPlan *dinv_plan_new(const DinvConfig *config, const DinvPlanFindings *findin
         .tsc_khz = dinv_plan_tsc_khz(config, findings),
         .icount = dinv_plan_wants_icount(config, findings),
         .tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&findings->limits, config->memory_bytes),
-        .slirp_net = plan->slirp_net,
     };
     plan->machine.uml.use_ptrace = config->uml == DINV_UML_PTRACE;
     return plan;
@@ -66,6 +64,5 @@ void dinv_plan_free(DinvPlan *plan) {
     }
     dinv_engine_network_plan_free(plan->network);
     g_ptr_array_unref(plan->mounts);
-    g_free(plan->slirp_net);
     g_free(plan);
 }

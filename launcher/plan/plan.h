@@ -17,7 +17,6 @@ typedef struct {
     DinvMachinePlan machine;
     DinvEngineNetworkPlan *network; /* the addresses of the inner networks */
     GPtrArray *mounts;              /* of machine.mounts: a path comes before what lies in it */
-    char *slirp_net;                /* of machine.qemu.slirp_net */
 } DinvPlan;
 
 /* Both arguments are borrowed for the plan's whole life. Only for findings with which preflight

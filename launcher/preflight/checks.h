@@ -13,6 +13,7 @@ void dinv_preflight_look_at_mounts(const DinvPreflightHost *host, const DinvConf
 void dinv_preflight_check_acceleration(const DinvPreflightHost *host, const DinvConfig *config,
                                        DinvPreflight *result);
 void dinv_preflight_check_qemu(const DinvConfig *config, DinvPreflight *result);
+void dinv_preflight_check_usernet(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_kernel(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_rootfs(const DinvConfig *config, DinvPreflight *result);
 /* Only where the guest's processes are processes here. */

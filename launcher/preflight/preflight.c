@@ -54,6 +54,7 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
         dinv_preflight_check_qemu(config, result);
         dinv_preflight_check_kernel(config, result);
     }
+    dinv_preflight_check_usernet(config, result);
     dinv_preflight_check_rootfs(config, result);
     dinv_preflight_check_memory(host, config, result);
     dinv_preflight_check_processes(config, result);

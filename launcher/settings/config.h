@@ -21,7 +21,12 @@ typedef enum { DINV_MACHINE_TYPE_MICROVM, DINV_MACHINE_TYPE_Q35 } DinvMachineTyp
 typedef enum { DINV_MOUNT_9P, DINV_MOUNT_VIRTIOFS, DINV_MOUNT_AUTO } DinvMountDriver;
 typedef enum { DINV_PUBLISH_ON, DINV_PUBLISH_OFF } DinvPublish;
 
-/* One forwarded port: 0.0.0.0:host_port of the outer container to guest_port of the guest. */
+/* Of a packet, in bytes: what IPv6 needs at least, and what a virtual network device takes. */
+#define DINV_MTU_MINIMUM 1280
+#define DINV_MTU_MAXIMUM 65520
+
+/* One forwarded port: host_port of the outer container, on all its addresses, to guest_port of the
+ * guest. */
 typedef struct {
     DinvProtocol protocol;
     guint16 host_port;
@@ -53,6 +58,7 @@ typedef struct {
     GArray *ports;            /* of DinvPortForward */
     DinvIpv4Network subnet;   /* of the guest; prefix 0: chosen */
     DinvIpv4Network bip;      /* docker0's address, with its network's prefix; prefix 0: chosen */
+    guint mtu;                /* of the guest's link and of Docker's bridges, in bytes */
     DinvPublish publish;      /* whether ports that are published inside are forwarded */
     GPtrArray *mounts;        /* of DinvMountSpec*: those named; preflight adds the others */
     gboolean mounts_auto;     /* also those of the outer container */
@@ -67,7 +73,8 @@ typedef struct {
     char *initrd;     /* NULL: none, as for our own kernel */
     char *uml_kernel; /* a linux that is a program, User-Mode Linux */
     char *rootfs;
-    char *qemu; /* program name or path */
+    char *qemu;    /* program name or path */
+    char *usernet; /* of dinv-usernet, too */
     DinvLogLevel log_level;
     gboolean log_level_given; /* by the user, and not by default */
 } DinvConfig;

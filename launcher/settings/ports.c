@@ -63,29 +63,19 @@ static gboolean ranges_meet(const PortRange *a, const PortRange *b) {
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* What was read so far of one text: the items as written beside their ranges. */
+/* What was read so far of one text: the items as written beside their ranges outside. */
 typedef struct {
     char *const *items;
     PortRange *host;
-    PortRange *guest;
 } PortTable;
 
 /* Whether item `last` may stand beside the earlier ones. */
-static gboolean check_port_item(const PortTable *table, guint last, DinvProtocol protocol,
-                                GError **error) {
+static gboolean check_port_item(const PortTable *table, guint last, GError **error) {
     for (guint i = 0; i < last; i++) {
         if (ranges_meet(&table->host[i], &table->host[last])) {
             g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
                         "port %u is in both \"%s\" and \"%s\"",
                         MAX(table->host[i].first, table->host[last].first), table->items[i],
-                        table->items[last]);
-            return FALSE;
-        }
-        /* SLIRP sends the replies of two UDP rules to one guest port out of the first of them. */
-        if (protocol == DINV_PROTOCOL_UDP && ranges_meet(&table->guest[i], &table->guest[last])) {
-            g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
-                        "UDP port %u of the guest is the target of both \"%s\" and \"%s\"",
-                        MAX(table->guest[i].first, table->guest[last].first), table->items[i],
                         table->items[last]);
             return FALSE;
         }
@@ -111,7 +101,7 @@ gboolean dinv_settings_parse_ports(const char *text, DinvProtocol protocol, GArr
     guint count = g_strv_length(items);
     g_autofree PortRange *host = g_new0(PortRange, MIN(count, DINV_PORTS_MAX));
     g_autofree PortRange *guest = g_new0(PortRange, MIN(count, DINV_PORTS_MAX));
-    PortTable table = {.items = items, .host = host, .guest = guest};
+    PortTable table = {.items = items, .host = host};
     guint total = 0;
     for (guint i = 0; i < count && total <= DINV_PORTS_MAX; i++) {
         if (i == DINV_PORTS_MAX) {
@@ -119,7 +109,7 @@ gboolean dinv_settings_parse_ports(const char *text, DinvProtocol protocol, GArr
             break;
         }
         if (!parse_port_item(items[i], &host[i], &guest[i], error) ||
-            !check_port_item(&table, i, protocol, error)) {
+            !check_port_item(&table, i, error)) {
             return FALSE;
         }
         total += host[i].last - host[i].first + 1;

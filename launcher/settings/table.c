@@ -18,6 +18,8 @@
 #define GIBI   (G_GUINT64_CONSTANT(1) << 30)
 #define SECOND G_GUINT64_CONSTANT(1000)
 
+#define DINV_STRINGIFIED(name) G_STRINGIFY(name)
+
 #define FIELD(name)  G_STRUCT_OFFSET(DinvConfig, name)
 #define CHOICES(...) ((const DinvSettingChoice[]){__VA_ARGS__, {NULL, 0}})
 
@@ -289,6 +291,19 @@ static const DinvSetting table[] = {
                 "refused: replies to clients there would not leave the guest.",
     },
     {
+        .name = "DINV_MTU",
+        .type = DINV_TYPE_NUMBER,
+        .field = FIELD(mtu),
+        .argument = "BYTES",
+        .fallback = DINV_STRINGIFIED(DINV_MTU_MAXIMUM),
+        .minimum = DINV_MTU_MINIMUM,
+        .maximum = DINV_MTU_MAXIMUM,
+        .help = "the largest packet on the guest's link and on Docker's bridges inside",
+        .more = "Nothing of that size leaves the outer container, which has packets of its own: "
+                "large ones inside only cost less. Networks get it unless DINV_DOCKERD_ARGS or "
+                "daemon.json say otherwise (mtu for docker0, default-network-opts for others).",
+    },
+    {
         .name = "DINV_MOUNTS",
         .type = DINV_TYPE_MOUNTS,
         .field = FIELD(mounts),
@@ -417,6 +432,14 @@ static const DinvSetting table[] = {
         .argument = "PROGRAM",
         .fallback = "qemu-system-x86_64",
         .help = "the QEMU to run, a name or a path",
+    },
+    {
+        .name = "DINV_USERNET",
+        .type = DINV_TYPE_PROGRAM,
+        .field = FIELD(usernet),
+        .argument = "PROGRAM",
+        .fallback = DINV_LIBDIR "/dinv-usernet",
+        .help = "the program that is the guest's network, a name or a path",
     },
     {
         .name = "DINV_LOG_LEVEL",

@@ -10,7 +10,7 @@
  * sends more.
  *
  *   {"verb": "status"}                  -> the object of `dinv status --json`
- *   {"verb": "forwards"}                -> {"forwards": text}, a line for each in the machine
+ *   {"verb": "forwards"}                -> {"forwards": […]}, as dinv-usernet has them
  *   {"verb": "exec", "argument": {…}}   -> {"ok": true}, then records of the exec service
  *   {"verb": "log", "argument": {…}}    -> {"ok": true}, then text
  */

@@ -88,7 +88,7 @@ static struct json_object *make_hosts(const char *gateway) {
     return hosts;
 }
 
-static struct json_object *make_network(const DinvEngineNetworkPlan *plan,
+static struct json_object *make_network(const DinvEngineNetworkPlan *plan, guint mtu,
                                         const DinvDnsResolverFiles *files, guint16 resolver_port) {
     struct json_object *network = json_object_new_object();
     g_autofree char *guest = dinv_ipv4_network_host_to_string(&plan->slirp, 15);
@@ -97,7 +97,7 @@ static struct json_object *make_network(const DinvEngineNetworkPlan *plan,
     dinv_json_add_string(network, "address", guest);
     json_object_object_add(network, "prefix", json_object_new_int((int)plan->slirp.prefix));
     dinv_json_add_string(network, "gateway", gateway);
-    json_object_object_add(network, "mtu", json_object_new_int(1500));
+    json_object_object_add(network, "mtu", json_object_new_int((int)mtu));
     struct json_object *dns = json_object_new_array();
     json_object_array_add(dns, json_object_new_string(resolver));
     json_object_object_add(network, "dns", dns);
@@ -188,6 +188,17 @@ static void add_pools(struct json_object *args, const DinvEngineNetworkPlan *pla
     }
 }
 
+/* docker0 and new bridges get the size of the guest's link: packets between a container and the
+ * outside are never taken apart inside then. */
+static void add_mtu(struct json_object *args, const DinvEngineConfig *engine, guint mtu) {
+    if (!dinv_engine_config_has(engine, "--mtu", "mtu")) {
+        add_argument(args, "--mtu=%u", mtu);
+    }
+    if (!dinv_engine_config_has(engine, "--default-network-opt", "default-network-opts")) {
+        add_argument(args, "--default-network-opt=bridge=com.docker.network.driver.mtu=%u", mtu);
+    }
+}
+
 static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngineConfig *engine,
                                         const DinvEngineNetworkPlan *plan) {
     struct json_object *args = json_object_new_array();
@@ -200,6 +211,7 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngi
     if (!plan->has_own_pools) {
         add_pools(args, plan);
     }
+    add_mtu(args, engine, config->mtu);
     /* What --add-host NAME:host-gateway means: the outer container, not the guest. */
     if (!dinv_engine_config_has(engine, "--host-gateway-ip", "host-gateway-ip")) {
         g_autofree char *gateway = dinv_ipv4_network_host_to_string(&plan->slirp, 2);
@@ -281,7 +293,8 @@ dinv_vm_configuration_new(const DinvConfig *config, const DinvEngineConfig *engi
     dinv_json_add_string(body, "hostname", hostname);
     dinv_vm_configuration_add_time(body);
     add_entropy(body);
-    json_object_object_add(body, "network", make_network(network, files, resolver_port));
+    json_object_object_add(body, "network",
+                           make_network(network, config->mtu, files, resolver_port));
     json_object_object_add(body, "disks", make_disks(config));
     json_object_object_add(body, "mounts", make_mounts(mounts, shares));
     if (shares != DINV_VM_SHARES_9P) {

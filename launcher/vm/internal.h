@@ -29,7 +29,8 @@ struct DinvVm {
     gpointer user;
     DinvVmState state;
     gboolean failed;
-    gboolean share_lost; /* nobody serves a mount any more */
+    gboolean lost;       /* something it cannot do without: the guest is stopped in order */
+    gboolean share_lost; /* that is a mount, which nobody serves any more */
     gboolean stop_asked; /* by our owner */
     gboolean quitting;   /* the machine was told to end without the guest */
     gboolean exited;     /* the machine is gone: what the guest still says leads to nothing new */
@@ -44,6 +45,9 @@ struct DinvVm {
     gboolean clock_asked; /* the guest was told the time and has not answered */
     guint stop_timeout_ms;
     DinvMachine *machine;
+    char *usernet_net; /* of the plan below */
+    DinvNetworkUsernetPlan usernet_plan;
+    DinvNetworkUsernet *usernet;
     DinvVmConsole *console;
     DinvVmControl *control;
     DinvVmRelay *relay; /* NULL before hello */
@@ -93,6 +97,10 @@ void dinv_vm_set_boot_deadline(DinvVm *vm, guint timeout_ms);
 
 extern const DinvMachineCallbacks dinv_vm_machine_callbacks;
 extern const DinvVmControlCallbacks dinv_vm_control_callbacks;
+
+/* There is no network any more; a declared port cannot be forwarded. `user` is the vm. */
+void dinv_vm_on_network_lost(const char *text, gpointer user);
+void dinv_vm_on_port_failed(const char *text, gpointer user);
 
 /* Logs the last lines of the guest's console, if there are any. */
 void dinv_vm_log_console_tail(DinvVm *vm);

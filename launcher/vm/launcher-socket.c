@@ -14,6 +14,7 @@
 
 #include "launcher/base/json-text.h"
 #include "launcher/base/listener.h"
+#include "launcher/network/publisher.h"
 #include "launcher/state/launcher-socket.h"
 
 /* For the request to come, and again for the answer to be taken. */
@@ -35,10 +36,10 @@ typedef struct {
     GString *request;
     GString *answer;
     gsize answer_sent;
-    struct ForwardsCall *forwards_call; /* waits for the machine's answer */
+    struct ForwardsCall *forwards_call; /* waits for dinv-usernet's answer */
 } Client;
 
-/* Outlives a client that ends before the machine answers. */
+/* Outlives a client that ends before dinv-usernet answers. */
 typedef struct ForwardsCall {
     Client *client;
 } ForwardsCall;
@@ -114,14 +115,15 @@ static void client_on_forwards(GObject *source, GAsyncResult *result, gpointer u
     ForwardsCall *call = user;
     g_autoptr(GError) error = NULL;
     (void)source;
-    g_autofree char *text = dinv_machine_list_finish(result, &error);
+    g_autoptr(GArray) forwards = dinv_network_usernet_list_finish(result, &error);
     if (call->client != NULL) {
         call->client->forwards_call = NULL;
-        if (text == NULL) {
+        if (forwards == NULL) {
             client_refuse(call->client, error->message);
         } else {
             struct json_object *answer = json_object_new_object();
-            json_object_object_add(answer, "forwards", json_object_new_string(text));
+            json_object_object_add(answer, "forwards",
+                                   dinv_network_publisher_describe_list(forwards));
             client_answer(call->client, answer);
             json_object_put(answer);
         }
@@ -130,14 +132,14 @@ static void client_on_forwards(GObject *source, GAsyncResult *result, gpointer u
 }
 
 static void client_serve_forwards(Client *client) {
-    DinvMachine *machine = dinv_vm_get_machine(client->server->vm);
-    if (machine == NULL) {
+    DinvNetworkUsernet *usernet = dinv_vm_get_usernet(client->server->vm);
+    if (usernet == NULL) {
         client_refuse(client, "the machine does not run");
         return;
     }
     client->forwards_call = g_new0(ForwardsCall, 1);
     client->forwards_call->client = client;
-    dinv_machine_list_forwards(machine, client_on_forwards, client->forwards_call);
+    dinv_network_usernet_list(usernet, client_on_forwards, client->forwards_call);
 }
 
 /* Joins the client's connection to a stream; our own descriptor of it is only for the answer, which

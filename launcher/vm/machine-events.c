@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the machine says: that it ended, paused, or lost a mount; and how its end is told. */
+/* What the machine says: that it ended, paused, or lost a mount; how its end is told; and that the
+ * network is lost, which leads to the same. */
 #include <string.h>
 #include <sys/wait.h>
 
@@ -77,7 +78,7 @@ static void vm_on_machine_exited(DinvMachine *machine, const DinvMachineExit *ex
     if (vm->state != DINV_VM_STOPPING) {
         log_exit(vm, exit, DINV_LOG_ERROR);
         vm->failed = TRUE;
-    } else if (!vm->failed || vm->share_lost) {
+    } else if (!vm->failed || vm->lost) {
         log_stopped(vm, exit);
     }
     dinv_vm_set_state(vm, DINV_VM_STOPPED);
@@ -101,17 +102,34 @@ static void vm_on_machine_paused(DinvMachine *machine, gboolean paused, const ch
 
 /* The guest can still stop its containers and write its disks. This is no stop of the owner's: his
  * first one leaves it alone. */
+static void stop_after_loss(DinvVm *vm, const char *text, const char *what) {
+    g_autofree char *printable = dinv_log_printable_line(text);
+    dinv_log(DINV_LOG_ERROR, "%s; the %s is lost, stopping the guest", printable, what);
+    vm->failed = TRUE;
+    vm->lost = TRUE;
+    dinv_vm_stop_in_order(vm, vm->plan->config->shutdown_timeout_ms);
+}
+
 static void vm_on_machine_lost(DinvMachine *machine, const char *text, gpointer user) {
     DinvVm *vm = user;
-    g_autofree char *printable = dinv_log_printable_line(text);
     (void)machine;
-    if (vm->state >= DINV_VM_STOPPING) {
-        return;
+    if (vm->state < DINV_VM_STOPPING) {
+        vm->share_lost = TRUE;
+        stop_after_loss(vm, text, "mount");
     }
-    dinv_log(DINV_LOG_ERROR, "%s; the mount is lost, stopping the guest", printable);
-    vm->failed = TRUE;
-    vm->share_lost = TRUE;
-    dinv_vm_stop_in_order(vm, vm->plan->config->shutdown_timeout_ms);
+}
+
+void dinv_vm_on_network_lost(const char *text, gpointer user) {
+    DinvVm *vm = user;
+    if (vm->state < DINV_VM_STOPPING) {
+        stop_after_loss(vm, text, "network");
+    }
+}
+
+void dinv_vm_on_port_failed(const char *text, gpointer user) {
+    dinv_log(DINV_LOG_ERROR, "a port of DINV_TCP_PORTS or DINV_UDP_PORTS cannot be forwarded: %s",
+             text);
+    dinv_vm_fail(user);
 }
 
 const DinvMachineCallbacks dinv_vm_machine_callbacks = {

@@ -54,7 +54,8 @@ static struct json_object *describe_mounts(const GPtrArray *specs) {
     return mounts;
 }
 
-static struct json_object *describe_network(const DinvEngineNetworkPlan *plan) {
+static struct json_object *describe_network(const DinvVm *vm) {
+    const DinvEngineNetworkPlan *plan = vm->network;
     struct json_object *network = json_object_new_object();
     struct json_object *pools = json_object_new_array();
     g_autofree char *slirp = dinv_ipv4_network_to_string(&plan->slirp);
@@ -69,6 +70,12 @@ static struct json_object *describe_network(const DinvEngineNetworkPlan *plan) {
     dinv_json_add_string(network, "bridge", bridge);
     json_object_object_add(network, "pools", pools);
     dinv_json_add_string(network, "text", text);
+    dinv_json_add_number(network, "mtu", vm->plan->config->mtu);
+    if (vm->usernet != NULL) {
+        dinv_json_add_number(network, "pid", (guint64)dinv_network_usernet_get_pid(vm->usernet));
+        dinv_json_add_string(network, "confined_by",
+                             dinv_network_usernet_get_features(vm->usernet));
+    }
     return network;
 }
 
@@ -118,7 +125,7 @@ static struct json_object *describe_vm(const DinvVm *vm) {
     dinv_json_add_string(status, "guest_version", vm->guest_version);
     dinv_json_add_string(status, "guest_kernel", vm->guest_kernel);
     dinv_json_add_string(status, "engine", vm->engine_version);
-    json_object_object_add(status, "network", describe_network(vm->network));
+    json_object_object_add(status, "network", describe_network(vm));
     json_object_object_add(status, "ports",
                            vm->publisher != NULL ? dinv_network_publisher_describe(vm->publisher)
                                                  : json_object_new_array());

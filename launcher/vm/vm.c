@@ -3,13 +3,24 @@
 #include "launcher/base/log.h"
 #include "launcher/vm/internal.h"
 
-gboolean dinv_vm_start(DinvVm *vm, GError **error) {
+static gboolean start_network(DinvVm *vm, GError **error) {
     const DinvConfig *config = vm->plan->config;
-    vm->publisher = dinv_network_publisher_new(vm->machine, config);
-    dinv_host_limits_count_oom_kills("", &vm->oom_before);
+    vm->usernet_net = dinv_ipv4_network_to_string(&vm->network->slirp);
+    vm->usernet_plan = (DinvNetworkUsernetPlan){
+        .program = config->usernet, .network = vm->usernet_net, .mtu = config->mtu};
+    vm->usernet = dinv_network_usernet_new(&vm->usernet_plan, dinv_vm_on_network_lost, vm, error);
+    if (vm->usernet == NULL) {
+        return FALSE;
+    }
+    vm->publisher = dinv_network_publisher_new(vm->usernet, config, dinv_vm_on_port_failed, vm);
+    return TRUE;
+}
+
+static gboolean start_parts(DinvVm *vm, GError **error) {
+    const DinvConfig *config = vm->plan->config;
     vm->endpoints = dinv_vm_endpoints_new(config, error);
-    if (vm->endpoints == NULL || !dinv_machine_start(vm->machine, -1, error)) {
-        g_clear_pointer(&vm->endpoints, dinv_vm_endpoints_free);
+    if (vm->endpoints == NULL || !start_network(vm, error) ||
+        !dinv_machine_start(vm->machine, dinv_network_usernet_get_machine_fd(vm->usernet), error)) {
         return FALSE;
     }
     g_autofree char *console_path = g_build_filename(config->state_dir, "console.log", NULL);
@@ -17,6 +28,21 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) {
         dinv_vm_console_new(dinv_machine_take_console_fd(vm->machine), console_path, error);
     if (vm->console == NULL) {
         g_clear_pointer(&vm->machine, dinv_machine_free);
+    }
+    return vm->console != NULL;
+}
+
+static void free_network(DinvVm *vm) {
+    g_clear_pointer(&vm->publisher, dinv_network_publisher_free);
+    g_clear_pointer(&vm->usernet, dinv_network_usernet_free);
+    g_clear_pointer(&vm->usernet_net, g_free);
+}
+
+gboolean dinv_vm_start(DinvVm *vm, GError **error) {
+    const DinvConfig *config = vm->plan->config;
+    dinv_host_limits_count_oom_kills("", &vm->oom_before);
+    if (!start_parts(vm, error)) {
+        free_network(vm);
         g_clear_pointer(&vm->endpoints, dinv_vm_endpoints_free);
         return FALSE;
     }
@@ -55,10 +81,10 @@ void dinv_vm_free(DinvVm *vm) {
     dinv_vm_stop_clock(vm);
     dinv_vm_relay_free(vm->relay);
     dinv_vm_endpoints_free(vm->endpoints); /* behind the relay, whose last bytes it passes on */
-    dinv_network_publisher_free(vm->publisher);
     dinv_dns_forwarder_free(vm->resolver);
     dinv_vm_control_free(vm->control);
     dinv_machine_free(vm->machine);
+    free_network(vm);
     dinv_vm_console_free(vm->console);
     g_array_unref(vm->phases);
     g_free(vm->paused);
@@ -76,8 +102,8 @@ void dinv_vm_set_unready(DinvVm *vm, const char *reason) {
     vm->unready = reason;
 }
 
-DinvMachine *dinv_vm_get_machine(DinvVm *vm) {
-    return vm->state > DINV_VM_STARTING && vm->state < DINV_VM_STOPPED ? vm->machine : NULL;
+DinvNetworkUsernet *dinv_vm_get_usernet(DinvVm *vm) {
+    return vm->state > DINV_VM_STARTING && vm->state < DINV_VM_STOPPED ? vm->usernet : NULL;
 }
 
 gboolean dinv_vm_found_damaged(const DinvVm *vm, DinvStateDisk kind) {

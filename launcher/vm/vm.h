@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The life of one microVM: machine, console, control channel, relay and the docker.sock listener,
- * from "nothing runs" over "engine answers" to "gone". It says what happens in the log; its owner
- * (launcher/cli/run.c) decides what follows.
+ * The life of one microVM: machine, network, console, control channel, relay and the docker.sock
+ * listener, from "nothing runs" over "engine answers" to "gone". It says what happens in the log;
+ * its owner (launcher/cli/run.c) decides what follows.
  *
  * The room launcher/vm: what happens between the start of one machine and its end, on either side
  * of its channels. It is told what to do by a plan and by the configuration, and looks for nothing
@@ -28,6 +28,7 @@
 
 #include "launcher/engine/network-plan.h"
 #include "launcher/machine/machine.h"
+#include "launcher/network/usernet.h"
 #include "launcher/state/directory.h"
 #include "launcher/vm/relay.h"
 
@@ -77,8 +78,8 @@ void dinv_vm_set_unready(DinvVm *vm, const char *reason);
 /* The relay for streams to the guest's services; NULL unless READY or STOPPING. Borrowed. */
 DinvVmRelay *dinv_vm_get_relay(DinvVm *vm);
 
-/* The machine; NULL unless it runs. Borrowed. */
-DinvMachine *dinv_vm_get_machine(DinvVm *vm);
+/* The guest's network; NULL unless the machine runs. Borrowed. */
+DinvNetworkUsernet *dinv_vm_get_usernet(DinvVm *vm);
 
 /* Whether the guest said that the disk is beyond repair, and so did not start. */
 gboolean dinv_vm_found_damaged(const DinvVm *vm, DinvStateDisk kind);

@@ -22,6 +22,7 @@ SERVE = ('mkdir -p /www/cgi-bin; echo {page} > /www/page; '
 # outer engine has already.
 DEFAULTS = ['10.0.2.0/24', *(f'172.{number}.0.0/16' for number in range(18, 32)), '192.168.0.0/16']
 ELSEWHERE = '100.99.7.0/24'
+IPV6 = 'fd64:99::/64'
 
 
 class Site:
@@ -93,6 +94,27 @@ def client_on_a_network_of_ones_own(site):
     equal((page, who), ('web', own), 'the page by name, and the source address')
 
 
+def client_by_ipv6(site):
+    """The outer container has joined a network with IPv6: the port is there by both."""
+    network = site.outer.network('six', '--ipv6', '--subnet', IPV6)
+    site.outer.docker('network', 'connect', network, site.dinv.name)
+    address = site.dinv.inspect('{{(index .NetworkSettings.Networks "%s").GlobalIPv6Address}}' % network)
+    slirp = plan(site)[0]
+    page, who, *_ = site.client(network, f'http://[{address}]:8080/page', f'http://[{address}]:8080/cgi-bin/who')
+    equal((page, who), ('web', str(slirp[2])), 'the page by IPv6, and the source address')
+    site.outer.docker('network', 'disconnect', network, site.dinv.name)
+
+
+def no_ipv6_outside(site):
+    """Without IPv6 outside a port is published all the same, and `[::1]` is inside alone."""
+    def listed():
+        return json.loads(site.dinv.exec_('dinv', 'ports', '--json').expect(0).out)['ports']
+    equal({item['address'] for item in listed()}, {'0.0.0.0'}, 'addresses of ports')
+    site.dinv.inner('run', '--detach', '--name', 'six', '--publish', '[::1]:8085:80', BUSYBOX, 'sleep', '1000')
+    equal([item for item in listed() if item['host_port'] == 8085], [], 'a port that is there inside alone')
+    site.dinv.inner('rm', '--force', 'six')
+
+
 def plan(site):
     """(guest's network, docker0's, pools)."""
     network = json.loads(site.dinv.exec_('dinv', 'status', '--json').expect(0).out)['network']
@@ -144,13 +166,13 @@ def body(outer):
     site = Site(outer, 'plain', [ELSEWHERE], ['--publish', '8080:8080'])
     site.serve('web', 8080)
     for check in (client_on_the_host, client_on_the_default_network, client_on_a_network_of_ones_own,
-                  colliding_network_joined_later, stops):
+                  client_by_ipv6, colliding_network_joined_later, stops):
         outer.tap.check(check, site)
     site = Site(outer, 'collide', DEFAULTS)
     site.dinv.inner('network', 'create', 'own')
     site.serve('web', 8080)
     site.serve('second', 8081, '--network', 'own')
-    for check in (plan_avoids_them_all, clients_on_every_colliding_network):
+    for check in (plan_avoids_them_all, clients_on_every_colliding_network, no_ipv6_outside):
         outer.tap.check(check, site)
     outer.tap.check(stops, site, name='stops-as-well')
 

@@ -46,14 +46,14 @@ static void on_answered(const char *error, gpointer user) {
     (void)user;
 }
 
-/* No machine is needed as long as nothing is forwarded. */
+/* No network is needed as long as nothing is forwarded. */
 static void on_request(gint64 id, const char *verb, struct json_object *message, gpointer user) {
     static DinvConfig config = {.publish = DINV_PUBLISH_OFF};
     (void)id;
     (void)user;
     config.ports =
         config.ports != NULL ? config.ports : g_array_new(FALSE, FALSE, sizeof(DinvPortForward));
-    DinvNetworkPublisher *publisher = dinv_network_publisher_new(NULL, &config);
+    DinvNetworkPublisher *publisher = dinv_network_publisher_new(NULL, &config, NULL, NULL);
     if (verb[0] == 'p') {
         dinv_network_publisher_publish(publisher, message, on_answered, NULL);
     } else {

@@ -23,14 +23,17 @@ static void check_line(const char *line, size_t len) {
     if (fields == NULL) {
         return;
     }
-    if (json_object_object_length(fields) != 4) {
+    if (json_object_object_length(fields) != 7) {
         abort();
     }
     int64_t port = json_object_get_int64(json_object_object_get(fields, "port"));
     if (port >= 1 && port <= 65535) {
-        int written =
-            dinv_ports_request_format(again, field(fields, "protocol"), field(fields, "address"),
-                                      (unsigned)port, field(fields, "container"));
+        const DinvPortsWish wish = {.protocol = field(fields, "protocol"),
+                                    .address = field(fields, "address"),
+                                    .port = (unsigned)port,
+                                    .guest_port = (unsigned)port,
+                                    .container = field(fields, "container")};
+        int written = dinv_ports_request_format(again, &wish);
         struct json_object *same =
             written > 0 ? dinv_ports_request_parse(again, (size_t)written - 1) : NULL;
         if (written > 0 &&

@@ -32,6 +32,8 @@ BAD_VALUES = [
     ('LOG_LEVEL', 'loud', 'debug'),
     ('KERNEL', '/no/such/kernel', ''), ('ROOTFS', '/no/such/rootfs', ''),
     ('QEMU', '/no/such/qemu', ''), ('QEMU', 'no-such-qemu', ''),
+    ('USERNET', '/no/such/usernet', ''), ('USERNET', '/bin/true', 'does not start'),
+    ('MTU', '1279', '1280'), ('MTU', '65521', '65520'), ('MTU', 'large', ''),
     ('KERNEL', '/etc/passwd', 'ELF'), ('KERNEL', '/tmp', 'directory'),
     ('ROOTFS', '/etc/passwd', ''),
 ]

@@ -8,9 +8,9 @@ import threading
 
 from lib import debian
 from lib.debian import DEBIAN, ECHO, SUITE
-from lib.docker import Docker
+from lib.docker import BUSYBOX, Docker
 from lib.session import main
-from lib.tap import Skip, equal
+from lib.tap import Skip, contains, equal
 from lib.waiting import until
 
 def free_port(kind):
@@ -77,7 +77,7 @@ def udp_from_the_network(port):
         raise Skip('this machine has no address but its loopback')
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(1)
-        for size in (1, 100, 1400):
+        for size in (1, 100, 1400, 1472, 1473, 4000, 16000, 60000):
             datagram = os.urandom(size)
 
             def comes_back(sent=datagram):
@@ -87,6 +87,39 @@ def udp_from_the_network(port):
                 except TimeoutError:
                     return False
             until(comes_back, 30, f'a datagram of {size} bytes to come back')
+
+
+def may_ping():
+    """Whether the kernel gives this user's groups ICMP sockets."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).close()
+    except OSError:
+        return False
+    return True
+
+
+def pings(machine, docker):
+    """The outer container always answers; others where the kernel lets the launcher ping."""
+    docker.import_busybox()
+    gateway = machine.status()['network']['slirp'].rpartition('.')[0] + '.2'
+    docker('run', '--rm', BUSYBOX, 'ping', '-c', '1', '-W', '10', gateway)
+    address = outer_address()
+    if may_ping() and address:
+        docker('run', '--rm', BUSYBOX, 'ping', '-c', '1', '-W', '10', address)
+    said = 'a ping from inside reaches the outer container only' in machine.verb('doctor').out
+    equal(said, not may_ping(), 'whether doctor says that no ping leaves')
+
+
+def packet_sizes(machine, docker):
+    """The link, docker0 and a new network have the same size of packets."""
+    docker('network', 'create', 'sized')
+    shown = machine.verb('shell', 'sh', '-c', 'ip link').expect(0).out
+    mtu = machine.status()['network']['mtu']
+    equal(mtu, 65520, 'the default')
+    for name in ('eth0', 'docker0', 'br-'):
+        line = next(line for line in shown.splitlines() if f' {name}' in line)
+        contains(line, f'mtu {mtu} ', f'the line of {name}')
+    docker('network', 'rm', 'sized')
 
 
 def stops_in_order(machine):
@@ -104,6 +137,8 @@ def body(session):
         tap.check(tcp_from_loopback, tcp)
         tap.check(tcp_from_the_network, tcp)
         tap.check(udp_from_the_network, udp)
+        tap.check(pings, machine, docker)
+        tap.check(packet_sizes, machine, docker)
         tap.check(builds_with_a_package, docker, session.work, deadline=600)
     tap.check(stops_in_order, machine)
 

@@ -9,6 +9,7 @@ port proxies driven directly instead of 20.
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 
@@ -16,7 +17,7 @@ from lib import artefacts, port_server
 from lib.docker import BUSYBOX, Docker
 from lib.port_server import PORT_SERVER, PROGRAM
 from lib.session import main
-from lib.tap import contains, equal
+from lib.tap import Skip, contains, equal
 from lib.waiting import until
 
 SUBNET, BIP = '10.77.3.0/24', '10.78.0.1/20'
@@ -53,16 +54,20 @@ class Ports:
         return json.loads(self.machine.verb('ports', '--json').expect(0).out)
 
     def rules(self):
-        """The forwards as QEMU has them (`info usernet`), without the declared one."""
-        return [line for line in self.listed()['qemu'] if f' {self.declared} ' not in line]
+        """The forwards as dinv-usernet has them, without the declared one: "tcp 0.0.0.0 8080", sorted."""
+        return sorted(f'{rule["protocol"]} {rule["address"]} {rule["host_port"]}'
+                      for rule in self.listed()['forwards'] if rule['host_port'] != self.declared)
 
     def expect_nothing_left(self):
-        """No rule in QEMU, no process in the guest."""
+        """No rule in dinv-usernet, no process in the guest."""
         equal(self.rules(), [], 'rules')
         equal(self.shell('pidof dinv-port-proxy docker-proxy').out, '', 'port proxies')
 
+    def network_pid(self):
+        return self.machine.status()['network']['pid']
+
     def descriptors(self):
-        pids = (self.machine.process.pid, self.machine.machine_pid())
+        pids = (self.machine.process.pid, self.machine.machine_pid(), self.network_pid())
         return [len(os.listdir(f'/proc/{pid}/fd')) for pid in pids]
 
 
@@ -88,6 +93,20 @@ def outer_address():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(('198.51.100.1', 9))  # sends nothing, asks the routing table only
         return probe.getsockname()[0]
+
+
+def has_ipv6():
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(('::1', 0))
+        except OSError:
+            return False
+    return True
+
+
+def both_families(port, protocol='tcp'):
+    """The rules of a `-p` without an address."""
+    return [f'{protocol} 0.0.0.0 {port}'] + ([f'{protocol} :: {port}'] if has_ipv6() else [])
 
 
 # Clients. None of them tries twice.
@@ -118,14 +137,41 @@ def expect_accepted(port):
         pass
 
 
-def expect_refused(port):
-    with socket.socket() as probe:
+def expect_refused(port, address='127.0.0.1'):
+    with socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET) as probe:
         probe.settimeout(10)
         try:
-            probe.connect(('127.0.0.1', port))
+            probe.connect((address, port))
         except ConnectionRefusedError:
             return
     raise AssertionError(f'port {port} does not refuse')
+
+
+def expect_reset(port, address):
+    """Refused or reset, whichever comes first, and no quiet end."""
+    try:
+        with socket.create_connection((address, port), timeout=60) as connection:
+            equal(connection.recv(1), None, f'an end of {address}:{port} that looks like an answer')
+    except ConnectionResetError:
+        pass
+
+
+def expect_datagrams(address, port, sizes):
+    """A datagram of each size, with four bytes more, comes back whole: it is sent again until it does."""
+    with socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect((address, port))
+        client.settimeout(1)
+        for number, size in enumerate(sizes):
+            datagram = number.to_bytes(4, 'big') + os.urandom(size)
+            def comes_back(sent=datagram):
+                try:
+                    client.send(sent)
+                    while (got := client.recv(65536)) != sent:
+                        equal(got[:4] < sent[:4], True, 'a late answer of an earlier datagram')
+                    return True
+                except (TimeoutError, ConnectionRefusedError):
+                    return False
+            until(comes_back, 60, f'datagram {number}, of {size + 4} bytes, from {address}:{port}')
 
 
 def peer(port, address='127.0.0.1'):
@@ -143,10 +189,10 @@ def answers_at_once(ports):
     # What listens in the container needs its moment after the start.
     until(lambda: ports.docker('logs', 'web') == 'listening', 60, 'web to listen')
     expect_echo(port)
-    equal(len(ports.rules()), 1, 'rules')
+    equal(ports.rules(), both_families(port), 'rules')
     ports.docker('restart', '-t', '0', 'web')
     expect_accepted(port)
-    equal(len(ports.rules()), 1, 'rules after the restart')
+    equal(ports.rules(), both_families(port), 'rules after the restart')
     ports.remove('web')
     expect_refused(port)
     ports.expect_nothing_left()
@@ -197,7 +243,8 @@ def ways_to_publish(ports):
     contains(shown, f'127.0.0.1:{first + 2}/tcp', 'the ports')
     contains(shown, f'0.0.0.0:{first + 2}/udp', 'the ports')
     contains(shown, 'declared, published by ways', 'the ports')
-    listed = {(item['protocol'], item['host_port']): item for item in ports.listed()['ports']}
+    listed = {(item['protocol'], item['host_port']): item for item in ports.listed()['ports']
+              if ':' not in item['address']}
     equal(listed['tcp', ports.declared]['names'], ['ways'], 'names of a declared port')
     equal(listed['tcp', ports.declared]['declared'], True, 'declared')
     equal(listed['tcp', first]['declared'], False, 'declared')
@@ -219,7 +266,7 @@ def many_ports(ports):
     first = free_ports(count)[0]
     ports.serve('range', '-p', f'{first}-{first + count - 1}:100-{99 + count}',
                 services=(f'echo:100-{99 + count}',))
-    equal(len(ports.rules()), count, 'rules')
+    equal(len(ports.rules()), count * len(both_families(first)), 'rules')
     for port in range(first, first + count):
         expect_echo(port, port)
     ports.remove('range')
@@ -247,25 +294,159 @@ def udp_echo(ports):
     port = ports.published
     ports.serve('udp', '-p', f'{port}:90/udp', services=('udp:90',))
     count = 100 if ports.small else 1000
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.connect((outer_address(), port))
-        client.settimeout(1)
-        for number in range(count):
-            datagram = number.to_bytes(4, 'big') + os.urandom(number * 1396 // (count - 1))
-            def comes_back(sent=datagram):
-                try:
-                    client.send(sent)
-                    while (got := client.recv(65536)) != sent:
-                        equal(got[:4] < sent[:4], True, 'a late answer of an earlier datagram')
-                    return True
-                except (TimeoutError, ConnectionRefusedError):
-                    return False
-            until(comes_back, 60, f'datagram {number}')
+    for address in (outer_address(), '127.0.0.1'):
+        expect_datagrams(address, port, [number * 1396 // (count - 1) for number in range(count)])
     ports.remove('udp')
 
 
+def large_datagrams(ports):
+    """Just within what one packet of Ethernet takes, just beyond it, and far: whole in both directions."""
+    port = ports.published
+    ports.serve('large', '-p', f'{port}:90/udp', services=('udp:90',))
+    addresses = [outer_address(), '127.0.0.1'] + (['::1'] if has_ipv6() else [])
+    for address in addresses:
+        expect_datagrams(address, port, [size - 4 for size in (1472, 1473, 4000, 16000, 60000)])
+    ports.remove('large')
+
+
+def udp_from_two_ports(ports):
+    """Two ports outside that lead to one of the container, and the answers of each come from it."""
+    first, second = free_ports(8)[4:6]
+    ports.serve('twice', '-p', f'{first}:90/udp', '-p', f'{second}:90/udp', services=('udp:90',))
+    for _ in range(3):
+        for port in (first, second):
+            for address in ('127.0.0.1', outer_address()):
+                expect_datagrams(address, port, [100])
+    ports.remove('twice')
+    ports.expect_nothing_left()
+
+
+def by_ipv6(ports):
+    """`[::]` is published with 0.0.0.0; `[::1]` alone, beside 127.0.0.1, and of another container."""
+    if not has_ipv6():
+        raise Skip('this machine has no IPv6')
+    first, second, third = free_ports(12)[4:7]
+    ports.serve('both', '-p', f'{first}:80', '-p', f'[::1]:{second}:81', '-p', f'127.0.0.1:{third}:82',
+                '-p', f'[::1]:{third}:82', services=('echo:80-82',))
+    ports.serve('other', '-p', f'127.0.0.1:{second}:83', services=('who:83',))
+    for address, port in (('::1', first), ('127.0.0.1', first), ('::1', second), ('::1', third),
+                          ('127.0.0.1', third)):
+        expect_echo(port, address=address)
+    bridge = ports.docker('network', 'inspect', 'bridge', '-f', '{{(index .IPAM.Config 0).Gateway}}')
+    equal(peer(second), bridge, 'the other container at 127.0.0.1')
+    contains(ports.machine.verb('ports').expect(0).out, f'[::1]:{second}/tcp', 'the ports')
+    # A declared port is there by IPv6 as well.
+    ports.serve('declared', '-p', f'{ports.declared}:84', services=('echo:84',))
+    expect_echo(ports.declared, address='::1')
+    with socket.socket(socket.AF_INET6) as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taker.bind(('::1', ports.published))
+        taker.listen()
+        failed = ports.try_run('late', '-p', f'[::1]:{ports.published}:80').expect(125)
+    contains(failed.err, f'listen tcp [::1]:{ports.published}: bind: address already in use', 'the message')
+    ports.docker('rm', '-f', 'both', 'other', 'declared', 'late')
+    expect_refused(first, '::1')
+    ports.expect_nothing_left()
+
+
+def to_ipv6_inside(ports):
+    """What comes by IPv6 reaches a service that listens on its container's IPv6 address alone."""
+    if not has_ipv6():
+        raise Skip('this machine has no IPv6')
+    port = ports.published
+    ports.docker('network', 'create', '--ipv6', 'six')
+    ports.docker('run', '-d', '--name', 'six', '--network', 'six', '-p', f'{port}:80', BUSYBOX, 'sh', '-c',
+                 'echo page > /index; IP=$(ip -6 addr show dev eth0 scope global | '
+                 "sed -n 's,.*inet6 \\([^/]*\\)/.*,\\1,p'); exec httpd -f -p \"[$IP]:80\" -h /")
+    def page():
+        connection = socket.create_connection(('::1', port), timeout=30)
+        try:
+            connection.sendall(b'GET /index HTTP/1.0\r\n\r\n')
+            return read_all(connection).endswith(b'page\n')
+        except ConnectionResetError:  # it does not listen yet
+            return False
+    until(page, 60, 'the page by IPv6')
+    ports.remove('six')
+    ports.docker('network', 'rm', 'six')
+    ports.expect_nothing_left()
+
+
+def addresses_of_the_guest(ports):
+    """An address that only the guest has is served inside; one that nobody has is refused."""
+    port = ports.published
+    gateway = ports.docker('network', 'inspect', 'bridge', '-f', '{{(index .IPAM.Config 0).Gateway}}')
+    ports.serve('inside', '-p', f'{gateway}:{port}:80', services=('who:80',))
+    done = ports.docker.try_('run', '--rm', BUSYBOX, 'nc', '-w', '10', gateway, str(port))
+    contains(done.out, '.', f'an answer from {gateway}:{port} inside')
+    expect_refused(port)
+    equal(ports.rules(), [], 'rules')
+    ports.remove('inside')
+    ports.expect_nothing_left()
+
+
+def several_addresses(ports):
+    """One port on two addresses, for two services."""
+    port = ports.published
+    ports.serve('several', '-p', f'127.0.0.1:{port}:80', '-p', f'{outer_address()}:{port}:81',
+                services=('echo:80', 'who:81'))
+    expect_echo(port)
+    contains(peer(port, outer_address()), '.', 'who is seen')
+    ports.remove('several')
+    ports.expect_nothing_left()
+
+
+def nothing_listens(ports):
+    """The client of a published port behind which nothing listens is reset, at once and each time."""
+    port = ports.published
+    ports.run('idle', '-p', f'{port}:85', '-p', f'127.0.0.1:{port + 1}:86', services=('echo:80',))
+    for address in ['127.0.0.1', outer_address()] + (['::1'] if has_ipv6() else []):
+        expect_reset(port, address)
+    # Declared, and published by nobody: the guest itself refuses.
+    expect_reset(ports.declared, '127.0.0.1')
+    ports.remove('idle')
+
+
+def network_dies(ports):
+    """dinv-usernet is started again: ports are back, open connections are reset, one line in the log."""
+    port = ports.published
+    ports.serve('survivor', '-p', f'{port}:80')
+    rules, first = ports.rules(), ports.network_pid()
+    held = socket.create_connection(('127.0.0.1', port), timeout=60)
+    held.sendall(b'x')
+    equal(held.recv(1), b'x', 'what came back')
+    os.kill(first, signal.SIGKILL)
+    with held:
+        try:
+            equal(held.recv(1), b'', 'nothing after the end')
+        except ConnectionResetError:
+            pass
+    until(lambda: ports.network_pid() not in (0, first), 60, 'another process')
+    equal(ports.rules(), rules, 'rules')
+    expect_echo(port)
+    ports.docker('run', '--rm', BUSYBOX, 'true')
+    log = ports.machine.log()
+    equal(log.count('dinv-usernet, which is the guest'), 1, 'lines of the log')
+    contains(log, 'was killed by signal 9; starting it again', 'the log')
+    ports.remove('survivor')
+    ports.expect_nothing_left()
+
+
+def network_dies_twice(session):
+    """The second death within a minute ends the machine in order, with the cause."""
+    machine = session.boot()
+    for _ in range(2):
+        first = machine.status()['network']['pid']
+        os.kill(first, signal.SIGKILL)
+        if _ == 0:
+            until(lambda: machine.status()['network']['pid'] not in (0, first), 60, 'another process')
+    equal(machine.wait_exit(120), 125, 'exit status')
+    contains(machine.log(), 'was killed by signal 9; the network is lost, stopping the guest', 'the log')
+    contains(machine.log(), 'the data disk is clean', 'the log')
+    machine.expect_nothing_left()
+
+
 def many_connections(ports):
-    """Open all at once, and one after the other; nothing stays open in QEMU or the launcher."""
+    """Open all at once, and one after the other; nothing stays open in dinv-usernet, QEMU or the launcher."""
     port = ports.published
     ports.serve('many', '-p', f'{port}:80')
     listening = subprocess.run([artefacts.tool('ss'), '-Hltn', f'sport = :{port}'], check=True,
@@ -320,7 +501,7 @@ def dockerd_dies(ports):
     until(lambda: ports.docker('logs', '--tail', '1', 'stays') == 'listening', 60, 'it to listen')
     expect_echo(first)
     expect_refused(second)
-    equal(len(ports.rules()), 1, 'rules')
+    equal(ports.rules(), both_families(first), 'rules')
     equal(ports.docker('inspect', '-f', '{{.State.Running}}', 'goes'), 'false', 'the other one')
     ports.docker('rm', '-f', 'stays', 'goes')
     ports.expect_nothing_left()
@@ -353,11 +534,13 @@ def body(session):
     ports.docker.import_busybox()
     ports.docker('import', '-', PORT_SERVER, stdin=port_server.tar())
     for check in (answers_at_once, containers_come_and_go, taken_outside, ways_to_publish, many_ports,
-                  source_addresses, udp_echo, many_connections, proxies_leave_nothing, dockerd_dies,
-                  stops_in_order):
+                  source_addresses, udp_echo, large_datagrams, udp_from_two_ports, by_ipv6, to_ipv6_inside,
+                  addresses_of_the_guest, several_addresses, nothing_listens, many_connections,
+                  proxies_leave_nothing, network_dies, dockerd_dies, stops_in_order):
         session.tap.check(check, ports, deadline=1500 if ports.cycles else 600)
     if not session.options.small:
         session.tap.check(off, session)
+        session.tap.check(network_dies_twice, session)
 
 
 if __name__ == '__main__':

@@ -235,18 +235,10 @@ static void add_channels(GPtrArray *argv, const DinvMachinePlan *plan, const Din
     add_option(argv, "-device", "virtserialport,nr=2,chardev=relay,name=" DINV_WIRE_RELAY_PORT);
 }
 
-static void add_netdev(GPtrArray *argv, const DinvMachinePlan *plan) {
-    const GArray *ports = plan->config->ports;
-    g_autoptr(GString) netdev = g_string_new(NULL);
-    g_string_printf(netdev, "user,id=" DINV_QEMU_NETDEV ",net=%s,ipv6=off", plan->qemu.slirp_net);
-    for (guint i = 0; ports != NULL && i < ports->len; i++) {
-        const DinvPortForward *forward = &g_array_index(ports, DinvPortForward, i);
-        g_string_append_printf(netdev, ",hostfwd=%s:0.0.0.0:%u-:%u",
-                               dinv_protocol_name(forward->protocol), forward->host_port,
-                               forward->guest_port);
-    }
-    add_option(argv, "-netdev", netdev->str);
-    add_device(argv, plan, "virtio-net", SLOT_NET, ",netdev=" DINV_QEMU_NETDEV "%s",
+/* dinv-usernet is at the other end: a datagram is a frame. */
+static void add_netdev(GPtrArray *argv, const DinvMachinePlan *plan, const DinvQemuFds *fds) {
+    add_format(argv, "-netdev", "dgram,id=net0,local.type=fd,local.str=%d", fds->network);
+    add_device(argv, plan, "virtio-net", SLOT_NET, ",netdev=net0,host_mtu=%u%s", plan->config->mtu,
                is_q35(plan) ? ",romfile=" : "");
 }
 
@@ -310,7 +302,7 @@ char **dinv_qemu_argv(const DinvMachinePlan *plan, const DinvQemuFds *fds,
     add_kernel(argv, plan);
     add_disks(argv, plan);
     add_channels(argv, plan, fds);
-    add_netdev(argv, plan);
+    add_netdev(argv, plan, fds);
     add_device(argv, plan, "virtio-balloon", SLOT_BALLOON,
                ",free-page-reporting=on,deflate-on-oom=on");
     add_device(argv, plan, "virtio-rng", SLOT_RNG, "%s", "");

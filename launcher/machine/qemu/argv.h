@@ -12,20 +12,19 @@
 
 #include "launcher/machine/machine.h"
 
-/* The descriptors that QEMU inherits, as numbers in QEMU: connected stream sockets. */
+/* The descriptors that QEMU inherits, as numbers in QEMU: connected stream sockets, and the
+ * datagram socket of the network. */
 typedef struct {
     int qmp;
     int control;
     int relay;
     int console;
+    int network;
     int first_share; /* with plan->virtiofsd: one for each directory, from this number on */
 } DinvQemuFds;
 
 /* How the 9p server treats owners and modes. Passthrough needs an effective user of root. */
 typedef enum { DINV_9P_PASSTHROUGH, DINV_9P_NONE } Dinv9pSecurity;
-
-/* The id of the network backend, for hostfwd_add and hostfwd_remove. */
-#define DINV_QEMU_NETDEV "net0"
 
 /* The whole argv, program name included, NULL-terminated; to be freed with g_strfreev(). The guest
  * finds shares, disks and virtio-serial ports by the names in wire/. */

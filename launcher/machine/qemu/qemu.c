@@ -2,10 +2,11 @@
 /*
  * The machine of machine.h as QEMU: its start, and what is asked of it while it runs.
  *
- * Theory of operation. QEMU inherits one end each of four socketpairs: QMP, control, relay,
- * console. Its process and its QMP connection end separately, in either order; how it ended is only
- * known when both have (the SHUTDOWN event may still lie in the socket when the process is reaped).
- * ending.c waits for both, then calls `exited`, and that is the last thing done.
+ * Theory of operation. QEMU inherits one end each of four socketpairs (QMP, control, relay,
+ * console), and of the network's, which is the caller's. Its process and its QMP connection end
+ * separately, in either order; how it ended is only known when both have (the SHUTDOWN event may
+ * still lie in the socket when the process is reaped). ending.c waits for both, then calls
+ * `exited`, and that is the last thing done.
  *
  * QEMU starts with its vCPUs stopped (-S) and `cont` is the first command sent, because it sends no
  * event before the QMP handshake: a guest that ends sooner would end without a reason.
@@ -22,9 +23,7 @@
 
 #include "launcher/host/capabilities.h"
 #include "launcher/machine/qemu/argv.h"
-#include "launcher/machine/qemu/hostfwd.h"
 #include "launcher/machine/qemu/internal.h"
-#include "launcher/machine/qemu/preload.h"
 #include "launcher/machine/qemu/qemu.h"
 
 /* QEMU itself may be emulated: then its start takes a minute, or more where others want the CPU,
@@ -66,13 +65,15 @@ static Dinv9pSecurity choose_9p_security(void) {
 }
 
 /* QEMU and what serves its shares. `theirs` are its ends of the channels. */
-static gboolean start_process(DinvQemu *qemu, int qmp_fd, const int *theirs, GError **error) {
+static gboolean start_process(DinvQemu *qemu, int qmp_fd, const int *theirs, int network_fd,
+                              GError **error) {
     enum { QMP = DINV_MACHINE_PROCESS_FIRST_FD, FIRST = QMP + 1 };
     static const DinvQemuFds numbers = {.qmp = QMP,
                                         .control = FIRST + DINV_MACHINE_CHANNEL_CONTROL,
                                         .relay = FIRST + DINV_MACHINE_CHANNEL_RELAY,
                                         .console = FIRST + DINV_MACHINE_CHANNEL_CONSOLE,
-                                        .first_share = FIRST + DINV_MACHINE_CHANNEL_COUNT};
+                                        .network = FIRST + DINV_MACHINE_CHANNEL_COUNT,
+                                        .first_share = FIRST + DINV_MACHINE_CHANNEL_COUNT + 1};
     DinvMachine *machine = &qemu->base;
     if (!dinv_machine_start_shares(machine, error)) {
         return FALSE;
@@ -80,18 +81,14 @@ static gboolean start_process(DinvQemu *qemu, int qmp_fd, const int *theirs, GEr
     g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
     g_array_append_val(fds, qmp_fd);
     g_array_append_vals(fds, theirs, DINV_MACHINE_CHANNEL_COUNT);
+    g_array_append_val(fds, network_fd);
     if (machine->virtiofs != NULL) {
         const GArray *shares = dinv_machine_virtiofs_get_fds(machine->virtiofs);
         g_array_append_vals(fds, shares->data, shares->len);
     }
     g_auto(GStrv) argv = dinv_qemu_argv(machine->plan, &numbers, choose_9p_security());
-    int preload_fd = dinv_qemu_preload_open();
-    machine->process =
-        dinv_machine_process_spawn(argv, (const int *)(const void *)fds->data, fds->len, preload_fd,
-                                   dinv_qemu_on_process_gone, qemu, error);
-    if (preload_fd >= 0) {
-        (void)close(preload_fd);
-    }
+    machine->process = dinv_machine_process_spawn(argv, (const int *)(const void *)fds->data,
+                                                  fds->len, dinv_qemu_on_process_gone, qemu, error);
     if (machine->virtiofs != NULL) {
         dinv_machine_virtiofs_close_fds(machine->virtiofs);
     }
@@ -113,8 +110,7 @@ static void qemu_on_started(struct json_object *result G_GNUC_UNUSED, const GErr
     }
 }
 
-/* QEMU has its network by itself: `network_fd` is for machines that have none. */
-static gboolean qemu_start(DinvMachine *machine, int network_fd G_GNUC_UNUSED, GError **error) {
+static gboolean qemu_start(DinvMachine *machine, int network_fd, GError **error) {
     static const DinvQmpCallbacks qmp_callbacks = {.event = qemu_on_event,
                                                    .disconnected = dinv_qemu_on_disconnected};
     DinvQemu *qemu = (DinvQemu *)machine;
@@ -122,7 +118,7 @@ static gboolean qemu_start(DinvMachine *machine, int network_fd G_GNUC_UNUSED, G
     int qmp[2] = {-1, -1}; /* ours, theirs */
     gboolean started = dinv_machine_open_channels(machine, theirs, error) &&
                        dinv_machine_make_channel(&qmp[0], &qmp[1], error) &&
-                       start_process(qemu, qmp[1], theirs, error);
+                       start_process(qemu, qmp[1], theirs, network_fd, error);
     dinv_machine_close_fds(theirs, G_N_ELEMENTS(theirs));
     dinv_machine_close_fds(&qmp[1], 1);
     if (!started) {
@@ -132,22 +128,6 @@ static gboolean qemu_start(DinvMachine *machine, int network_fd G_GNUC_UNUSED, G
     qemu->qmp = dinv_qmp_client_new(qmp[0], HANDSHAKE_MS, &qmp_callbacks, qemu);
     dinv_qmp_client_call(qemu->qmp, "cont", NULL, HANDSHAKE_MS, qemu_on_started, qemu);
     return TRUE;
-}
-
-/* ---- forwards ---- */
-
-static void qemu_add_forward(DinvMachine *machine, const DinvPortForward *forward,
-                             const char *address, GTask *task) {
-    dinv_qemu_hostfwd_add(((DinvQemu *)machine)->qmp, forward, address, task);
-}
-
-static void qemu_remove_forward(DinvMachine *machine, const DinvPortForward *forward,
-                                const char *address, GTask *task) {
-    dinv_qemu_hostfwd_remove(((DinvQemu *)machine)->qmp, forward, address, task);
-}
-
-static void qemu_list_forwards(DinvMachine *machine, GTask *task) {
-    dinv_qemu_hostfwd_list(((DinvQemu *)machine)->qmp, task);
 }
 
 /* ---- stop ---- */
@@ -176,7 +156,4 @@ const DinvMachineOps dinv_machine_qemu = {
     .start = qemu_start,
     .quit = qemu_quit,
     .clear = qemu_clear,
-    .add_forward = qemu_add_forward,
-    .remove_forward = qemu_remove_forward,
-    .list_forwards = qemu_list_forwards,
 };

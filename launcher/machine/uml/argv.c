@@ -18,9 +18,8 @@
 #include "wire/channels.h"
 #include "wire/disks.h"
 
-/* Frames that are taken from the socket together, and the largest payload of one. */
+/* Frames that are taken from the socket together. */
 #define NETWORK_DEPTH 128
-#define NETWORK_MTU   65520
 /* Of virtio_ids.h. */
 #define VIRTIO_ID_FS 26
 
@@ -81,10 +80,8 @@ char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds, const c
     add_kernel(argv, plan, pins);
     add_disks(argv, plan, fds);
     add_channels(argv, fds);
-    if (fds->network >= 0) {
-        add(argv, "vec0:transport=fd,fd=%d,depth=%d,mtu=%d", fds->network, NETWORK_DEPTH,
-            NETWORK_MTU);
-    }
+    add(argv, "vec0:transport=fd,fd=%d,depth=%d,mtu=%u", fds->network, NETWORK_DEPTH,
+        plan->config->mtu);
     if (plan->virtiofsd != NULL) {
         add_shares(argv, plan, fds);
     }

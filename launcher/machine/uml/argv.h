@@ -16,7 +16,7 @@ typedef struct {
     int control; /* connected stream sockets */
     int relay;
     int console;
-    int network; /* a datagram socket, one Ethernet frame a message; -1: none */
+    int network; /* a datagram socket, one Ethernet frame a message */
     int root;    /* files, which the kernel opens once more */
     int data;
     int volume;      /* with plan->volume_image */

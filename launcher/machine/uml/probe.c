@@ -146,8 +146,8 @@ static void run_test(const DinvConfig *config, const int *fds, int console_fd, T
     g_autoptr(GError) error = NULL;
     g_autoptr(DinvUmlPlacement) placement = dinv_uml_placement_new(1);
     g_auto(GStrv) argv = make_argv(config, dinv_uml_placement_get_pins(placement), ROOT, CONSOLE);
-    DinvMachineProcess *process = dinv_machine_process_spawn_named(
-        config->uml_kernel, argv, fds, 2, NULL, probe_on_gone, test, &error);
+    DinvMachineProcess *process = dinv_machine_process_spawn_named(config->uml_kernel, argv, fds, 2,
+                                                                   probe_on_gone, test, &error);
     if (process == NULL) {
         verdict->kind = DINV_UML_BROKEN;
         verdict->text = g_strdup_printf("DINV_UML_KERNEL: %s", error->message);

@@ -115,12 +115,9 @@ static void append_others(const DinvMachine *machine, const int *theirs, int net
     numbers->relay = next + DINV_MACHINE_CHANNEL_RELAY;
     numbers->console = next + DINV_MACHINE_CHANNEL_CONSOLE;
     next += DINV_MACHINE_CHANNEL_COUNT;
-    numbers->network = network_fd < 0 ? -1 : next;
-    if (network_fd >= 0) {
-        g_array_append_val(fds, network_fd);
-        next++;
-    }
-    numbers->first_share = next;
+    numbers->network = next;
+    g_array_append_val(fds, network_fd);
+    numbers->first_share = next + 1;
     if (machine->virtiofs != NULL) {
         const GArray *shares = dinv_machine_virtiofs_get_fds(machine->virtiofs);
         g_array_append_vals(fds, shares->data, shares->len);
@@ -144,7 +141,7 @@ static gboolean start_process(DinvUml *uml, const int *theirs, int network_fd, G
     g_auto(GStrv) argv = dinv_uml_argv(machine->plan, &numbers, pins);
     machine->process =
         dinv_machine_process_spawn_named(kernel, argv, (const int *)(const void *)fds->data,
-                                         fds->len, uml_on_said, uml_on_process_gone, uml, error);
+                                         fds->len, uml_on_process_gone, uml, error);
     if (machine->virtiofs != NULL) {
         dinv_machine_virtiofs_close_fds(machine->virtiofs);
     }
@@ -153,6 +150,7 @@ static gboolean start_process(DinvUml *uml, const int *theirs, int network_fd, G
         g_prefix_error(error, "cannot start User-Mode Linux (DINV_UML_KERNEL=%s): ", kernel);
         return FALSE;
     }
+    dinv_machine_process_tell_lines(machine->process, uml_on_said);
     dinv_uml_placement_watch(uml->placement, dinv_machine_process_get_pid(machine->process));
     return TRUE;
 }
@@ -171,30 +169,9 @@ static void uml_clear(DinvMachine *machine) {
     g_clear_pointer(&((DinvUml *)machine)->placement, dinv_uml_placement_free);
 }
 
-/* ---- forwards ---- */
-
-static void refuse(GTask *task) {
-    g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                            "User-Mode Linux has no forwards of its own");
-    g_object_unref(task);
-}
-
-static void uml_add_forward(DinvMachine *machine G_GNUC_UNUSED,
-                            const DinvPortForward *forward G_GNUC_UNUSED,
-                            const char *address G_GNUC_UNUSED, GTask *task) {
-    refuse(task);
-}
-
-static void uml_list_forwards(DinvMachine *machine G_GNUC_UNUSED, GTask *task) {
-    refuse(task);
-}
-
 const DinvMachineOps dinv_machine_uml = {
     .size = sizeof(DinvUml),
     .start = uml_start,
     .quit = uml_quit,
     .clear = uml_clear,
-    .add_forward = uml_add_forward,
-    .remove_forward = uml_add_forward,
-    .list_forwards = uml_list_forwards,
 };

@@ -29,6 +29,10 @@ def dinv():
     return _existing('DINV_TEST_BINARY', 'launcher/dinv')
 
 
+def usernet():
+    return _existing('DINV_TEST_USERNET', 'usernet/process/dinv-usernet')
+
+
 def kernel():
     return _existing('DINV_TEST_KERNEL', 'images/vmlinux')
 

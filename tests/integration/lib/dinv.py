@@ -125,6 +125,7 @@ class Dinv:
                        'HOME': self.directory, 'TMPDIR': self.temporary, 'LANG': 'C.UTF-8',
                        'TERM': 'xterm', 'ITEST_TOKEN': self.token}
         values = {'KERNEL': artefacts.kernel(), 'ROOTFS': artefacts.rootfs(),
+                  'USERNET': artefacts.usernet(),
                   'STATE_DIR': self.state_dir, 'SOCKET': self.socket,
                   'ACCEL': ACCEL, 'MEMORY': '2G',
                   'DISK_SIZE': '16G', 'CONFIG_DIR': os.path.join(self.directory, 'docker'),

@@ -172,6 +172,7 @@ def _user_command(stage, arguments):
         'DINV_TEST_BINARY': _staged(stage, artefacts.dinv(), '-x'),
         'DINV_TEST_KERNEL': _staged(stage, artefacts.kernel()),
         'DINV_TEST_ROOTFS': _staged(stage, artefacts.rootfs()),
+        'DINV_TEST_USERNET': _staged(stage, artefacts.usernet(), '-x'),
         'DINV_DOCKER_CLI': _staged(stage, artefacts.docker_cli(), '-x')})
     python = sys.executable if _user_can('-x', sys.executable) else '/usr/bin/python3'
     program = os.path.join(tests, os.path.basename(sys.argv[0]))

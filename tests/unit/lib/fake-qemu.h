@@ -13,8 +13,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static void send_line(int fd, const char *text) {
@@ -57,24 +55,6 @@ static void shutdown_event(int fd, const char *reason) {
     send_line(fd, text);
 }
 
-/* How many of eight clients at once a listener has room for that listens as SLIRP does. */
-static int count_queued(void) {
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    socklen_t len = sizeof(sa_family_t);
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    /* An abstract name of the kernel's choice. */
-    (void)bind(listener, (const struct sockaddr *)&name, len);
-    len = sizeof(name);
-    (void)getsockname(listener, (struct sockaddr *)&name, &len);
-    (void)listen(listener, 1);
-    int count = 0;
-    for (int i = 0; i < 8; i++) {
-        int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        count += connect(client, (const struct sockaddr *)&name, len) == 0;
-    }
-    return count;
-}
-
 /* How the process was set up, as one line on the console. */
 static void report(int console) {
     struct rlimit core = {0};
@@ -98,11 +78,9 @@ static void report(int console) {
     }
     char text[256];
     (void)snprintf(text, sizeof(text),
-                   "leader=%d core=%llu all-files=%d death=%d fds=%d blocked=%d ignored=%d "
-                   "queued=%d",
+                   "leader=%d core=%llu all-files=%d death=%d fds=%d blocked=%d ignored=%d",
                    getpgid(0) == getpid(), (unsigned long long)core.rlim_max,
-                   files.rlim_cur == files.rlim_max, death_signal, open_fds, blocked, ignored,
-                   count_queued());
+                   files.rlim_cur == files.rlim_max, death_signal, open_fds, blocked, ignored);
     send_line(console, text);
 }
 
@@ -124,19 +102,6 @@ static void serve(int qmp, const char *status, int stops) {
             if (stops-- > 0) {
                 send_line(qmp, "{\"event\": \"STOP\"}");
             }
-        } else if (strstr(line, "hostfwd_add net0 tcp:0.0.0.0:4444") != NULL) {
-            continue; /* for too long, at least */
-        } else if (strstr(line, "hostfwd_remove net0 tcp:0.0.0.0:4444") != NULL) {
-            shutdown_event(qmp, "guest-shutdown"); /* seen by the test */
-            return;
-        } else if (strstr(line, "hostfwd_add") != NULL) {
-            reply(qmp, line,
-                  strstr(line, "tcp:127.0.0.1:8080-:80") != NULL ? "\"\"" : "\"bad line\\r\\n\"");
-        } else if (strstr(line, "hostfwd_remove") != NULL) {
-            reply(qmp, line,
-                  strstr(line, "net0 tcp:127.0.0.1:8080") != NULL
-                      ? "\"host forwarding rule for tcp:127.0.0.1:8080 removed\\r\\n\""
-                      : "\"host forwarding rule for udp:0.0.0.0:53 not found\\r\\n\"");
         } else {
             reply(qmp, line, "{}");
         }

@@ -19,6 +19,7 @@
 #include "launcher/vm/vm.h"
 #include "tests/unit/lib/log-capture.h"
 #include "tests/unit/lib/scratch.h"
+#include "tests/unit/lib/usernet-fake.h"
 #include "tests/unit/lib/wait-until.h"
 
 /* --- The machine --- */
@@ -32,12 +33,10 @@ struct DinvMachine {
     int guest[FAKE_CHANNELS]; /* the test's ends */
     gboolean runs;
     guint quits;
-    GString *forwards;
 };
 
-static DinvMachine *fake;             /* the one there is, if any */
-static gboolean fake_refuses_start;   /* dinv_machine_start() fails */
-static gboolean fake_refuses_forward; /* and so do forwards */
+static DinvMachine *fake;           /* the one there is, if any */
+static gboolean fake_refuses_start; /* dinv_machine_start() fails */
 
 static inline void fake_close(int *fds) {
     for (guint i = 0; i < FAKE_CHANNELS; i++) {
@@ -55,7 +54,6 @@ DinvMachine *dinv_machine_new(const DinvMachinePlan *plan, const DinvMachineCall
     fake = g_new0(DinvMachine, 1);
     fake->callbacks = *callbacks;
     fake->user = user;
-    fake->forwards = g_string_new(NULL);
     memset(fake->launcher, -1, sizeof fake->launcher);
     memset(fake->guest, -1, sizeof fake->guest);
     return fake;
@@ -105,52 +103,11 @@ GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->runs ? 4242 : 0;
 }
 
-/* What was asked for is noted in `forwards`, "add tcp 0.0.0.0:80-80" for instance; the answer comes
- * from the loop, an error if fake_refuses_forward is set. */
-static inline void fake_forward(DinvMachine *machine, const char *what,
-                                const DinvPortForward *forward, const char *address,
-                                GAsyncReadyCallback callback, gpointer user) {
-    g_autoptr(GTask) task = g_task_new(NULL, NULL, callback, user);
-    g_string_append_printf(machine->forwards, "%s %s %s:%u-%u\n", what,
-                           forward->protocol == DINV_PROTOCOL_UDP ? "udp" : "tcp", address,
-                           forward->host_port, forward->guest_port);
-    if (fake_refuses_forward) {
-        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE, "it is taken");
-    } else {
-        g_task_return_boolean(task, TRUE);
-    }
-}
-
-void dinv_machine_add_forward(DinvMachine *machine, const DinvPortForward *forward,
-                              const char *address, GAsyncReadyCallback callback, gpointer user) {
-    fake_forward(machine, "add", forward, address, callback, user);
-}
-
-void dinv_machine_remove_forward(DinvMachine *machine, const DinvPortForward *forward,
-                                 const char *address, GAsyncReadyCallback callback, gpointer user) {
-    fake_forward(machine, "remove", forward, address, callback, user);
-}
-
-gboolean dinv_machine_forward_finish(DinvMachine *machine, GAsyncResult *result, GError **error) {
-    (void)machine;
-    return g_task_propagate_boolean(G_TASK(result), error);
-}
-
-void dinv_machine_list_forwards(DinvMachine *machine, GAsyncReadyCallback callback, gpointer user) {
-    g_autoptr(GTask) task = g_task_new(NULL, NULL, callback, user);
-    g_task_return_pointer(task, g_strdup(machine->forwards->str), g_free);
-}
-
-char *dinv_machine_list_finish(GAsyncResult *result, GError **error) {
-    return g_task_propagate_pointer(G_TASK(result), error);
-}
-
 void dinv_machine_free(DinvMachine *machine) {
     if (machine != NULL) {
         g_assert_true(machine == fake);
         fake_close(machine->launcher);
         fake_close(machine->guest);
-        g_string_free(machine->forwards, TRUE);
         g_clear_pointer(&fake, g_free);
     }
 }
@@ -261,6 +218,7 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
         .config_dir = (char *)"/nowhere",
         .shutdown_timeout_ms = GUARD_MS,
         .boot_timeout_ms = GUARD_MS,
+        .mtu = 65520,
         .rootfs = g_strdup("rootfs.ext4"),
         .qemu = g_strdup("qemu"),
         .log_level = DINV_LOG_INFO,
@@ -269,14 +227,11 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
     fixture->engine = dinv_engine_config_read(&fixture->config, "/nowhere", no_variables, NULL);
     fixture->network = dinv_engine_network_plan_for(&fixture->config, fixture->engine, outer);
     fixture->mounts = g_ptr_array_new();
-    fixture->plan = (DinvMachinePlan){
-        .accel = DINV_MACHINE_TCG,
-        .program = fixture->config.qemu,
-        .cpus = fixture->config.cpus,
-        .config = &fixture->config,
-        .mounts = fixture->mounts,
-        .qemu.slirp_net = "10.0.2.0/24",
-    };
+    fixture->plan = (DinvMachinePlan){.accel = DINV_MACHINE_TCG,
+                                      .program = fixture->config.qemu,
+                                      .cpus = fixture->config.cpus,
+                                      .config = &fixture->config,
+                                      .mounts = fixture->mounts};
     log_capture_begin(&fixture->log);
     dinv_log_start(DINV_LOG_INFO);
     fixture->vm =
@@ -287,6 +242,7 @@ static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
     (void)data;
     dinv_vm_free(fixture->vm);
     g_assert_null(fake);
+    g_assert_null(fake_usernet);
     run_loop();
     log_capture_end(&fixture->log);
     g_assert_false(g_file_test(fixture->config.socket_path, G_FILE_TEST_EXISTS));

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include <glib/gstdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "launcher/machine/qemu/qemu.h"
 #include "tests/unit/lib/wait-until.h"
@@ -24,8 +26,6 @@ typedef struct {
     char *message;
     gboolean free_in_exited;
     GString *pauses;
-    guint forwards;
-    GError *forward_error;
 } Fixture;
 
 static char *program; /* the QEMU of set_up() */
@@ -49,22 +49,13 @@ static void on_paused(DinvMachine *machine G_GNUC_UNUSED, gboolean paused, const
     g_string_append_printf(fixture->pauses, "%s:%s;", paused ? "paused" : "on", reason);
 }
 
-static void on_forward(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpointer user) {
-    Fixture *fixture = user;
-    g_autoptr(GError) error = NULL;
-    gboolean done = dinv_machine_forward_finish(fixture->machine, result, &error);
-    g_assert_true(done == (error == NULL));
-    fixture->forwards++;
-    g_clear_error(&fixture->forward_error);
-    fixture->forward_error = g_steal_pointer(&error);
-}
-
 static const DinvMachineCallbacks callbacks = {.exited = on_exited, .paused = on_paused};
 
 static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->directory = g_dir_make_tmp("dinv-machine-XXXXXX", NULL);
     g_assert_nonnull(fixture->directory);
     fixture->config = (DinvConfig){.cpus = 1,
+                                   .mtu = 65520,
                                    .memory_bytes = G_GUINT64_CONSTANT(64) << 20,
                                    .kernel = g_build_filename(fixture->directory, "kernel", NULL),
                                    .rootfs = g_build_filename(fixture->directory, "root,fs", NULL),
@@ -74,8 +65,7 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
                           .accel = DINV_MACHINE_TCG,
                           .cpus = 1,
                           .config = &fixture->config,
-                          .data_image = g_build_filename(fixture->directory, "data.img", NULL),
-                          .qemu.slirp_net = "10.0.2.0/24"};
+                          .data_image = g_build_filename(fixture->directory, "data.img", NULL)};
     fixture->pauses = g_string_new(NULL);
     fixture->machine = dinv_machine_new(&fixture->plan, &callbacks, fixture);
 }
@@ -92,7 +82,6 @@ static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_free(fixture->directory);
     g_free(fixture->message);
     g_string_free(fixture->pauses, TRUE);
-    g_clear_error(&fixture->forward_error);
     while (g_main_context_iteration(NULL, FALSE)) {
     }
 }
@@ -102,22 +91,14 @@ static void start(Fixture *fixture, const char *role) {
         g_setenv("FAKE_QEMU", role, TRUE);
     }
     g_autoptr(GError) error = NULL;
-    gboolean started = dinv_machine_start(fixture->machine, -1, &error);
+    int network[2];
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, network), ==, 0);
+    gboolean started = dinv_machine_start(fixture->machine, network[1], &error);
+    (void)close(network[0]);
+    (void)close(network[1]);
     g_assert_no_error(error);
     g_assert_true(started);
     g_assert_cmpint(dinv_machine_get_pid(fixture->machine), >, 0);
-}
-
-static void forward(Fixture *fixture, gboolean add, DinvProtocol protocol, guint16 port,
-                    const char *address) {
-    DinvPortForward one = {.protocol = protocol, .host_port = port, .guest_port = 80};
-    guint before = fixture->forwards;
-    if (add) {
-        dinv_machine_add_forward(fixture->machine, &one, address, on_forward, fixture);
-    } else {
-        dinv_machine_remove_forward(fixture->machine, &one, address, on_forward, fixture);
-    }
-    wait_until(fixture->forwards == before + 1);
 }
 
 typedef struct {

@@ -16,6 +16,9 @@
 #include "launcher/settings/settings.h"
 #include "tests/unit/lib/scratch.h"
 
+/* As one that is confined by all there is. */
+#define USERNET_READY "printf 'ready 1 no_new_privs,capabilities,seccomp,landlock,core' >&4"
+
 #define MEBI (G_GUINT64_CONSTANT(1) << 20)
 
 typedef struct {
@@ -101,6 +104,8 @@ static inline void set_up(Fixture *fixture, gconstpointer data) {
     set_text(&config->qemu, scratch_path(&fixture->scratch, "qemu"));
     write_bzimage(config->kernel);
     write_rootfs(config->rootfs, "dinv-root-1");
+    set_text(&config->usernet, scratch_path(&fixture->scratch, "usernet"));
+    write_program(config->usernet, USERNET_READY);
     write_program(config->qemu, "echo 'QEMU emulator version 9.1.2 (Debian 1:9.1.2)'");
     fixture->config = config;
     fixture->kvm_device = scratch_path(&fixture->scratch, "kvm");

@@ -3,221 +3,15 @@
  * The port proxy as dockerd sees it: how it is called, its verdict, its end. This program is also
  * what runs in docker-proxy's place (it is told by its argv[0]); the test itself is the agent.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <glib.h>
-#include <glib/gstdio.h>
-#include <linux/close_range.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "guest/ports/proxy.h"
-
-enum { VERDICT_FD = 3, LISTEN_FD = 4, DEADLINE_MS = 60000 };
-
-/* --- in docker-proxy's place ------------------------------------------------------------------ */
-
-static int listening_port(int fd) {
-    struct sockaddr_in name = {0};
-    socklen_t len = sizeof name;
-    return getsockname(fd, (struct sockaddr *)&name, &len) == 0 ? ntohs(name.sin_port) : 0;
-}
-
-/* Writes "PID ARGUMENTS" to the file DOCKER_PROXY_LOG; DOCKER_PROXY_DOES says what then. */
-static int fake_docker_proxy(int argc, char **argv) {
-    const char *does = g_getenv("DOCKER_PROXY_DOES");
-    const char *log_path = g_getenv("DOCKER_PROXY_LOG");
-    g_autoptr(GString) line = g_string_new(NULL);
-    g_string_append_printf(line, "%d", (int)getpid());
-    for (int i = 1; i < argc; i++) {
-        g_string_append_printf(line, " %s", argv[i]);
-        if (strcmp(argv[i], "-use-listen-fd") == 0) {
-            g_string_append_printf(line, " %d", listening_port(LISTEN_FD));
-        }
-    }
-    g_string_append_c(line, '\n');
-    if (does == NULL || log_path == NULL) {
-        return 70;
-    }
-    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (log < 0 || write(log, line->str, line->len) != (ssize_t)line->len) {
-        return 70;
-    }
-    if (strcmp(does, "refuse") == 0) {
-        return write(VERDICT_FD, "1\nfailed to listen", 18) == 18 ? 1 : 70;
-    }
-    if (strcmp(does, "die") == 0) {
-        return 1;
-    }
-    if (strcmp(does, "hang") != 0 && write(VERDICT_FD, "0\n", 2) != 2) {
-        return 70;
-    }
-    close(VERDICT_FD);
-    for (;;) {
-        (void)pause();
-    }
-}
-
-/* --- in dockerd's place ----------------------------------------------------------------------- */
-
-typedef struct {
-    char *directory;
-    char *socket_path;
-    char *log_path;
-    const char *interface;
-    int listener;  /* the agent's; -1: there is none */
-    int listen_fd; /* what descriptor 4 is to be; -1: nothing */
-    bool deaf;     /* dockerd waits no more for the verdict */
-    pid_t pid;     /* of the port proxy */
-    int verdict_fd;
-} Fixture;
-
-static int agent_listen(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
-    g_assert_cmpint(listen(fd, 4), ==, 0);
-    return fd;
-}
-
-static void fixture_init(Fixture *fixture, const char *does) {
-    *fixture = (Fixture){.interface = "lo", .listen_fd = -1};
-    fixture->directory = g_dir_make_tmp("dinv-proxy-XXXXXX", NULL);
-    fixture->socket_path = g_build_filename(fixture->directory, "socket", NULL);
-    fixture->log_path = g_build_filename(fixture->directory, "log", NULL);
-    fixture->listener = agent_listen(fixture->socket_path);
-    g_assert_true(g_setenv("DOCKER_PROXY_LOG", fixture->log_path, TRUE));
-    g_assert_true(g_setenv("DOCKER_PROXY_DOES", does, TRUE));
-}
-
-static void fixture_clear(Fixture *fixture) {
-    (void)g_unlink(fixture->socket_path);
-    (void)g_unlink(fixture->log_path);
-    g_assert_cmpint(g_rmdir(fixture->directory), ==, 0);
-    close(fixture->listener);
-    g_free(fixture->directory);
-    g_free(fixture->socket_path);
-    g_free(fixture->log_path);
-}
-
-_Noreturn static void become_proxy(const Fixture *fixture, const char *arguments, int verdict) {
-    DinvPortsProxyPlan plan = {.local_proxy = "/proc/self/exe",
-                               .agent_socket = fixture->socket_path,
-                               .interface = fixture->interface};
-    g_autofree char *line = g_strconcat("dinv-port-proxy ", arguments, NULL);
-    g_auto(GStrv) argv = g_strsplit(line, " ", -1);
-    int listen_fd = fixture->listen_fd >= 0 ? fcntl(fixture->listen_fd, F_DUPFD, 16) : -1;
-    verdict = fcntl(verdict, F_DUPFD, 16);
-    (void)dup2(verdict, VERDICT_FD);
-    if (listen_fd >= 0) {
-        (void)dup2(listen_fd, LISTEN_FD);
-    } else {
-        (void)close(LISTEN_FD);
-    }
-    (void)close_range(LISTEN_FD + 1, ~0u, 0);
-    _exit(dinv_ports_proxy_run((int)g_strv_length(argv), argv, &plan));
-}
-
-/* Starts the port proxy as dockerd does. */
-static void start(Fixture *fixture, const char *arguments) {
-    int ends[2];
-    g_assert_cmpint(pipe2(ends, O_CLOEXEC), ==, 0);
-    fixture->pid = fork();
-    if (fixture->pid == 0) {
-        if (fixture->deaf) {
-            close(ends[0]);
-        }
-        become_proxy(fixture, arguments, ends[1]);
-    }
-    close(ends[1]);
-    fixture->verdict_fd = ends[0];
-    if (fixture->deaf) {
-        close(ends[0]);
-    }
-}
-
-static void wait_readable(int fd) {
-    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
-    g_assert_cmpint(poll(&pollfd, 1, DEADLINE_MS), ==, 1);
-}
-
-static bool is_readable(int fd) {
-    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
-    return poll(&pollfd, 1, 0) == 1;
-}
-
-static void expect_text(int fd, const char *expected) {
-    g_autoptr(GString) text = g_string_new(NULL);
-    char bytes[1024];
-    ssize_t len;
-    do {
-        wait_readable(fd);
-        len = read(fd, bytes, sizeof bytes);
-        g_string_append_len(text, bytes, MAX(len, 0));
-    } while (len > 0);
-    g_assert_cmpstr(text->str, ==, expected);
-    close(fd);
-}
-
-static void expect_exit(const Fixture *fixture, int status) {
-    int wait_status = 0;
-    g_assert_cmpint(waitpid(fixture->pid, &wait_status, 0), ==, fixture->pid);
-    g_assert_true(WIFEXITED(wait_status));
-    g_assert_cmpint(WEXITSTATUS(wait_status), ==, status);
-}
-
-/* The port proxy's connection to the agent, after its line, which must be this one. */
-static int expect_asked(const Fixture *fixture, const char *line) {
-    char bytes[1024] = "";
-    wait_readable(fixture->listener);
-    int fd = accept4(fixture->listener, NULL, NULL, SOCK_CLOEXEC);
-    wait_readable(fd);
-    g_assert_cmpint(read(fd, bytes, sizeof bytes - 1), >, 0);
-    g_assert_cmpstr(bytes, ==, line);
-    return fd;
-}
-
-static void agent_says(int fd, const char *text) {
-    g_assert_cmpint(send(fd, text, strlen(text), MSG_NOSIGNAL), ==, (ssize_t)strlen(text));
-}
-
-static void expect_hang_up(int fd) {
-    char byte;
-    wait_readable(fd);
-    g_assert_cmpint(read(fd, &byte, 1), ==, 0);
-}
-
-/* How docker-proxy was started, a line for each; that none of them is left any more. */
-static void expect_locals(const Fixture *fixture, const char *expected) {
-    g_autofree char *log = NULL;
-    g_autoptr(GString) text = g_string_new(NULL);
-    (void)g_file_get_contents(fixture->log_path, &log, NULL, NULL);
-    g_auto(GStrv) lines = g_strsplit(log != NULL ? log : "", "\n", -1);
-    for (guint i = 0; lines[i] != NULL && lines[i][0] != '\0'; i++) {
-        char *rest = NULL;
-        gint64 pid = g_ascii_strtoll(lines[i], &rest, 10);
-        g_string_append_printf(text, "%s\n", rest + 1);
-        g_assert_cmpint(kill((pid_t)pid, 0), ==, -1);
-    }
-    g_assert_cmpstr(text->str, ==, expected);
-}
+#include "tests/unit/lib/port-proxy-fixture.h"
 
 /* --- the tests -------------------------------------------------------------------------------- */
 
 #define ANY                                                                                        \
     "-proto tcp -host-ip 0.0.0.0 -host-port 8080 -container-ip 172.17.0.2 -container-port 80"
 #define ASKED_FOR(address)                                                                         \
-    "{\"protocol\":\"tcp\",\"address\":\"" address "\",\"port\":8080,"                             \
-    "\"container\":\"172.17.0.2:80\"}\n"
+    "{\"protocol\":\"tcp\",\"address\":\"" address "\",\"port\":8080,\"guest_port\":8080,"         \
+    "\"is_guests\":true,\"is_shared\":false,\"container\":\"172.17.0.2:80\"}\n"
 
 static void test_serves_until_a_signal(gconstpointer data) {
     Fixture fixture;
@@ -286,44 +80,121 @@ static void test_no_agent(void) {
     fixture_clear(&fixture);
 }
 
-/* Of IPv6 only what is inside can be served: yes, or the container would not start. */
-static void test_ipv6(void) {
-    static const char arguments[] =
-        "-proto tcp -host-ip :: -host-port 8080 -container-ip 172.17.0.2 -container-port 80";
+/* A port of 127.0.0.1 that nobody has, or, with `fd`, one that is the caller's. */
+static unsigned choose_port(int *fd) {
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int socket_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(bind(socket_fd, (struct sockaddr *)&name, sizeof name), ==, 0);
+    g_assert_cmpint(listen(socket_fd, 1), ==, 0);
+    unsigned port = (unsigned)listening_port(socket_fd);
+    if (fd != NULL) {
+        *fd = socket_fd;
+    } else {
+        close(socket_fd);
+    }
+    return port;
+}
+
+static char *arguments_for(const char *address, unsigned port) {
+    return g_strdup_printf("-proto tcp -host-ip %s -host-port %u -container-ip 172.17.0.2 "
+                           "-container-port 80",
+                           address, port);
+}
+
+static char *wish_for(const char *address, unsigned port, unsigned guest_port, const char *shared) {
+    return g_strdup_printf("{\"protocol\":\"tcp\",\"address\":\"%s\",\"port\":%u,"
+                           "\"guest_port\":%u,\"is_guests\":true,\"is_shared\":%s,"
+                           "\"container\":\"172.17.0.2:80\"}\n",
+                           address, port, guest_port, shared);
+}
+
+/* What comes by IPv6 goes to the guest's IPv4 address like all else: a docker-proxy serves it
+ * there, or is the one that the same container has there for its IPv4 port. */
+static void test_ipv6(gconstpointer data) {
+    bool is_busy = GPOINTER_TO_INT(data) != 0;
+    int taken = -1;
+    unsigned port = choose_port(is_busy ? &taken : NULL);
+    g_autofree char *arguments = arguments_for("::1", port);
+    g_autofree char *at_guest = arguments_for("127.0.0.1", port);
+    g_autofree char *wish = wish_for("::1", port, port, is_busy ? "true" : "false");
     Fixture fixture;
     fixture_init(&fixture, "serve");
     start(&fixture, arguments);
+    int agent = expect_asked(&fixture, wish);
+    agent_says(agent, "ok\n");
     expect_text(fixture.verdict_fd, "0\n");
-    g_assert_false(is_readable(fixture.listener));
     g_assert_cmpint(kill(fixture.pid, SIGTERM), ==, 0);
+    expect_hang_up(agent);
+    close(agent);
     expect_exit(&fixture, EXIT_SUCCESS);
-    g_autofree char *expected = g_strconcat(arguments, "\n", NULL);
+    g_autofree char *expected = is_busy ? g_strdup_printf("%s\n", arguments)
+                                        : g_strdup_printf("%s\n%s\n", arguments, at_guest);
     expect_locals(&fixture, expected);
     fixture_clear(&fixture);
+    if (taken >= 0) {
+        close(taken);
+    }
+}
+
+/* Another container has the port at the guest's address: a docker-proxy of a port of its own. */
+static void test_port_of_its_own(void) {
+    int taken = -1;
+    unsigned port = choose_port(&taken);
+    g_autofree char *arguments = arguments_for("127.0.0.7", port);
+    g_autofree char *shared = wish_for("127.0.0.7", port, port, "true");
+    char line[1024] = "";
+    Fixture fixture;
+    fixture_init(&fixture, "serve");
+    start(&fixture, arguments);
+    int agent = expect_asked(&fixture, shared);
+    agent_says(agent, "error it is another container's\n");
+    expect_hang_up(agent);
+    close(agent);
+    wait_readable(fixture.listener);
+    agent = accept4(fixture.listener, NULL, NULL, SOCK_CLOEXEC);
+    wait_readable(agent);
+    g_assert_cmpint(read(agent, line, sizeof line - 1), >, 0);
+    unsigned own = (unsigned)atoi(strstr(line, "\"guest_port\":") + strlen("\"guest_port\":"));
+    g_autofree char *wish = wish_for("127.0.0.7", port, own, "false");
+    g_assert_cmpstr(line, ==, wish);
+    g_assert_cmpuint(own, !=, port);
+    agent_says(agent, "ok\n");
+    expect_text(fixture.verdict_fd, "0\n");
+    g_assert_cmpint(kill(fixture.pid, SIGTERM), ==, 0);
+    expect_hang_up(agent);
+    close(agent);
+    expect_exit(&fixture, EXIT_SUCCESS);
+    g_autofree char *at_guest = arguments_for("127.0.0.1", own);
+    g_autofree char *expected = g_strdup_printf("%s\n%s\n", arguments, at_guest);
+    expect_locals(&fixture, expected);
+    fixture_clear(&fixture);
+    close(taken);
 }
 
 /* What is forwarded goes to the interface's address (here 127.0.0.1), whatever the address outside
  * is: one that the guest has as well is served on both, another one only there. */
 static void test_host_addresses(void) {
     static const struct {
-        const char *address, *interface, *locals;
+        const char *address, *interface, *locals, *is_guests;
     } cases[] = {
-        {"127.0.0.1", "lo", "127.0.0.1"},
-        {"127.0.0.7", "lo", "127.0.0.7 127.0.0.1"},
-        {"198.51.100.7", "lo", "127.0.0.1"},
-        {"127.0.0.1", "none", "127.0.0.1"},
+        {"127.0.0.1", "lo", "127.0.0.1", "true"},
+        {"127.0.0.7", "lo", "127.0.0.7 127.0.0.1", "true"},
+        {"198.51.100.7", "lo", "127.0.0.1", "false"},
+        {"2001:db8::7", "lo", "127.0.0.1", "false"},
+        {"127.0.0.1", "none", "127.0.0.1", "true"},
     };
+    unsigned port = choose_port(NULL);
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         Fixture fixture;
         fixture_init(&fixture, "serve");
         fixture.interface = cases[i].interface;
-        g_autofree char *arguments = g_strdup_printf("-proto udp -host-ip %s -host-port 53 "
+        g_autofree char *arguments = g_strdup_printf("-proto udp -host-ip %s -host-port %u "
                                                      "-container-ip 172.17.0.2 -container-port 53",
-                                                     cases[i].address);
-        g_autofree char *line =
-            g_strdup_printf("{\"protocol\":\"udp\",\"address\":\"%s\",\"port\":53,"
-                            "\"container\":\"172.17.0.2:53\"}\n",
-                            cases[i].address);
+                                                     cases[i].address, port);
+        g_autofree char *line = g_strdup_printf(
+            "{\"protocol\":\"udp\",\"address\":\"%s\",\"port\":%u,\"guest_port\":%u,"
+            "\"is_guests\":%s,\"is_shared\":false,\"container\":\"172.17.0.2:53\"}\n",
+            cases[i].address, port, port, cases[i].is_guests);
         start(&fixture, arguments);
         int agent = expect_asked(&fixture, line);
         agent_says(agent, "ok\n");
@@ -335,9 +206,9 @@ static void test_host_addresses(void) {
         g_auto(GStrv) locals = g_strsplit(cases[i].locals, " ", -1);
         for (guint j = 0; locals[j] != NULL; j++) {
             g_string_append_printf(expected,
-                                   "-proto udp -host-ip %s -host-port 53 -container-ip 172.17.0.2 "
+                                   "-proto udp -host-ip %s -host-port %u -container-ip 172.17.0.2 "
                                    "-container-port 53\n",
-                                   locals[j]);
+                                   locals[j], port);
         }
         expect_locals(&fixture, expected->str);
         fixture_clear(&fixture);
@@ -464,7 +335,9 @@ int main(int argc, char **argv) {
     g_test_add_func("/guest/port-proxy/refused-by-the-agent", test_refused_by_the_agent);
     g_test_add_func("/guest/port-proxy/refused-by-docker-proxy", test_refused_by_docker_proxy);
     g_test_add_func("/guest/port-proxy/no-agent", test_no_agent);
-    g_test_add_func("/guest/port-proxy/ipv6", test_ipv6);
+    g_test_add_data_func("/guest/port-proxy/ipv6/alone", GINT_TO_POINTER(0), test_ipv6);
+    g_test_add_data_func("/guest/port-proxy/ipv6/shared", GINT_TO_POINTER(1), test_ipv6);
+    g_test_add_func("/guest/port-proxy/port-of-its-own", test_port_of_its_own);
     g_test_add_func("/guest/port-proxy/host-addresses", test_host_addresses);
     g_test_add_func("/guest/port-proxy/listening-descriptor", test_listening_descriptor);
     g_test_add_func("/guest/port-proxy/nobody-hears-the-verdict", test_nobody_hears_the_verdict);

@@ -79,7 +79,12 @@ static int proxy_says(const Fixture *fixture, const char *text) {
 
 static int proxy_asks(const Fixture *fixture, unsigned port) {
     char line[DINV_PUBLISH_LINE_SIZE];
-    g_assert_cmpint(dinv_ports_request_format(line, "tcp", "0.0.0.0", port, "172.17.0.2:80"), >, 0);
+    const DinvPortsWish wish = {.protocol = "tcp",
+                                .address = "0.0.0.0",
+                                .port = port,
+                                .guest_port = port,
+                                .container = "172.17.0.2:80"};
+    g_assert_cmpint(dinv_ports_request_format(line, &wish), >, 0);
     return proxy_says(fixture, line);
 }
 
@@ -213,9 +218,12 @@ static void test_nonsense(void) {
         "hello\n",
         "[]\n",
         "{\"protocol\":\"tcp\"}\n",
-        "{\"protocol\":\"tcp\",\"address\":\"0.0.0.0\",\"port\":\"80\",\"container\":\"\"}\n",
-        "{\"protocol\":6,\"address\":\"0.0.0.0\",\"port\":80,\"container\":\"\"}\n",
-        "{\"protocol\":\"tcp\",\"address\":\"0.0.0.0\",\"port\":80,\"container\":\"\"} x\n",
+        "{\"protocol\":\"tcp\",\"address\":\"0.0.0.0\",\"port\":80,\"guest_port\":80,"
+        "\"is_guests\":1,\"is_shared\":false,\"container\":\"\"}\n",
+        "{\"protocol\":6,\"address\":\"0.0.0.0\",\"port\":80,\"guest_port\":80,"
+        "\"is_guests\":true,\"is_shared\":false,\"container\":\"\"}\n",
+        "{\"protocol\":\"tcp\",\"address\":\"0.0.0.0\",\"port\":80,\"guest_port\":80,"
+        "\"is_guests\":true,\"is_shared\":false,\"container\":\"\"} x\n",
     };
     Fixture fixture;
     fixture_init(&fixture);
@@ -236,6 +244,7 @@ static void test_nonsense(void) {
 /* A line that comes byte by byte, and more than was asked for in it. */
 static void test_pieces(void) {
     static const char line[] = "{\"protocol\":\"udp\",\"address\":\"127.0.0.1\",\"port\":53,"
+                               "\"guest_port\":53,\"is_guests\":true,\"is_shared\":false,"
                                "\"container\":\"[fd00::2]:53\",\"more\":[{}]}\n";
     Fixture fixture;
     fixture_init(&fixture);
@@ -280,16 +289,24 @@ static void test_many(void) {
 
 static void test_request_lines(void) {
     char line[DINV_PUBLISH_LINE_SIZE];
-    int len = dinv_ports_request_format(line, "tcp", "0.0.0.0", 65535, "172.17.0.2:80");
+    DinvPortsWish wish = {.protocol = "tcp",
+                          .address = "0.0.0.0",
+                          .port = 65535,
+                          .guest_port = 80,
+                          .is_guests = true,
+                          .container = "172.17.0.2:80"};
+    int len = dinv_ports_request_format(line, &wish);
     g_assert_cmpint(len, ==, (int)strlen(line));
     g_assert_cmpint(line[len - 1], ==, '\n');
     struct json_object *fields = dinv_ports_request_parse(line, (size_t)len - 1);
     g_assert_cmpstr(json_object_to_json_string_ext(fields, JSON_C_TO_STRING_PLAIN), ==,
                     "{\"protocol\":\"tcp\",\"address\":\"0.0.0.0\",\"port\":65535,"
+                    "\"guest_port\":80,\"is_guests\":true,\"is_shared\":false,"
                     "\"container\":\"172.17.0.2:80\"}");
     json_object_put(fields);
     g_autofree char *wide = g_strnfill(DINV_PUBLISH_LINE_SIZE, 'x');
-    g_assert_cmpint(dinv_ports_request_format(line, "tcp", wide, 1, ""), ==, -EMSGSIZE);
+    wish.address = wide;
+    g_assert_cmpint(dinv_ports_request_format(line, &wish), ==, -EMSGSIZE);
 }
 
 static void test_no_socket(void) {

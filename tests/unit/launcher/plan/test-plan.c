@@ -42,7 +42,6 @@ static char *dump(const DinvPlan *plan) {
         g_string_append_printf(text, "uml: %s\n", machine->uml.use_ptrace ? "ptrace" : "seccomp");
     }
     dump_mounts(text, machine->mounts);
-    g_string_append_printf(text, "slirp_net: %s\n", machine->qemu.slirp_net);
     g_string_append_printf(text, "network: %s\n", network);
     return g_string_free(text, FALSE);
 }

@@ -100,7 +100,6 @@ static const char *const of_dockerd[] = {
     "--log-opt",
     "--max-concurrent-downloads",
     "--metrics-addr",
-    "--mtu",
     "--no-new-privileges",
     "--no-proxy",
     "--node-generic-resource",

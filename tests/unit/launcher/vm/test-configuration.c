@@ -31,6 +31,7 @@ static void set_up(Fixture *fixture, gconstpointer data) {
     (void)data;
     fixture->config = (DinvConfig){
         .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
+        .mtu = 65520,
         .dockerd_args = g_new0(char *, 1),
         .config_dir = (char *)"/nowhere",
         .boot_timeout_ms = 1234,
@@ -97,7 +98,7 @@ static void test_plain(Fixture *fixture, gconstpointer data) {
     g_assert_cmpstr(text_of(body, "hostname", NULL), ==, "\"outer\"");
     g_assert_cmpstr(
         text_of(body, "network", NULL), ==,
-        "{\"address\":\"10.0.2.15\",\"prefix\":24,\"gateway\":\"10.0.2.2\",\"mtu\":1500,"
+        "{\"address\":\"10.0.2.15\",\"prefix\":24,\"gateway\":\"10.0.2.2\",\"mtu\":65520,"
         "\"dns\":[\"10.0.2.3\"],\"resolver\":{\"address\":\"10.0.2.2\",\"port\":61001},"
         "\"search\":[],\"options\":[],"
         "\"hosts\":[{\"name\":\"host.docker.internal\",\"address\":\"10.0.2.2\"},"
@@ -196,11 +197,39 @@ static void test_user_arguments(Fixture *fixture, gconstpointer data) {
     }
 }
 
+/* The user's own size of packets is not given again: for docker0, for networks, or both. */
+static void test_mtu(Fixture *fixture, gconstpointer data) {
+    static const struct {
+        const char *words;
+        gboolean bridge;
+        gboolean networks;
+    } cases[] = {
+        {"--label a=b", TRUE, TRUE},
+        {"--mtu 1400", FALSE, TRUE},
+        {"--default-network-opt=bridge=com.docker.network.driver.mtu=1400", TRUE, FALSE},
+        {"--mtu=1400 --default-network-opt bridge=a=b", FALSE, FALSE},
+    };
+    (void)data;
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        set_args(fixture, cases[i].words);
+        struct json_object *body = make(fixture, NULL);
+        const char *args = text_of(body, "dockerd", "args");
+        g_test_message("%s: %s", cases[i].words, args);
+        g_assert_cmpint(strstr(args, "\"--mtu=65520\"") != NULL, ==, cases[i].bridge);
+        g_assert_cmpint(
+            strstr(args, "\"--default-network-opt=bridge=com.docker.network.driver.mtu=65520\"") !=
+                NULL,
+            ==, cases[i].networks);
+        json_object_put(body);
+    }
+}
+
 /* Keys of daemon.json are not given as flags: dockerd would refuse both. */
 static void test_daemon_json(Fixture *fixture, gconstpointer data) {
     static const char text[] =
         "{\"bip\":\"10.9.0.1/24\",\"default-address-pools\":[{\"base\":\"10.8.0.0/"
-        "16\",\"size\":24}],\"host-gateway-ip\":\"10.0.0.9\",\"debug\":true}";
+        "16\",\"size\":24}],\"host-gateway-ip\":\"10.0.0.9\",\"debug\":true,\"mtu\":1400,"
+        "\"default-network-opts\":{\"bridge\":{}}}";
     Scratch scratch;
     (void)data;
     scratch_make(&scratch);
@@ -331,6 +360,7 @@ int main(int argc, char **argv) {
     ADD("fresh", test_fresh);
     ADD("mounts", test_mounts);
     ADD("user-arguments", test_user_arguments);
+    ADD("mtu", test_mtu);
     ADD("resolver", test_resolver);
     ADD("daemon-json", test_daemon_json);
     ADD("proxies", test_proxies);

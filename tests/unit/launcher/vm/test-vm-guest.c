@@ -54,7 +54,7 @@ static void test_publish(VmFixture *fixture, gconstpointer data) {
     fake_says("{\"id\":2,\"verb\":\"publish\",\"protocol\":\"raw\"}");
     fake_says("{\"id\":3,\"verb\":\"dance\"}");
     run_loop();
-    g_assert_cmpstr(fake->forwards->str, ==, "add tcp 0.0.0.0:80-80\n");
+    g_assert_cmpstr(fake_usernet->forwards->str, ==, "add tcp 0.0.0.0:80-80\n");
     g_assert_cmpint(read(fake->guest[FAKE_CONTROL], answers, sizeof answers - 1), >, 0);
     g_assert_nonnull(strstr(answers, "{\"reply\":1,\"ok\":true}\n"));
     g_assert_nonnull(strstr(answers, "{\"reply\":2,\"error\":\"only TCP and UDP ports"));

@@ -67,6 +67,39 @@ static void test_share_lost_early(VmFixture *fixture, gconstpointer data) {
     g_assert_true(fixture->failed);
 }
 
+/* So it is with the network, but for the mounts, which are all served. */
+static void test_network_lost(VmFixture *fixture, gconstpointer data) {
+    (void)data;
+    vm_start(fixture);
+    vm_reach(fixture, DINV_VM_READY);
+    fake_usernet->lost("dinv-usernet was killed", fake_usernet->user);
+    g_assert_cmpint(dinv_vm_get_state(fixture->vm), ==, DINV_VM_STOPPING);
+    struct json_object *request = fake_hears("shutdown");
+    g_assert_null(json_object_object_get(request, "abandon_shares"));
+    json_object_put(request);
+    g_assert_cmpuint(fake->quits, ==, 0);
+    fake_exit(DINV_MACHINE_EXIT_POWEROFF, 0, "");
+    g_assert_true(fixture->failed);
+    vm_assert_logged(fixture, "dinv-usernet was killed; the network is lost, stopping the guest");
+    vm_assert_logged(fixture, "stopped; the data disk");
+}
+
+/* A port that was free when it was looked at, and is not any more. */
+static void test_declared_port_taken(VmFixture *fixture, gconstpointer data) {
+    const DinvPortForward web = {DINV_PROTOCOL_TCP, 80, 80};
+    (void)data;
+    g_array_append_val(fixture->config.ports, web);
+    fake_refuses_forward = EADDRINUSE;
+    vm_start(fixture);
+    run_loop();
+    fake_refuses_forward = 0;
+    g_assert_cmpuint(fake->quits, ==, 1);
+    fake_exit(DINV_MACHINE_EXIT_QUIT, 0, "");
+    g_assert_true(fixture->failed);
+    vm_assert_logged(fixture, "a port of DINV_TCP_PORTS or DINV_UDP_PORTS cannot be forwarded: it "
+                              "is taken");
+}
+
 static void test_stop_before_start(VmFixture *fixture, gconstpointer data) {
     (void)data;
     dinv_vm_stop(fixture->vm, 1);
@@ -107,6 +140,8 @@ int main(int argc, char **argv) {
     vm_add_by_state("stop", DINV_VM_BOOTING, DINV_VM_READY, test_stop);
     vm_add_by_state("share-lost", DINV_VM_CONFIGURING, DINV_VM_READY, test_share_lost);
     ADD("share-lost/early", test_share_lost_early);
+    ADD("network-lost", test_network_lost);
+    ADD("declared-port-taken", test_declared_port_taken);
     ADD("stop-before-start", test_stop_before_start);
     ADD("stop-deadline", test_stop_deadline);
     ADD("panic-while-stopping", test_panic_while_stopping);

@@ -116,6 +116,13 @@ static void test_start_without_machine(VmFixture *fixture, gconstpointer data) {
     fake_refuses_start = FALSE;
 }
 
+static void test_start_without_network(VmFixture *fixture, gconstpointer data) {
+    (void)data;
+    fake_refuses_usernet = TRUE;
+    assert_start_fails(fixture, "no network today");
+    fake_refuses_usernet = FALSE;
+}
+
 static void test_start_without_console(VmFixture *fixture, gconstpointer data) {
     (void)data;
     g_free(fixture->config.state_dir);
@@ -142,6 +149,7 @@ int main(int argc, char **argv) {
     ADD("odd-order", test_odd_order);
     vm_add_by_state("free", DINV_VM_STARTING, DINV_VM_STOPPING, test_free);
     ADD("start-without-machine", test_start_without_machine);
+    ADD("start-without-network", test_start_without_network);
     ADD("start-without-console", test_start_without_console);
     ADD("start-without-socket", test_start_without_socket);
     return g_test_run();

@@ -14,7 +14,8 @@
 #include "tests/unit/lib/golden.h"
 #include "wire/mounts.h"
 
-static const DinvQemuFds fds = {.qmp = 3, .control = 4, .relay = 5, .console = 6, .first_share = 7};
+static const DinvQemuFds fds = {
+    .qmp = 3, .control = 4, .relay = 5, .console = 6, .network = 7, .first_share = 8};
 
 typedef struct {
     DinvConfig config;
@@ -25,7 +26,7 @@ typedef struct {
 static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config = (DinvConfig){.cpus = 2,
                                    .memory_bytes = G_GUINT64_CONSTANT(2048) << 20,
-                                   .ports = g_array_new(FALSE, FALSE, sizeof(DinvPortForward)),
+                                   .mtu = 65520,
                                    .kernel = (char *)"/usr/lib/dinv/vmlinux",
                                    .rootfs = (char *)"/usr/lib/dinv/rootfs.ext4",
                                    .qemu = (char *)"qemu-system-x86_64"};
@@ -35,18 +36,11 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
                                       .mounts = fixture->mounts,
                                       .accel = DINV_MACHINE_TCG,
                                       .data_image = "/var/lib/dinv/data.img",
-                                      .qemu.tsc_khz = 2300000,
-                                      .qemu.slirp_net = "10.0.2.0/24"};
+                                      .qemu.tsc_khz = 2300000};
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    g_array_unref(fixture->config.ports);
     g_ptr_array_unref(fixture->mounts);
-}
-
-static void add_port(Fixture *fixture, DinvProtocol protocol, guint16 host, guint16 guest) {
-    DinvPortForward forward = {.protocol = protocol, .host_port = host, .guest_port = guest};
-    g_array_append_val(fixture->config.ports, forward);
 }
 
 static void add_mount(Fixture *fixture, const char *source, gboolean readonly) {
@@ -119,12 +113,9 @@ static void test_initrd(Fixture *fixture) {
     compare(fixture, DINV_9P_PASSTHROUGH, "initrd");
 }
 
-static void test_ports(Fixture *fixture) {
-    fixture->plan.qemu.slirp_net = "10.0.77.0/24";
-    add_port(fixture, DINV_PROTOCOL_TCP, 8080, 8080);
-    add_port(fixture, DINV_PROTOCOL_TCP, 8443, 443);
-    add_port(fixture, DINV_PROTOCOL_UDP, 53, 5353);
-    compare(fixture, DINV_9P_PASSTHROUGH, "ports");
+static void test_mtu(Fixture *fixture) {
+    fixture->config.mtu = 1400;
+    compare(fixture, DINV_9P_PASSTHROUGH, "mtu");
 }
 
 static void test_mounts(Fixture *fixture) {
@@ -212,7 +203,7 @@ static const Case cases[] = {
     {"/launcher/qemu-argv/q35", test_q35},
     {"/launcher/qemu-argv/q35-kvm", test_q35_kvm},
     {"/launcher/qemu-argv/initrd", test_initrd},
-    {"/launcher/qemu-argv/ports", test_ports},
+    {"/launcher/qemu-argv/mtu", test_mtu},
     {"/launcher/qemu-argv/mounts", test_mounts},
     {"/launcher/qemu-argv/mounts-unprivileged", test_mounts_unprivileged},
     {"/launcher/qemu-argv/special-characters", test_special_characters},

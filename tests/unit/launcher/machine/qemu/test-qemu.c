@@ -12,7 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "qmp/client.h"
 #include "tests/unit/lib/fake-qemu.h"
 #include "tests/unit/lib/machine-fixture.h"
 
@@ -52,14 +51,6 @@ static void expect_exit(Fixture *fixture, const char *role, DinvMachineExitKind 
 
 /* ---- how it ends ---- */
 
-/* The preloaded listen() is one descriptor more, and makes all eight clients fit; under ASan there
- * is none (launcher/machine/qemu/preload.c). */
-#ifdef __SANITIZE_ADDRESS__
-#define PRELOADED "fds=7 blocked=0 ignored=0 queued=2"
-#else
-#define PRELOADED "fds=8 blocked=0 ignored=0 queued=8"
-#endif
-
 static void test_set_up_of_child(Fixture *fixture) {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct rlimit files;
@@ -76,7 +67,7 @@ static void test_set_up_of_child(Fixture *fixture) {
     (void)sigaction(SIGHUP, &ignore, &before);
     start(fixture, "serve");
     expect_line(dinv_machine_take_console_fd(fixture->machine),
-                "leader=1 core=0 all-files=1 death=9 " PRELOADED);
+                "leader=1 core=0 all-files=1 death=9 fds=8 blocked=0 ignored=0");
     expect_line(dinv_machine_take_control_fd(fixture->machine), "control");
     expect_line(dinv_machine_take_relay_fd(fixture->machine), "relay");
     g_assert_cmpint(dinv_machine_take_relay_fd(fixture->machine), ==, -1);
@@ -145,7 +136,7 @@ static void test_killed_from_outside(Fixture *fixture) {
 static void test_missing_program(Fixture *fixture) {
     fixture->config.qemu = (char *)"/nowhere/qemu";
     g_autoptr(GError) error = NULL;
-    g_assert_false(dinv_machine_start(fixture->machine, -1, &error));
+    g_assert_false(dinv_machine_start(fixture->machine, STDIN_FILENO, &error));
     g_assert_nonnull(error);
     g_assert_nonnull(strstr(error->message, "cannot start QEMU (DINV_QEMU=/nowhere/qemu): "));
     g_assert_cmpint(dinv_machine_get_pid(fixture->machine), ==, 0);
@@ -201,51 +192,6 @@ static void test_internal_error(Fixture *fixture) {
     expect_exit(fixture, "internal-error", DINV_MACHINE_EXIT_DIED);
     g_assert_cmpstr(fixture->message, ==, "KVM could not go on with the guest (internal error)");
     g_assert_cmpstr(fixture->pauses->str, ==, "");
-}
-
-static void test_forwards(Fixture *fixture) {
-    start(fixture, "serve");
-    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "127.0.0.1");
-    g_assert_no_error(fixture->forward_error);
-    forward(fixture, FALSE, DINV_PROTOCOL_TCP, 8080, "127.0.0.1");
-    g_assert_no_error(fixture->forward_error);
-    forward(fixture, FALSE, DINV_PROTOCOL_UDP, 53, "");
-    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
-    g_assert_cmpstr(
-        fixture->forward_error->message, ==,
-        "cannot stop forwarding 0.0.0.0:53/udp: host forwarding rule for udp:0.0.0.0:53 "
-        "not found");
-    /* Nothing that is not an address may get into the monitor's command line. */
-    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "127.0.0.1:1-:2\nquit");
-    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
-    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "::1");
-    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
-    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 0, "");
-    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
-}
-
-/* Nobody is to find a port forwarded that was said to have failed. */
-static void test_forward_without_answer(Fixture *fixture) {
-    start(fixture, "serve");
-    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 4444, "");
-    g_assert_error(fixture->forward_error, DINV_QMP_ERROR, DINV_QMP_ERROR_TIMEOUT);
-    wait_until(fixture->exits == 1);
-}
-
-static void test_forward_without_machine(Fixture *fixture) {
-    forward(fixture, TRUE, DINV_PROTOCOL_TCP, 8080, "");
-    g_assert_error(fixture->forward_error, G_IO_ERROR, G_IO_ERROR_NOT_CONNECTED);
-}
-
-/* The callback comes even when the machine is freed before the answer. */
-static void test_forward_and_free(Fixture *fixture) {
-    DinvPortForward one = {.protocol = DINV_PROTOCOL_TCP, .host_port = 8080, .guest_port = 80};
-    start(fixture, "ignores-quit");
-    dinv_machine_add_forward(fixture->machine, &one, "", on_forward, fixture);
-    dinv_machine_free(g_steal_pointer(&fixture->machine));
-    wait_until(fixture->forwards == 1);
-    g_assert_nonnull(fixture->forward_error);
-    g_assert_cmpuint(fixture->exits, ==, 0);
 }
 
 static void wait_for_end(int pidfd) {
@@ -313,10 +259,6 @@ static const Case cases[] = {
     {"/launcher/machine-qemu/closes-qmp", test_closes_qmp},
     {"/launcher/machine-qemu/full-disk", test_full_disk},
     {"/launcher/machine-qemu/internal-error", test_internal_error},
-    {"/launcher/machine-qemu/forwards", test_forwards},
-    {"/launcher/machine-qemu/forward-without-answer", test_forward_without_answer},
-    {"/launcher/machine-qemu/forward-without-machine", test_forward_without_machine},
-    {"/launcher/machine-qemu/forward-and-free", test_forward_and_free},
     {"/launcher/machine-qemu/free-kills", test_free_kills},
     {"/launcher/machine-qemu/launcher-killed", test_launcher_killed},
 };

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* network: what network.c, forwards.c and stack.c know of one another. */
+#pragma once
+
+#include <libslirp.h>
+
+#include "usernet/process/doors.h"
+#include "usernet/process/flows.h"
+#include "usernet/process/frames.h"
+#include "usernet/process/network.h"
+#include "usernet/process/reassembly.h"
+#include "usernet/process/udp.h"
+
+struct DinvUsernetNetwork {
+    DinvUsernetConfig config;
+    struct in_addr guest, gateway, resolver;
+    DinvUsernetLoop *loop;
+    DinvUsernetFrames *frames;
+    DinvUsernetFlows *flows;
+    DinvUsernetDoors *doors;
+    DinvUsernetUdp *udp;
+    DinvUsernetReassembly *reassembly;
+    DinvUsernetForward *forwards;
+    Slirp *slirp;
+    /* While libslirp handles a SYN of the guest: the socket that it makes then is this flow's. */
+    const DinvUsernetFlowKey *connecting;
+    unsigned polled;      /* sockets that libslirp wanted in this turn, doors aside */
+    int64_t probes_ns;    /* when half-closed connections were looked at last */
+    bool listeners_rest;  /* for want of descriptors */
+    int64_t rest_ends_ns; /* then they are tried again, if no descriptor was freed before */
+};
+
+/* stack.c: libslirp's callbacks, and frames on their way into it. */
+Slirp *dinv_usernet_stack_new(DinvUsernetNetwork *network);
+void dinv_usernet_stack_input(DinvUsernetNetwork *network, const uint8_t *frame, size_t len);
+/* Which sockets it wants; returns how long it can wait in milliseconds, -1 for ever. */
+int dinv_usernet_stack_fill(DinvUsernetNetwork *network);
+/* Reads and writes what is ready; its timers. */
+void dinv_usernet_stack_poll(DinvUsernetNetwork *network);
+/* Whether libslirp calls the accept() of doors.c. */
+bool dinv_usernet_stack_check(DinvUsernetNetwork *network);
+
+/* probes.c: once a turn. The second after dinv_usernet_stack_fill(). */
+void dinv_usernet_probes_tick(DinvUsernetNetwork *network, int64_t now_ns);
+void dinv_usernet_probes_end_finished(DinvUsernetNetwork *network);
+
+/* forwards.c */
+void dinv_usernet_forwards_wake(DinvUsernetNetwork *network);
+void dinv_usernet_forwards_free(DinvUsernetNetwork *network);
