@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "guest/channels/port.h"
+#include "guest/channels/tty.h"
 #include "wire/channels.h"
 
 enum {
@@ -26,12 +27,14 @@ struct DinvAgentChannels {
     DinvServiceRelay *relay;
 };
 
-static int open_port(const char *name) {
-    return dinv_channel_port_find("/sys/class/virtio-ports", "/dev", name);
+/* A port of virtio-serial, or the terminal that the kernel's command line says is in its place. */
+static int open_port(const char *name, const char *parameter) {
+    int fd = dinv_channel_port_find("/sys/class/virtio-ports", "/dev", name);
+    return fd == -ENOENT ? dinv_channel_tty_open("/proc/cmdline", "/dev", parameter) : fd;
 }
 
 static void find_control(DinvAgentChannels *channels) {
-    int fd = open_port(DINV_WIRE_CONTROL_PORT);
+    int fd = open_port(DINV_WIRE_CONTROL_PORT, DINV_WIRE_CONTROL_PARAMETER);
     if (fd < 0) {
         return;
     }
@@ -46,7 +49,7 @@ static void find_control(DinvAgentChannels *channels) {
 }
 
 static void find_relay(DinvAgentChannels *channels) {
-    int fd = open_port(DINV_WIRE_RELAY_PORT);
+    int fd = open_port(DINV_WIRE_RELAY_PORT, DINV_WIRE_RELAY_PARAMETER);
     if (fd < 0) {
         return;
     }

@@ -23,6 +23,11 @@
 /* Documented in ioctl_ext4 (Documentation/filesystems/ext4); no header has it everywhere. */
 #define EXT4_IOC_RESIZE_FS_NUMBER _IOW('f', 16, uint64_t)
 
+/* virtio-blk, or User-Mode Linux's block device; both have a serial. */
+static bool is_disk_name(const char *name) {
+    return strncmp(name, "vd", 2) == 0 || strncmp(name, "ubd", 3) == 0;
+}
+
 static bool serial_is(const char *name, const char *serial) {
     char path[512];
     char found[64];
@@ -41,7 +46,7 @@ static int find_device(const char *serial, char *device, size_t size) {
     }
     int result = -ENODEV;
     for (struct dirent *entry; result == -ENODEV && (entry = readdir(directory)) != NULL;) {
-        if (strncmp(entry->d_name, "vd", 2) == 0 && serial_is(entry->d_name, serial)) {
+        if (is_disk_name(entry->d_name) && serial_is(entry->d_name, serial)) {
             result =
                 snprintf(device, size, "/dev/%s", entry->d_name) < (int)size ? 0 : -ENAMETOOLONG;
         }

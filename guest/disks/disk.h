@@ -4,7 +4,7 @@
  * system. What is mounted besides them (shares, the kernel's file systems) is not here, and nothing
  * here speaks to the launcher: who is to hear of a check hands in callbacks.
  *
- * disk: ext4 on virtio-blk, found by serial number.
+ * disk: ext4 on a block device of the machine, found by serial number.
  */
 #pragma once
 

@@ -113,8 +113,8 @@ static char *read_cgroup_file(const char *directory, const char *name) {
     return g_file_get_contents(path, &text, NULL, NULL) ? g_strstrip(text) : NULL;
 }
 
-/* The smallest memory limit of a hierarchy, 0 if none. */
-static guint64 smallest_memory_limit(const char *root, const char *controller, const char *file) {
+/* The smallest limit in the files of that name of a hierarchy, 0 if none. */
+static guint64 smallest_limit(const char *root, const char *controller, const char *file) {
     g_autoptr(GPtrArray) directories = list_cgroup_directories(root, controller);
     guint64 smallest = 0;
     for (guint i = 0; i < directories->len; i++) {
@@ -205,8 +205,10 @@ void dinv_host_limits_read(const char *root, DinvHostLimits *limits) {
     }
     limits->cpus_quota =
         (guint)tighter(smallest_cpu_quota(root, NULL), smallest_cpu_quota(root, "cpu"));
-    limits->memory_limit = tighter(smallest_memory_limit(root, NULL, "memory.max"),
-                                   smallest_memory_limit(root, "memory", "memory.limit_in_bytes"));
+    limits->memory_limit = tighter(smallest_limit(root, NULL, "memory.max"),
+                                   smallest_limit(root, "memory", "memory.limit_in_bytes"));
+    limits->pids_limit =
+        tighter(smallest_limit(root, NULL, "pids.max"), smallest_limit(root, "pids", "pids.max"));
     /* A limit above what the machine has limits nothing. */
     if (limits->memory_total != 0 && limits->memory_limit >= limits->memory_total) {
         limits->memory_limit = 0;

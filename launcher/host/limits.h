@@ -5,8 +5,8 @@
  * guest's devices or of QEMU's options: nothing that decides or changes something may enter, but
  * for the defaults that follow from a limit.
  *
- * limits: what the container may use, CPUs and memory, from cgroup v1 and v2, the affinity mask and
- * /proc/meminfo; and the defaults that follow for the guest.
+ * limits: what the container may use, CPUs, memory and processes, from cgroup v1 and v2, the
+ * affinity mask and /proc/meminfo; and the defaults that follow for the guest.
  */
 #pragma once
 
@@ -18,6 +18,7 @@ typedef struct {
     guint64 memory_total;     /* of the machine, bytes; 0: unknown */
     guint64 memory_available; /* bytes the kernel says are free for new programs; 0: unknown */
     guint64 memory_limit;     /* of the cgroup or a parent of it, bytes; 0: none */
+    guint64 pids_limit;       /* of processes and threads in the cgroup or a parent; 0: none */
 } DinvHostLimits;
 
 #define DINV_MEMORY_MINIMUM (G_GUINT64_CONSTANT(256) << 20)

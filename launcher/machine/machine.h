@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The room launcher/machine: the seam between the launcher and what runs the guest. This header
- * says what every machine does; a folder below has one implementation of it (qemu/), and beside it
- * stands what implementations share, child processes and virtiofsd. What the guest says over the
- * channels may not enter, nor what the engine is told; and nothing outside knows how a machine
- * works, except preflight, which looks for its programs.
+ * says what every machine does; each folder below has one kind of it (qemu/, uml/), and beside them
+ * stands what kinds share (implementation.h), child processes and virtiofsd. What the guest says
+ * over the channels may not enter, nor what the engine is told; and nothing outside knows how a
+ * machine works, except preflight, which looks for its programs, and the plan, which takes one.
  *
  * Everything runs in the caller's GMainContext (the default one); nothing here blocks but free.
  */
@@ -15,6 +15,14 @@
 #include "launcher/settings/config.h"
 
 typedef struct DinvMachine DinvMachine;
+typedef struct DinvMachineOps DinvMachineOps; /* one kind of machine; for the plan alone */
+
+/* What runs the guest's instructions. */
+typedef enum { DINV_MACHINE_KVM, DINV_MACHINE_TCG, DINV_MACHINE_UML } DinvMachineAccel;
+
+/* As in the settings, "kvm"; and for people, "KVM". Static. */
+const char *dinv_machine_accel_name(DinvMachineAccel accel);
+const char *dinv_machine_accel_text(DinvMachineAccel accel);
 
 /* The program that serves mounts over virtio-fs. */
 typedef struct {
@@ -24,16 +32,24 @@ typedef struct {
 
 /* What only QEMU needs to know. */
 typedef struct {
-    gboolean use_kvm;         /* the verdict of preflight; never "auto" */
     guint tsc_khz;            /* the host's TSC rate; 0 if unknown */
     gboolean icount;          /* the guest's clock counts instructions: the host's CPU is emulated
                                  itself */
     guint64 tcg_buffer_bytes; /* for translated code, a multiple of 1 MiB; 0: QEMU's default */
 } DinvMachineQemuPlan;
 
+/* What only User-Mode Linux needs to know. */
+typedef struct {
+    gboolean use_ptrace; /* not seccomp */
+} DinvMachineUmlPlan;
+
 /* Everything decided before the machine starts; const from then on. Borrowed for the machine's
  * whole life. */
 typedef struct {
+    const DinvMachineOps *ops; /* the kind of machine, which `accel` belongs to */
+    DinvMachineAccel accel;
+    const char *program; /* the file that is started, for people */
+    guint cpus;          /* of the guest */
     const DinvConfig *config;
     const char *data_image;   /* path of data.img */
     const char *volume_image; /* path of volume.img, the private volume; NULL: none */
@@ -41,6 +57,7 @@ typedef struct {
     const char *files_dir;    /* with the copies of those that are files; NULL: there are none */
     const DinvMachineVirtiofsd *virtiofsd; /* serves the directories of `mounts`; NULL: 9p does */
     DinvMachineQemuPlan qemu;
+    DinvMachineUmlPlan uml;
 } DinvMachinePlan;
 
 typedef enum {
@@ -66,6 +83,12 @@ typedef struct {
      * with `reason` "". Borrowed. */
     void (*paused)(DinvMachine *machine, gboolean paused, const char *reason, gpointer user);
 } DinvMachineCallbacks;
+
+/* How many shares virtiofsd serves, if it does: one for each directory, and, where the machine has
+ * no 9p for them, one for all files. */
+guint dinv_machine_count_shares(const DinvMachinePlan *plan);
+/* Whether single files come over virtio-fs, too. */
+gboolean dinv_machine_shares_files(const DinvMachinePlan *plan);
 
 /* `plan` is borrowed, `callbacks` copied. Starts nothing yet. */
 DinvMachine *dinv_machine_new(const DinvMachinePlan *plan, const DinvMachineCallbacks *callbacks,

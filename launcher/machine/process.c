@@ -140,21 +140,29 @@ static void process_on_exit(GPid pid, int wait_status, gpointer user) {
     process->gone(process, wait_status, process->user);
 }
 
-DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
-                                               DinvMachineProcessGone gone, gpointer user,
-                                               GError **error) {
+DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char **argv,
+                                                     const int *fds, gsize fd_count,
+                                                     DinvMachineProcessGone gone, gpointer user,
+                                                     GError **error) {
     g_autofree int *targets = g_new(int, fd_count);
     for (gsize i = 0; i < fd_count; i++) {
         targets[i] = DINV_MACHINE_PROCESS_FIRST_FD + (int)i;
     }
     int stderr_fd = -1;
     GPid pid = 0;
-    gboolean spawned =
-        g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)argv, NULL,
-                                         G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH |
-                                             G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_CLOEXEC_PIPES,
-                                         set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, fds,
-                                         targets, fd_count, &pid, NULL, NULL, &stderr_fd, error);
+    /* GLib takes the program's file first, and then what it is to be called. */
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    g_ptr_array_add(all, (char *)program);
+    for (guint i = 0; argv[i] != NULL; i++) {
+        g_ptr_array_add(all, argv[i]);
+    }
+    g_ptr_array_add(all, NULL);
+    gboolean spawned = g_spawn_async_with_pipes_and_fds(
+        NULL, (const char *const *)all->pdata, NULL,
+        G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH | G_SPAWN_FILE_AND_ARGV_ZERO |
+            G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_CLOEXEC_PIPES,
+        set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, fds, targets, fd_count, &pid, NULL,
+        NULL, &stderr_fd, error);
     if (!spawned) {
         return NULL;
     }
@@ -170,6 +178,12 @@ DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsiz
         g_unix_fd_add(stderr_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, process_on_stderr, process);
     process->child_source = g_child_watch_add(pid, process_on_exit, process);
     return process;
+}
+
+DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
+                                               DinvMachineProcessGone gone, gpointer user,
+                                               GError **error) {
+    return dinv_machine_process_spawn_named(argv[0], argv, fds, fd_count, gone, user, error);
 }
 
 void dinv_machine_process_tell_lines(DinvMachineProcess *process, DinvMachineProcessLine told) {

@@ -30,6 +30,12 @@ DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsiz
                                                DinvMachineProcessGone gone, gpointer user,
                                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* The same for a `program`, a path, that is not called as its argv says. */
+DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char **argv,
+                                                     const int *fds, gsize fd_count,
+                                                     DinvMachineProcessGone gone, gpointer user,
+                                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Has each line that the process says on stderr told, without its newline and cut at
  * DINV_MACHINE_PROCESS_LINE_MAX bytes; it is untrusted and borrowed. `told` must not free the
  * process. Right after the start, so that none is missed. */

@@ -3,6 +3,7 @@
 #include "launcher/machine/virtiofs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -11,6 +12,7 @@
 #include "launcher/base/unix-socket.h"
 #include "launcher/machine/process.h"
 #include "launcher/machine/virtiofsd.h"
+#include "wire/mounts.h"
 
 struct DinvMachineVirtiofs {
     GPtrArray *processes; /* of Server* */
@@ -52,23 +54,41 @@ static void virtiofsd_on_gone(DinvMachineProcess *process, int wait_status, gpoi
     gone(text, !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0, all->user);
 }
 
-/* Listens at `address` and connects to it; the name is gone afterwards. 0, or the errno. */
-static int connect_pair(const struct sockaddr_un *address, int listening, int connected) {
-    const struct sockaddr *name = (const struct sockaddr *)address;
+/* A socket that is connected to `address`, or, with `as_name`, a descriptor that /proc/self/fd
+ * turns into a name to connect to when there is no other any more. -1 and errno. */
+static int reach(const struct sockaddr_un *address, gboolean as_name) {
+    if (as_name) {
+        return open(address->sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
+        int number = errno;
+        (void)close(fd);
+        errno = number;
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Listens at `address` and reaches it; the name is gone afterwards. 0, or the errno. */
+static int listen_and_reach(const struct sockaddr_un *address, int listening, gboolean as_name,
+                            int *reached) {
     (void)unlink(address->sun_path); /* of a launcher that was killed just here */
-    if (bind(listening, name, sizeof *address) < 0) {
+    if (bind(listening, (const struct sockaddr *)address, sizeof *address) < 0) {
         return errno;
     }
+    int fd = -1;
     gboolean good = chmod(address->sun_path, 0600) == 0 && listen(listening, 1) == 0 &&
-                    connect(connected, name, sizeof *address) == 0;
+                    (fd = reach(address, as_name)) >= 0;
     int number = good ? 0 : errno;
     (void)unlink(address->sun_path);
+    *reached = fd;
     return number;
 }
 
 /* Two sockets, connected through a name in the state directory: virtiofsd takes the listening one,
  * the machine the other. 0, or the errno, with nothing left. */
-static int make_sockets(const char *state_dir, int *listening, int *connected) {
+static int make_sockets(const char *state_dir, gboolean as_name, int *listening, int *reached) {
     g_autofree char *path = g_build_filename(state_dir, "virtiofs.sock", NULL);
     struct sockaddr_un address;
     if (dinv_unix_socket_set_address(&address, path) < 0) {
@@ -78,25 +98,22 @@ static int make_sockets(const char *state_dir, int *listening, int *connected) {
     if (server < 0) {
         return errno;
     }
-    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int number = client < 0 ? errno : connect_pair(&address, server, client);
+    int number = listen_and_reach(&address, server, as_name, reached);
     if (number != 0) {
         (void)close(server);
-        if (client >= 0) {
-            (void)close(client);
-        }
         return number;
     }
     *listening = server;
-    *connected = client;
     return 0;
 }
 
 static gboolean start_one(DinvMachineVirtiofs *virtiofs, const DinvMachinePlan *plan,
-                          const DinvMountSpec *mount, GError **error) {
+                          const DinvMountSpec *mount, const char *tag, GError **error) {
+    /* User-Mode Linux connects by itself, and has the tag from the server. */
+    gboolean is_uml = plan->accel == DINV_MACHINE_UML;
     int listening = -1;
     int connected = -1;
-    int number = make_sockets(plan->config->state_dir, &listening, &connected);
+    int number = make_sockets(plan->config->state_dir, is_uml, &listening, &connected);
     if (number != 0) {
         g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(number),
                     "cannot make a socket for virtiofsd in %s: %s", plan->config->state_dir,
@@ -108,8 +125,8 @@ static gboolean start_one(DinvMachineVirtiofs *virtiofs, const DinvMachinePlan *
     server->all = virtiofs;
     server->name = g_strdup(mount->source);
     g_ptr_array_add(virtiofs->processes, server);
-    g_auto(GStrv) argv =
-        dinv_machine_virtiofsd_argv(plan->virtiofsd, mount, DINV_MACHINE_PROCESS_FIRST_FD);
+    g_auto(GStrv) argv = dinv_machine_virtiofsd_argv(plan->virtiofsd, mount, is_uml ? tag : NULL,
+                                                     DINV_MACHINE_PROCESS_FIRST_FD);
     server->process =
         dinv_machine_process_spawn(argv, &listening, 1, virtiofsd_on_gone, server, error);
     (void)close(listening);
@@ -122,6 +139,18 @@ static gboolean start_one(DinvMachineVirtiofs *virtiofs, const DinvMachinePlan *
 
 /* ---- all of them ---- */
 
+gboolean dinv_machine_shares_files(const DinvMachinePlan *plan) {
+    return plan->files_dir != NULL && plan->accel == DINV_MACHINE_UML;
+}
+
+guint dinv_machine_count_shares(const DinvMachinePlan *plan) {
+    guint count = dinv_machine_shares_files(plan) ? 1 : 0;
+    for (guint i = 0; plan->mounts != NULL && i < plan->mounts->len; i++) {
+        count += ((const DinvMountSpec *)plan->mounts->pdata[i])->is_file ? 0 : 1;
+    }
+    return count;
+}
+
 DinvMachineVirtiofs *dinv_machine_virtiofs_start(const DinvMachinePlan *plan,
                                                  DinvMachineVirtiofsGone gone, gpointer user,
                                                  GError **error) {
@@ -132,9 +161,15 @@ DinvMachineVirtiofs *dinv_machine_virtiofs_start(const DinvMachinePlan *plan,
     virtiofs->user = user;
     for (guint i = 0; i < plan->mounts->len; i++) {
         const DinvMountSpec *mount = plan->mounts->pdata[i];
-        if (!mount->is_file && !start_one(virtiofs, plan, mount, error)) {
+        g_autofree char *tag = g_strdup_printf(DINV_WIRE_MOUNT_TAG_FORMAT, i);
+        if (!mount->is_file && !start_one(virtiofs, plan, mount, tag, error)) {
             return NULL;
         }
+    }
+    const DinvMountSpec files = {.source = (char *)plan->files_dir, .readonly = TRUE};
+    if (dinv_machine_shares_files(plan) &&
+        !start_one(virtiofs, plan, &files, DINV_WIRE_MOUNT_FILES_TAG, error)) {
+        return NULL;
     }
     return g_steal_pointer(&virtiofs);
 }

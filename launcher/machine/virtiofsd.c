@@ -68,7 +68,7 @@ static char *escape_for_virtiofsd(const char *path) {
 }
 
 char **dinv_machine_virtiofsd_argv(const DinvMachineVirtiofsd *program, const DinvMountSpec *mount,
-                                   int fd) {
+                                   const char *tag, int fd) {
     GPtrArray *argv = g_ptr_array_new();
     g_ptr_array_add(argv, g_strdup(program->program));
     g_ptr_array_add(argv, g_strdup_printf("--fd=%d", fd));
@@ -86,6 +86,9 @@ char **dinv_machine_virtiofsd_argv(const DinvMachineVirtiofsd *program, const Di
         g_ptr_array_add(argv, g_strdup("--cache=auto"));
         g_ptr_array_add(argv, g_strdup("--xattr"));
         g_ptr_array_add(argv, g_strdup("--log-level=error"));
+        if (tag != NULL) {
+            g_ptr_array_add(argv, g_strdup_printf("--tag=%s", tag));
+        }
         if (mount->readonly) {
             g_ptr_array_add(argv, g_strdup("--readonly"));
         }

@@ -14,7 +14,8 @@ gboolean dinv_machine_virtiofsd_find(DinvMachineVirtiofsd *found, char **reason)
  * virtiofsd can have, as the guest looks once a second. */
 gint64 dinv_machine_virtiofsd_get_inodes_max(void);
 
-/* argv for one directory, to be freed with g_strfreev(); `fd` is the number of the listening socket
- * in it. Pure. */
+/* argv for one directory, to be freed with g_strfreev(); `tag`, if it is not NULL, is what the
+ * server tells the guest is the share's name, where the machine does not; `fd` is the number of the
+ * listening socket in it. Pure. */
 char **dinv_machine_virtiofsd_argv(const DinvMachineVirtiofsd *program, const DinvMountSpec *mount,
-                                   int fd) G_GNUC_WARN_UNUSED_RESULT;
+                                   const char *tag, int fd) G_GNUC_WARN_UNUSED_RESULT;

@@ -21,6 +21,7 @@ void dinv_plan_findings_init(DinvPlanFindings *findings) {
 
 void dinv_plan_findings_clear(DinvPlanFindings *findings) {
     dinv_host_kvm_verdict_clear(&findings->kvm);
+    dinv_uml_verdict_clear(&findings->uml);
     g_clear_pointer(&findings->mounts, g_ptr_array_unref);
     g_clear_pointer(&findings->kernel_directories, g_ptr_array_unref);
     g_clear_pointer(&findings->state_dir, g_free);

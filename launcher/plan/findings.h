@@ -11,6 +11,7 @@
 #include "launcher/host/kvm-probe.h"
 #include "launcher/host/limits.h"
 #include "launcher/machine/machine.h"
+#include "launcher/machine/uml/probe.h"
 
 /* A directory or file of the outer container that the guest may be to see. */
 typedef struct {
@@ -26,6 +27,8 @@ typedef struct {
 typedef struct {
     gboolean kvm_is_tested; /* it is not where the user asks for emulation */
     DinvHostKvmVerdict kvm;
+    gboolean uml_is_tested; /* it is not where KVM works, or the user asks for something else */
+    DinvUmlVerdict uml;
     gboolean cpu_is_emulated; /* by QEMU (TCG) */
     guint tsc_khz;            /* rate of this machine's TSC as measured; 0: unknown */
     guint qemu_major;         /* 0.0 if it did not tell */

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "launcher/mounts/auto.h"
+#include "launcher/plan/acceleration.h"
 #include "wire/mounts.h"
 
 typedef struct {
@@ -173,6 +174,9 @@ DinvPlanServer dinv_plan_mount_server(const DinvConfig *config, const DinvPlanFi
     }
     if (!any) {
         return DINV_PLAN_SERVER_NONE;
+    }
+    if (dinv_plan_accel_is_uml(dinv_plan_accel(config, findings))) {
+        return DINV_PLAN_SERVER_VIRTIOFSD; /* it would not be, without */
     }
     if (config->mount_driver == DINV_MOUNT_9P) {
         return DINV_PLAN_SERVER_9P;

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "launcher/machine/qemu/qemu.h"
+#include "launcher/machine/uml/uml.h"
 #include "launcher/plan/acceleration.h"
 #include "launcher/plan/mounts.h"
 
@@ -34,17 +36,25 @@ DinvPlan *dinv_plan_new(const DinvConfig *config, const DinvPlanFindings *findin
     plan->network =
         dinv_engine_network_plan_for(config, findings->engine, findings->outer_networks);
     plan->mounts = list_shown(mounts);
+    DinvPlanAccel accel = dinv_plan_accel(config, findings);
+    gboolean is_uml = dinv_plan_accel_is_uml(accel);
     plan->machine = (DinvMachinePlan){
+        .ops = is_uml ? &dinv_machine_uml : &dinv_machine_qemu,
+        .accel = is_uml                         ? DINV_MACHINE_UML
+                 : accel == DINV_PLAN_ACCEL_KVM ? DINV_MACHINE_KVM
+                                                : DINV_MACHINE_TCG,
+        .program = is_uml ? config->uml_kernel : config->qemu,
+        .cpus = dinv_plan_cpus(config, findings),
         .config = config,
         .mounts = plan->mounts,
         .virtiofsd = use_virtiofs ? &findings->virtiofsd : NULL,
     };
     plan->machine.qemu = (DinvMachineQemuPlan){
-        .use_kvm = dinv_plan_accel(config, findings) == DINV_PLAN_ACCEL_KVM,
         .tsc_khz = dinv_plan_tsc_khz(config, findings),
         .icount = dinv_plan_wants_icount(config, findings),
         .tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&findings->limits, config->memory_bytes),
     };
+    plan->machine.uml.use_ptrace = config->uml == DINV_UML_PTRACE;
     return plan;
 }
 

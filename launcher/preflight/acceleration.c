@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What can run the guest's instructions: KVM by its self-test, the CPU, its time stamp counter. */
+/*
+ * What can run the guest's instructions: KVM and User-Mode Linux by their self-tests, the CPU, its
+ * time stamp counter.
+ */
 #include "launcher/plan/acceleration.h"
 
 #include "launcher/host/kvm-probe.h"
@@ -8,14 +11,21 @@
 
 #define NAME "acceleration"
 
+/* What comes before it in the order of "auto" is not asked for again when it works. */
 static void acceleration_look(const DinvPreflightHost *host, const DinvConfig *config,
                               DinvPlanFindings *findings) {
     findings->cpu_is_emulated = host->is_emulated;
-    if (config->accel != DINV_ACCEL_TCG) {
+    if (config->accel == DINV_ACCEL_AUTO || config->accel == DINV_ACCEL_KVM) {
         dinv_host_kvm_probe(host->kvm_device, &findings->kvm);
         findings->kvm_is_tested = TRUE;
     }
-    if (dinv_plan_tsc_khz(config, findings) == 0) {
+    if (config->accel == DINV_ACCEL_UML ||
+        (config->accel == DINV_ACCEL_AUTO && findings->kvm.kind != DINV_HOST_KVM_OK)) {
+        dinv_uml_probe(config, &findings->uml);
+        findings->uml_is_tested = TRUE;
+    }
+    DinvPlanAccel accel = dinv_plan_accel(config, findings);
+    if (!dinv_plan_accel_is_uml(accel) && dinv_plan_tsc_khz(config, findings) == 0) {
         findings->tsc_khz = dinv_host_tsc_measure_khz();
     }
 }
@@ -30,33 +40,67 @@ static void report_emulated_cpu(DinvPreflightReport *report) {
                  "DINV_SHUTDOWN_TIMEOUT to some minutes"));
 }
 
+/* Of the first choice that does not work, and what is done instead. */
+static void report_fallback(const DinvConfig *config, const DinvPlanFindings *findings,
+                            gboolean is_uml, DinvPreflightReport *report) {
+    const DinvHostKvmVerdict *kvm = &findings->kvm;
+    if (is_uml) {
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK,
+                                  g_strdup_printf("%s, and %s", findings->uml.text, kvm->text),
+                                  g_strdup(kvm->remedy));
+        return;
+    }
+    g_autofree char *uml_remedy = NULL;
+    g_autofree char *uml = dinv_plan_uml_problem(config, findings, &uml_remedy);
+    dinv_preflight_report_add(
+        report, NAME, DINV_PREFLIGHT_WARNING,
+        g_strdup_printf("%s; %s; going on with emulation (TCG), which is slow", kvm->text, uml),
+        g_strdup_printf("%s; or, for User-Mode Linux, %s", kvm->remedy, uml_remedy));
+}
+
+static void report_none(const DinvConfig *config, const DinvPlanFindings *findings,
+                        DinvPreflightReport *report) {
+    char *remedy = NULL;
+    if (config->accel == DINV_ACCEL_UML) {
+        g_autofree char *problem = dinv_plan_uml_problem(config, findings, &remedy);
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_FAILED,
+                                  g_strdup_printf("DINV_ACCEL is uml, but %s", problem), remedy);
+        return;
+    }
+    dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_FAILED,
+                              g_strdup_printf("DINV_ACCEL is kvm, but %s", findings->kvm.text),
+                              g_strdup(findings->kvm.remedy));
+}
+
 void dinv_preflight_check_acceleration(const DinvPreflightHost *host, const DinvConfig *config,
                                        DinvPreflight *result) {
     DinvPreflightReport *report = result->report;
-    const DinvHostKvmVerdict *kvm = &result->findings.kvm;
-    acceleration_look(host, config, &result->findings);
-    switch (dinv_plan_accel(config, &result->findings)) {
+    DinvPlanFindings *findings = &result->findings;
+    acceleration_look(host, config, findings);
+    DinvPlanAccel accel = dinv_plan_accel(config, findings);
+    switch (accel) {
     case DINV_PLAN_ACCEL_TCG:
         dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK,
                                   g_strdup("emulation (TCG), as DINV_ACCEL says; it is slow"),
                                   NULL);
         break;
     case DINV_PLAN_ACCEL_KVM:
-        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK, g_strdup(kvm->text), NULL);
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK, g_strdup(findings->kvm.text),
+                                  NULL);
+        break;
+    case DINV_PLAN_ACCEL_UML:
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK, g_strdup(findings->uml.text),
+                                  NULL);
         break;
     case DINV_PLAN_ACCEL_NONE:
-        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_FAILED,
-                                  g_strdup_printf("DINV_ACCEL is kvm, but %s", kvm->text),
-                                  g_strdup(kvm->remedy));
+        report_none(config, findings, report);
         break;
+    case DINV_PLAN_ACCEL_UML_FALLBACK:
     case DINV_PLAN_ACCEL_TCG_FALLBACK:
-        dinv_preflight_report_add(
-            report, NAME, DINV_PREFLIGHT_WARNING,
-            g_strdup_printf("%s; going on with emulation (TCG), which is slow", kvm->text),
-            g_strdup(kvm->remedy));
+        report_fallback(config, findings, dinv_plan_accel_is_uml(accel), report);
         break;
     }
-    if (dinv_plan_wants_icount(config, &result->findings)) {
+    if (dinv_plan_wants_icount(config, findings)) {
         report_emulated_cpu(report);
     }
 }

@@ -4,6 +4,11 @@
 
 #include "launcher/preflight/preflight.h"
 
+/* Notes what may be shown in the guest, without a line: before the check of the acceleration, which
+ * depends on it. */
+void dinv_preflight_look_at_mounts(const DinvPreflightHost *host, const DinvConfig *config,
+                                   DinvPreflight *result);
+
 /* Each looks, notes what a plan needs in result->findings, and adds at least one line. */
 void dinv_preflight_check_acceleration(const DinvPreflightHost *host, const DinvConfig *config,
                                        DinvPreflight *result);
@@ -11,6 +16,8 @@ void dinv_preflight_check_qemu(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_usernet(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_kernel(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_rootfs(const DinvConfig *config, DinvPreflight *result);
+/* Only where the guest's processes are processes here. */
+void dinv_preflight_check_processes(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_memory(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result);
 /* Uses what was found of the engine's configuration and of the networks outside. */
@@ -19,8 +26,7 @@ void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result
 void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *result);
 
 /* Each adds lines for what is concerned: every mount, port and endpoint that there is to be. */
-void dinv_preflight_check_mounts(const DinvPreflightHost *host, const DinvConfig *config,
-                                 DinvPreflight *result);
+void dinv_preflight_check_mounts(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_ports(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_engine(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result);

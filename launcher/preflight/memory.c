@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's memory against what there is. */
+/* The guest's memory, and its processes, against what there is. */
 #include "launcher/host/limits.h"
+#include "launcher/plan/acceleration.h"
 #include "launcher/preflight/checks.h"
 #include "launcher/settings/types.h"
 
-#define NAME "memory"
+#define NAME           "memory"
+#define NAME_PROCESSES "processes"
+
+/* What an engine with a dozen containers of some processes each comes to. */
+#define PIDS_WANTED 512u
 
 void dinv_preflight_check_memory(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result) {
@@ -39,8 +44,29 @@ void dinv_preflight_check_memory(const DinvPreflightHost *host, const DinvConfig
                                                   wanted, limits->memory_available >> 20),
                                   g_strdup("set DINV_MEMORY lower, or stop something else"));
     } else {
-        dinv_preflight_report_add(
-            report, NAME, DINV_PREFLIGHT_OK,
-            g_strdup_printf("%s for the guest, %u CPUs", wanted, config->cpus), NULL);
+        dinv_preflight_report_add(report, NAME, DINV_PREFLIGHT_OK,
+                                  g_strdup_printf("%s for the guest, %u CPUs", wanted,
+                                                  dinv_plan_cpus(config, &result->findings)),
+                                  NULL);
     }
+}
+
+void dinv_preflight_check_processes(const DinvConfig *config, DinvPreflight *result) {
+    guint64 limit = result->findings.limits.pids_limit;
+    if (!dinv_plan_accel_is_uml(dinv_plan_accel(config, &result->findings))) {
+        return;
+    }
+    if (limit == 0) {
+        dinv_preflight_report_add(result->report, NAME_PROCESSES, DINV_PREFLIGHT_OK,
+                                  g_strdup("no limit here; each of the guest's is one of ours"),
+                                  NULL);
+        return;
+    }
+    dinv_preflight_report_add(
+        result->report, NAME_PROCESSES,
+        limit < PIDS_WANTED ? DINV_PREFLIGHT_WARNING : DINV_PREFLIGHT_OK,
+        g_strdup_printf("the container may have %" G_GUINT64_FORMAT
+                        " processes, and each of the guest's is one of them",
+                        limit),
+        limit < PIDS_WANTED ? g_strdup("give it more (docker run --pids-limit 4096)") : NULL);
 }

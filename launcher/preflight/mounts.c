@@ -48,7 +48,9 @@ static void look_at_table(const char *root, gboolean is_auto, gint64 until_us,
     dinv_mountinfo_clear(&table);
 }
 
-static void look_at_mounts(const char *root, const DinvConfig *config, DinvPlanFindings *findings) {
+void dinv_preflight_look_at_mounts(const DinvPreflightHost *host, const DinvConfig *config,
+                                   DinvPreflight *result) {
+    DinvPlanFindings *findings = &result->findings;
     static const char *const of_kernel[] = {"/proc", "/sys", "/dev"};
     gint64 until_us = g_get_monotonic_time() + (gint64)DINV_PREFLIGHT_LOOK_MS * 1000;
     findings->state_dir = dinv_directory_resolve(config->state_dir);
@@ -59,7 +61,7 @@ static void look_at_mounts(const char *root, const DinvConfig *config, DinvPlanF
     for (guint i = 0; i < config->mounts->len; i++) {
         add_finding(config->mounts->pdata[i], TRUE, until_us, findings);
     }
-    look_at_table(root, config->mounts_auto, until_us, findings);
+    look_at_table(host->root, config->mounts_auto, until_us, findings);
     findings->virtiofsd_is_usable =
         dinv_machine_virtiofsd_find(&findings->virtiofsd, &findings->virtiofsd_reason);
 }
@@ -125,9 +127,7 @@ static void report_server(DinvPlanServer server, const DinvPlanFindings *finding
     }
 }
 
-void dinv_preflight_check_mounts(const DinvPreflightHost *host, const DinvConfig *config,
-                                 DinvPreflight *result) {
-    look_at_mounts(host->root, config, &result->findings);
+void dinv_preflight_check_mounts(const DinvConfig *config, DinvPreflight *result) {
     g_autoptr(GPtrArray) mounts = dinv_plan_mounts(config, &result->findings);
     for (guint i = 0; i < mounts->len; i++) {
         report_mount(mounts->pdata[i], result->report);

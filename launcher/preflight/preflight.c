@@ -6,6 +6,7 @@
 
 #include "launcher/host/cpu.h"
 #include "launcher/host/network.h"
+#include "launcher/plan/acceleration.h"
 #include "launcher/preflight/checks.h"
 
 G_DEFINE_QUARK(dinv - preflight - error - quark, dinv_preflight_error)
@@ -46,13 +47,18 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     dinv_plan_findings_init(&result->findings);
     g_array_unref(result->findings.outer_networks);
     result->findings.outer_networks = dinv_host_network_list(NULL);
+    dinv_preflight_look_at_mounts(host, config, result);
     dinv_preflight_check_acceleration(host, config, result);
-    dinv_preflight_check_qemu(config, result);
+    /* User-Mode Linux is the machine and the kernel in one, and its self-test was above. */
+    if (!dinv_plan_accel_is_uml(dinv_plan_accel(config, &result->findings))) {
+        dinv_preflight_check_qemu(config, result);
+        dinv_preflight_check_kernel(config, result);
+    }
     dinv_preflight_check_usernet(config, result);
-    dinv_preflight_check_kernel(config, result);
     dinv_preflight_check_rootfs(config, result);
     dinv_preflight_check_memory(host, config, result);
-    dinv_preflight_check_mounts(host, config, result);
+    dinv_preflight_check_processes(config, result);
+    dinv_preflight_check_mounts(config, result);
     dinv_preflight_check_ports(config, result);
     dinv_preflight_check_engine(host, config, result);
     dinv_preflight_check_network(config, result);

@@ -15,7 +15,8 @@
 #include "launcher/base/tcp.h"
 #include "launcher/mounts/spec.h"
 
-typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_TCG } DinvAccel;
+typedef enum { DINV_ACCEL_AUTO, DINV_ACCEL_KVM, DINV_ACCEL_UML, DINV_ACCEL_TCG } DinvAccel;
+typedef enum { DINV_UML_SECCOMP, DINV_UML_PTRACE } DinvUmlMode;
 typedef enum { DINV_MACHINE_TYPE_MICROVM, DINV_MACHINE_TYPE_Q35 } DinvMachineType;
 typedef enum { DINV_MOUNT_9P, DINV_MOUNT_VIRTIOFS, DINV_MOUNT_AUTO } DinvMountDriver;
 typedef enum {
@@ -39,8 +40,10 @@ typedef struct {
 /* Zero-initialised it is empty and may be freed. */
 typedef struct {
     DinvAccel accel;
+    DinvUmlMode uml; /* how User-Mode Linux keeps its programs */
     DinvMachineType machine;
     guint cpus;           /* vCPUs, at least 1 */
+    gboolean cpus_given;  /* by the user, and not by default */
     guint64 memory_bytes; /* guest RAM, a multiple of 1 MiB */
     guint64 disk_bytes;   /* size of data.img, a multiple of 1 MiB */
     char *state_dir;
@@ -71,7 +74,8 @@ typedef struct {
     guint shutdown_timeout_ms;
     guint boot_timeout_ms; /* QEMU's start to the engine's first answer */
     char *kernel;
-    char *initrd; /* NULL: none, as for our own kernel */
+    char *initrd;     /* NULL: none, as for our own kernel */
+    char *uml_kernel; /* a linux that is a program, User-Mode Linux */
     char *rootfs;
     char *qemu;    /* program name or path */
     char *usernet; /* of dinv-usernet, too */

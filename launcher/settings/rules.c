@@ -12,6 +12,7 @@
 
 gboolean dinv_settings_rule_cpus(const DinvSettingsContext *context, DinvConfig *config,
                                  G_GNUC_UNUSED GError **error) {
+    config->cpus_given = context->is_given;
     if (context->is_given && config->cpus > context->limits->cpus_online) {
         g_ptr_array_add(
             context->warnings,

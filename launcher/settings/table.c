@@ -39,13 +39,25 @@ static const DinvSetting table[] = {
         .name = "DINV_ACCEL",
         .type = DINV_TYPE_CHOICE,
         .field = FIELD(accel),
-        .choices =
-            CHOICES({"auto", DINV_ACCEL_AUTO}, {"kvm", DINV_ACCEL_KVM}, {"tcg", DINV_ACCEL_TCG}),
+        .choices = CHOICES({"auto", DINV_ACCEL_AUTO}, {"kvm", DINV_ACCEL_KVM},
+                           {"uml", DINV_ACCEL_UML}, {"tcg", DINV_ACCEL_TCG}),
         .fallback = "auto",
-        .help = "how the guest's CPU runs: KVM, emulated (TCG), or KVM if it works",
-        .more = "auto tests /dev/kvm with a tiny virtual machine and goes on with emulation, "
-                "which is many times slower, when the test fails. kvm stops with exit status 125 "
-                "instead.",
+        .help = "how the guest runs: KVM, User-Mode Linux, emulated (TCG), or the first that works",
+        .more =
+            "auto tests /dev/kvm with a tiny virtual machine, then starts User-Mode Linux for a "
+            "moment, and takes the first that works; emulation, which is many times slower, is "
+            "the last. kvm or uml that does not work stops with exit status 125 instead.",
+    },
+    {
+        .name = "DINV_UML",
+        .type = DINV_TYPE_CHOICE,
+        .field = FIELD(uml),
+        .choices = CHOICES({"seccomp", DINV_UML_SECCOMP}, {"ptrace", DINV_UML_PTRACE}),
+        .fallback = "seccomp",
+        .help = "how User-Mode Linux runs the guest's programs",
+        .more = "seccomp is faster; a program in the guest that tries to can then become the "
+                "guest's kernel, which is locked into the outer container either way. ptrace keeps "
+                "the two apart, and knows one CPU only. docs/security.md says more.",
     },
     {
         .name = "DINV_MACHINE",
@@ -68,7 +80,8 @@ static const DinvSetting table[] = {
         .rule = dinv_settings_rule_cpus,
         .help = "number of the guest's CPUs",
         .more = "The default is the number of CPUs that this process may run on, or the CPU quota "
-                "of its cgroup (docker run --cpus) rounded up where that is less.",
+                "of its cgroup (docker run --cpus) rounded up where that is less; with User-Mode "
+                "Linux it is one.",
     },
     {
         .name = "DINV_MEMORY",
@@ -390,6 +403,14 @@ static const DinvSetting table[] = {
         .argument = "FILE",
         .fallback = DINV_LIBDIR "/vmlinux",
         .help = "the guest's kernel: an ELF vmlinux or a bzImage",
+    },
+    {
+        .name = "DINV_UML_KERNEL",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(uml_kernel),
+        .argument = "FILE",
+        .fallback = DINV_LIBDIR "/linux-uml",
+        .help = "the kernel for User-Mode Linux, a program",
     },
     {
         .name = "DINV_INITRD",

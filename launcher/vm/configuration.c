@@ -137,7 +137,7 @@ static struct json_object *make_disks(const DinvConfig *config) {
     return disks;
 }
 
-static struct json_object *make_mounts(const GPtrArray *specs, gboolean virtiofs) {
+static struct json_object *make_mounts(const GPtrArray *specs, DinvVmShares shares) {
     struct json_object *mounts = json_object_new_array();
     for (guint i = 0; specs != NULL && i < specs->len; i++) {
         const DinvMountSpec *spec = g_ptr_array_index(specs, i);
@@ -146,7 +146,8 @@ static struct json_object *make_mounts(const GPtrArray *specs, gboolean virtiofs
                                              : g_strdup_printf(DINV_WIRE_MOUNT_TAG_FORMAT, i);
         g_autofree char *target = dinv_path_to_text(spec->target);
         struct json_object *mount = json_object_new_object();
-        gboolean is_virtiofs = virtiofs && !spec->is_file;
+        gboolean is_virtiofs = shares == DINV_VM_SHARES_VIRTIOFS_ALL ||
+                               (shares == DINV_VM_SHARES_VIRTIOFS && !spec->is_file);
         dinv_json_add_string(mount, "driver",
                              is_virtiofs ? DINV_WIRE_MOUNT_DRIVER_VIRTIOFS
                                          : DINV_WIRE_MOUNT_DRIVER_9P);
@@ -285,7 +286,7 @@ static struct json_object *make_environment(const DinvEngineConfig *engine,
 struct json_object *
 dinv_vm_configuration_new(const DinvConfig *config, const DinvEngineConfig *engine,
                           const DinvEngineNetworkPlan *network, const GPtrArray *mounts,
-                          gboolean virtiofs, const char *hostname,
+                          DinvVmShares shares, const char *hostname,
                           const DinvDnsResolverFiles *files, guint16 resolver_port) {
     struct json_object *body = json_object_new_object();
     json_object_object_add(body, "protocol", json_object_new_int(DINV_WIRE_CONTROL_VERSION));
@@ -297,8 +298,8 @@ dinv_vm_configuration_new(const DinvConfig *config, const DinvEngineConfig *engi
     json_object_object_add(body, "publish_listeners",
                            json_object_new_boolean(config->publish == DINV_PUBLISH_ON));
     json_object_object_add(body, "disks", make_disks(config));
-    json_object_object_add(body, "mounts", make_mounts(mounts, virtiofs));
-    if (virtiofs) {
+    json_object_object_add(body, "mounts", make_mounts(mounts, shares));
+    if (shares != DINV_VM_SHARES_9P) {
         json_object_object_add(body, "inodes_max",
                                json_object_new_int64(dinv_machine_virtiofsd_get_inodes_max()));
     }

@@ -25,6 +25,13 @@ static void configure_on_reply(struct json_object *reply, const GError *error, g
     dinv_log_waiting_for("the Docker engine");
 }
 
+static DinvVmShares choose_shares(const DinvMachinePlan *plan) {
+    if (plan->accel == DINV_MACHINE_UML) {
+        return DINV_VM_SHARES_VIRTIOFS_ALL;
+    }
+    return plan->virtiofsd != NULL ? DINV_VM_SHARES_VIRTIOFS : DINV_VM_SHARES_9P;
+}
+
 /* Without a forwarder the guest asks SLIRP's resolver, and the files are read here. Transfer
  * full. */
 static struct json_object *make_configuration(const DinvVm *vm) {
@@ -39,7 +46,7 @@ static struct json_object *make_configuration(const DinvVm *vm) {
         files = read;
     }
     return dinv_vm_configuration_new(vm->plan->config, vm->engine, vm->network, vm->plan->mounts,
-                                     vm->plan->virtiofsd != NULL, g_get_host_name(), files, port);
+                                     choose_shares(vm->plan), g_get_host_name(), files, port);
 }
 
 void dinv_vm_configure(DinvVm *vm) {

@@ -18,6 +18,12 @@
 #define GUEST_LOG_LINES     100u
 #define GUEST_LOG_WINDOW_US (60 * (gint64)G_USEC_PER_SEC)
 
+static void guest_on_relay_closed(gpointer user) {
+    DinvVm *vm = user;
+    dinv_log(DINV_LOG_DEBUG, "vm: relay channel closed in state %s",
+             dinv_vm_state_names[vm->state]);
+}
+
 static void guest_on_hello(gint64 protocol, const char *version, const char *kernel,
                            gint64 uptime_us, gpointer user) {
     DinvVm *vm = user;
@@ -38,6 +44,10 @@ static void guest_on_hello(gint64 protocol, const char *version, const char *ker
     dinv_vm_add_phase(vm, "hello");
     dinv_vm_set_state(vm, DINV_VM_CONFIGURING);
     dinv_log_waiting_for("the guest to set itself up");
+    /* Not sooner: what comes to a terminal before the guest has taken every meaning out of its
+     * bytes is altered, and answered. The guest has both channels before it says hello. */
+    vm->relay =
+        dinv_vm_relay_new(dinv_machine_take_relay_fd(vm->machine), guest_on_relay_closed, vm);
     dinv_vm_start_resolver(vm);
     dinv_vm_configure(vm);
     dinv_vm_start_clock(vm);

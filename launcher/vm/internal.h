@@ -50,7 +50,7 @@ struct DinvVm {
     DinvNetworkUsernet *usernet;
     DinvVmConsole *console;
     DinvVmControl *control;
-    DinvVmRelay *relay;
+    DinvVmRelay *relay; /* NULL before hello */
     DinvVmEndpoints *endpoints;
     DinvNetworkPublisher *publisher;
     DinvDnsForwarder *resolver; /* NULL: not yet, or it cannot listen */

@@ -24,7 +24,7 @@ void dinv_vm_log_console_tail(DinvVm *vm) {
 
 /* Tells how the machine ended without being asked to, and the console's last lines. */
 static void log_exit(DinvVm *vm, const DinvMachineExit *exit, DinvLogLevel level) {
-    const char *qemu = vm->plan->config->qemu;
+    const char *program = vm->plan->program;
     g_autofree char *message = dinv_log_printable(exit->message);
     g_strchomp(message);
     const char *separator = message[0] != '\0' ? ": " : "";
@@ -38,11 +38,11 @@ static void log_exit(DinvVm *vm, const DinvMachineExit *exit, DinvLogLevel level
             signal_number == SIGKILL
                 ? dinv_host_limits_explain_kill("", &vm->oom_before, vm->plan->config->memory_bytes)
                 : NULL;
-        dinv_log(level, "%s was killed by signal %d (%s)%s%s%s%s", qemu, signal_number,
+        dinv_log(level, "%s was killed by signal %d (%s)%s%s%s%s", program, signal_number,
                  strsignal(signal_number), cause != NULL ? "; " : "", cause != NULL ? cause : "",
                  separator, message);
     } else {
-        dinv_log(level, "%s ended with status %d%s%s", qemu, WEXITSTATUS(exit->wait_status),
+        dinv_log(level, "%s ended with status %d%s%s", program, WEXITSTATUS(exit->wait_status),
                  separator, message);
     }
     dinv_vm_log_console_tail(vm);

@@ -100,13 +100,15 @@ static struct json_object *describe_vm(const DinvVm *vm) {
     dinv_json_add_string(status, "unready", vm->unready);
     dinv_json_add_string(status, "version", DINV_VERSION);
     dinv_json_add_number(status, "pid", (guint64)getpid());
-    dinv_json_add_number(status, "qemu_pid", (guint64)dinv_machine_get_pid(vm->machine));
-    dinv_json_add_string(status, "accel", vm->plan->qemu.use_kvm ? "kvm" : "tcg");
-    dinv_json_add_number(status, "cpus", config->cpus);
+    dinv_json_add_number(status, "machine_pid", (guint64)dinv_machine_get_pid(vm->machine));
+    dinv_json_add_string(status, "accel", dinv_machine_accel_name(vm->plan->accel));
+    dinv_json_add_number(status, "cpus", vm->plan->cpus);
     dinv_json_add_number(status, "memory_bytes", config->memory_bytes);
     dinv_json_add_number(status, "disk_bytes", config->disk_bytes);
     dinv_json_add_string(status, "machine",
-                         config->machine == DINV_MACHINE_TYPE_Q35 ? "q35" : "microvm");
+                         vm->plan->accel == DINV_MACHINE_UML        ? "uml"
+                         : config->machine == DINV_MACHINE_TYPE_Q35 ? "q35"
+                                                                    : "microvm");
     dinv_json_add_string(status, "paused", vm->paused);
     json_object_object_add(status, "disk",
                            describe_image(vm->plan->data_image, DINV_WIRE_DATA_ROOT));

@@ -3,12 +3,6 @@
 #include "launcher/base/log.h"
 #include "launcher/vm/internal.h"
 
-static void vm_on_relay_closed(gpointer user) {
-    DinvVm *vm = user;
-    dinv_log(DINV_LOG_DEBUG, "vm: relay channel closed in state %s",
-             dinv_vm_state_names[vm->state]);
-}
-
 static gboolean start_network(DinvVm *vm, GError **error) {
     const DinvConfig *config = vm->plan->config;
     vm->usernet_net = dinv_ipv4_network_to_string(&vm->network->slirp);
@@ -54,13 +48,12 @@ gboolean dinv_vm_start(DinvVm *vm, GError **error) {
     }
     vm->control = dinv_vm_control_new(dinv_machine_take_control_fd(vm->machine),
                                       &dinv_vm_control_callbacks, vm);
-    vm->relay = dinv_vm_relay_new(dinv_machine_take_relay_fd(vm->machine), vm_on_relay_closed, vm);
     dinv_vm_add_phase(vm, "machine-started");
     dinv_vm_set_state(vm, DINV_VM_BOOTING);
     dinv_vm_set_boot_deadline(vm, config->boot_timeout_ms);
     dinv_log(DINV_LOG_INFO, "booting: %s, %u CPU%s, %" G_GUINT64_FORMAT " MiB",
-             vm->plan->qemu.use_kvm ? "KVM" : "TCG (emulated, slow)", config->cpus,
-             config->cpus == 1 ? "" : "s", config->memory_bytes >> 20);
+             dinv_machine_accel_text(vm->plan->accel), vm->plan->cpus,
+             vm->plan->cpus == 1 ? "" : "s", config->memory_bytes >> 20);
     dinv_log_waiting_for("the guest's kernel");
     return TRUE;
 }

@@ -56,9 +56,9 @@ def help_names_every_setting(machine):
 
 def doctor(machine):
     shown = machine.verb('doctor', '--accel', 'auto').expect(0)
-    contains(shown.out, 'qemu', 'what doctor looked at')
+    contains(shown.out, 'root image', 'what doctor looked at')
     contains(shown.out, '/dev/kvm', 'what doctor looked at')
-    broken = machine.verb('doctor', '--kernel', '/no/such/kernel')
+    broken = machine.verb('doctor', '--uml-kernel' if dinv.ACCEL == 'uml' else '--kernel', '/no/such/kernel')
     broken.expect(1)
     contains(broken.out, '/no/such/kernel', 'what is wrong')
     contains(broken.out, 'remedy', 'what to do')
@@ -157,11 +157,11 @@ def status_json(machine):
     status = machine.status()
     equal(status['state'], 'ready', 'state')
     equal(status['pid'], machine.process.pid, 'pid of the launcher')
-    assert dinv.is_alive(status['qemu_pid']), 'qemu_pid is not that of a process'
+    assert dinv.is_alive(status['machine_pid']), 'machine_pid is not that of a process'
     equal(status['cpus'], 1, 'CPUs')
     equal(status['memory_bytes'], 2 << 30, 'memory')
     equal((status['socket'], status['state_dir']), (machine.socket, machine.state_dir), 'paths')
-    assert status['accel'] in ('kvm', 'tcg'), status['accel']
+    assert status['accel'] in ('kvm', 'tcg', 'uml'), status['accel']
     assert status['uptime_s'] > 0, status['uptime_s']
     seconds = [phase['seconds'] for phase in status['phases']]
     equal(seconds, sorted(seconds), 'times of the phases')
@@ -290,7 +290,7 @@ def shell_killed_from_outside(machine):
 
 def health_of_a_stopped_guest(machine):
     """A machine that stands still is not healthy, and is again when it goes on."""
-    qemu = machine.qemu_pid()
+    qemu = machine.machine_pid()
     os.kill(qemu, signal.SIGSTOP)
     try:
         one_sentence(machine.verb('health'), 1)

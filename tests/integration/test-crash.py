@@ -146,7 +146,7 @@ def first_start(crashes):
 
 def kill(crashes, cycle):
     machine = crashes.machine
-    qemu = machine.qemu_pid()
+    qemu = machine.machine_pid()
     if cycle % LAUNCHER_EVERY != 0:
         os.kill(qemu, signal.SIGKILL)
         equal(machine.wait_exit(30), 125, 'exit status of dinv')

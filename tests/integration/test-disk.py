@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 from lib import artefacts
-from lib.dinv import resident_bytes, run
+from lib.dinv import ACCEL, resident_bytes, run
 from lib.disk import expect_clean
 from lib.docker import BUSYBOX, Docker, random_file
 from lib.session import main
@@ -145,7 +145,7 @@ def settled_bytes(disks, pid):
 
 
 def memory_goes_back(disks):
-    pid = disks.machine.qemu_pid()
+    pid = disks.machine.machine_pid()
     before = settled_bytes(disks, pid)
     with disks.docker.gibibyte_in_use():
         until(lambda: resident_bytes(pid) > before + 900 * MIB, 120, 'the guest to take a GiB')
@@ -183,7 +183,7 @@ def grows_and_is_repaired(disks):
 def killed(disks):
     """So that the volume's journal is to be replayed at the next start."""
     disks.in_container('echo more > /v/more; sync', '-v', '/home/ci/volume:/v')
-    os.kill(disks.machine.qemu_pid(), signal.SIGKILL)
+    os.kill(disks.machine.machine_pid(), signal.SIGKILL)
     equal(disks.machine.wait_exit(30), 125, 'exit status')
     contains(disks.machine.log(), 'was killed by signal 9 (Killed)', 'the message')
 
@@ -207,7 +207,8 @@ def beyond_repair_is_kept_aside(disks):
 def comes_back_on_q35(disks):
     """With a new data disk, the volume as it was, and a line about what was kept."""
     said_before = len(disks.machine.log())
-    disks.restart(MACHINE='q35')
+    # A disk is the same in all of them.
+    disks.restart(MACHINE='q35', ACCEL='tcg' if ACCEL == 'uml' else ACCEL)
     said = disks.machine.log()[said_before:]
     contains(said, 'is a damaged disk that was kept aside', 'the log')
     contains(said, 'checking disk dinv-volume', 'the log')

@@ -108,25 +108,26 @@ def control_c(life):
     life.tap.say('its terminal showed, last: ' + ' | '.join(terminal.output.split('\n')[-4:]))
 
 
-def qemu_is_killed(life):
+def machine_is_killed(life):
     life.machine.boot()
     equal(life.notes('three'), ['asked', 'stopped'], 'what the container noted at Ctrl-C')
     life.docker('run', '--rm', '-v', 'synced:/v', BUSYBOX, 'sh', '-c',
                 'echo kept > /tmp/f; dd if=/tmp/f of=/v/notes conv=fsync 2>&1')
     length = len(life.machine.log())
-    os.kill(life.machine.qemu_pid(), signal.SIGKILL)
+    os.kill(life.machine.machine_pid(), signal.SIGKILL)
     equal(life.machine.wait_exit(30), 125, 'exit status')
     said = life.machine.log()[length:]
-    contains(said.lower(), 'qemu', 'the message says what died')
+    program = 'linux-uml' if dinv.ACCEL == 'uml' else 'qemu'
+    contains(said.lower(), program, 'the message says what died')
     assert 'SIGKILL' in said or 'signal 9' in said or 'illed' in said, f'no cause in {said!r}'
     life.machine.expect_nothing_left()
     expect_sound_after_crash(life.image, life.work)
 
 
 def second_sigterm_ends_at_once(life):
-    """And everything synced before QEMU was killed is there."""
+    """And everything synced before the machine was killed is there."""
     life.machine.boot()
-    equal(life.notes('synced'), ['kept'], 'what was synced before QEMU was killed')
+    equal(life.notes('synced'), ['kept'], 'what was synced before the machine was killed')
     equal(life.notes('three'), ['asked', 'stopped'], 'notes of the day before')
     # It does not hear SIGTERM and would be given ten minutes.
     life.docker('run', '-d', '--name', 'deaf', '--stop-timeout', '600', BUSYBOX, 'sh', '-c', DEAF)
@@ -146,7 +147,7 @@ def second_sigterm_ends_at_once(life):
 
 def launcher_is_killed(life):
     life.machine.start()
-    qemu = life.machine.qemu_pid()
+    qemu = life.machine.machine_pid()
     life.machine.signal(signal.SIGKILL)
     equal(life.machine.wait_exit(30), 137, 'exit status')
     until(lambda: not dinv.is_alive(qemu), 15, 'QEMU to be gone with its launcher')
@@ -228,7 +229,7 @@ def state_directory_is_private(life):
 def body(session):
     life = Life(session)
     checks = [first_start, second_launcher_is_refused, sigterm_stops_containers_in_order,
-              command_on_the_same_state, control_c, qemu_is_killed, second_sigterm_ends_at_once,
+              command_on_the_same_state, control_c, machine_is_killed, second_sigterm_ends_at_once,
               launcher_is_killed, command_killed_by_a_signal]
     if not session.options.small:  # starts that show nothing about privileges
         checks += [containerd_dies, command_that_cannot_run, sigterm_during_the_hook, command_that_succeeds]

@@ -67,7 +67,7 @@ class Ports:
         return self.machine.status()['network']['pid']
 
     def descriptors(self):
-        pids = (self.machine.process.pid, self.machine.qemu_pid(), self.network_pid())
+        pids = (self.machine.process.pid, self.machine.machine_pid(), self.network_pid())
         return [len(os.listdir(f'/proc/{pid}/fd')) for pid in pids]
 
 

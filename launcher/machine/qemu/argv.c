@@ -90,7 +90,7 @@ static gboolean is_q35(const DinvMachinePlan *plan) {
 }
 
 static gboolean is_on_pci(const DinvMachinePlan *plan) {
-    return is_q35(plan) || plan->qemu.use_kvm;
+    return is_q35(plan) || plan->accel == DINV_MACHINE_KVM;
 }
 
 /* -device KIND on the bus of the machine, in its slot. */
@@ -150,7 +150,7 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
         add_format(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off%s",
                    is_on_pci(plan) || count_exports(plan) > SLOT_EXPORTS ? ",pcie=on" : "");
     }
-    if (plan->qemu.use_kvm) {
+    if (plan->accel == DINV_MACHINE_KVM) {
         add_option(argv, "-accel", "kvm");
         add_option(argv, "-cpu", "host");
     } else {
@@ -167,7 +167,7 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
             add_option(argv, "-icount", "shift=" ICOUNT_SHIFT ",sleep=on");
         }
     }
-    add_format(argv, "-smp", "%u", plan->config->cpus);
+    add_format(argv, "-smp", "%u", plan->cpus);
     add_format(argv, "-m", "%" G_GUINT64_FORMAT "M", plan->config->memory_bytes >> 20);
     /* Memory that another process can map costs transparent huge pages: only where virtiofsd needs
      * it. */
@@ -187,7 +187,7 @@ static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan) {
         "root=/dev/vda ro init=/sbin/dinv-guest console=hvc0 loglevel=4 reboot=t panic=-1 "
         "net.ifnames=0");
     guint tsc_khz = plan->qemu.icount ? ICOUNT_TSC_KHZ : plan->qemu.tsc_khz;
-    if (!plan->qemu.use_kvm && tsc_khz > 0) {
+    if (plan->accel != DINV_MACHINE_KVM && tsc_khz > 0) {
         g_string_append_printf(line, " tsc_early_khz=%u tsc=reliable", tsc_khz);
     }
     if (!is_q35(plan)) {
@@ -213,7 +213,7 @@ static void add_writable_disk(GPtrArray *argv, const DinvMachinePlan *plan, cons
                name, path);
     add_device(argv, plan, "virtio-blk", slot,
                ",drive=%s,serial=%s,write-cache=on,werror=enospc,rerror=report%s", name, serial,
-               plan->qemu.use_kvm ? ",iothread=disk" : "");
+               plan->accel == DINV_MACHINE_KVM ? ",iothread=disk" : "");
 }
 
 /* -blockdev takes a path as it is; -drive would read "nbd:…" in it as a protocol. */
@@ -222,7 +222,7 @@ static void add_disks(GPtrArray *argv, const DinvMachinePlan *plan) {
     add_format(argv, "-blockdev",
                "driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=%s", root);
     add_device(argv, plan, "virtio-blk", SLOT_ROOT, ",drive=root,serial=" DINV_WIRE_DISK_ROOT);
-    if (plan->qemu.use_kvm) {
+    if (plan->accel == DINV_MACHINE_KVM) {
         add_option(argv, "-object", "iothread,id=disk");
     }
     add_writable_disk(argv, plan, "data", DINV_WIRE_DISK_DATA, plan->data_image, SLOT_DATA);

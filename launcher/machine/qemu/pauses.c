@@ -23,26 +23,26 @@ static void qemu_on_cont(struct json_object *result G_GNUC_UNUSED, const GError 
 }
 
 static gboolean qemu_on_retry(gpointer user) {
-    DinvMachine *machine = user;
-    dinv_qmp_client_call(machine->qmp, "cont", NULL, DINV_QEMU_COMMAND_MS, qemu_on_cont, NULL);
+    DinvQemu *qemu = user;
+    dinv_qmp_client_call(qemu->qmp, "cont", NULL, DINV_QEMU_COMMAND_MS, qemu_on_cont, NULL);
     return G_SOURCE_CONTINUE;
 }
 
 static gboolean qemu_on_resumed_for_good(gpointer user) {
-    DinvMachine *machine = user;
-    machine->resume_source = 0;
-    machine->told_paused = FALSE;
-    if (machine->callbacks.paused != NULL) {
-        machine->callbacks.paused(machine, FALSE, "", machine->user);
+    DinvQemu *qemu = user;
+    qemu->resume_source = 0;
+    qemu->told_paused = FALSE;
+    if (qemu->base.callbacks.paused != NULL) {
+        qemu->base.callbacks.paused(&qemu->base, FALSE, "", qemu->base.user);
     }
     return G_SOURCE_REMOVE;
 }
 
-static void tell_paused(DinvMachine *machine, const char *reason) {
-    if (!machine->told_paused) {
-        machine->told_paused = TRUE;
-        if (machine->callbacks.paused != NULL) {
-            machine->callbacks.paused(machine, TRUE, reason, machine->user);
+static void tell_paused(DinvQemu *qemu, const char *reason) {
+    if (!qemu->told_paused) {
+        qemu->told_paused = TRUE;
+        if (qemu->base.callbacks.paused != NULL) {
+            qemu->base.callbacks.paused(&qemu->base, TRUE, reason, qemu->base.user);
         }
     }
 }
@@ -50,39 +50,40 @@ static void tell_paused(DinvMachine *machine, const char *reason) {
 /* The reply to query-status after a STOP: why it stopped. */
 static void qemu_on_status(struct json_object *result, const GError *error G_GNUC_UNUSED,
                            gpointer user) {
-    DinvMachine *machine = user;
+    DinvQemu *qemu = user;
     const char *status = dinv_qemu_get_text(result, "status");
-    if (status == NULL || !machine->stopped || machine->shutdown != DINV_QEMU_SHUTDOWN_NONE) {
+    if (status == NULL || !qemu->stopped || qemu->shutdown != DINV_QEMU_SHUTDOWN_NONE) {
         return;
     }
     if (strcmp(status, "io-error") == 0) {
         g_autofree char *reason =
             g_strdup_printf("no space left for %s; the guest goes on when there is some",
-                            machine->plan->data_image);
-        if (machine->retry_source == 0) {
-            machine->retry_source = g_timeout_add(RETRY_MS, qemu_on_retry, machine);
+                            qemu->base.plan->data_image);
+        if (qemu->retry_source == 0) {
+            qemu->retry_source = g_timeout_add(RETRY_MS, qemu_on_retry, qemu);
         }
-        tell_paused(machine, reason);
+        tell_paused(qemu, reason);
     } else if (strcmp(status, "internal-error") == 0) {
-        dinv_qemu_note_trouble(machine, "KVM could not go on with the guest (internal error)");
-        dinv_machine_process_kill(machine->process);
+        dinv_machine_note_trouble(&qemu->base,
+                                  "KVM could not go on with the guest (internal error)");
+        dinv_machine_process_kill(qemu->base.process);
     } else if (strcmp(status, "running") != 0) {
         g_autofree char *reason = g_utf8_make_valid(status, -1);
-        tell_paused(machine, reason);
+        tell_paused(qemu, reason);
     }
 }
 
-void dinv_qemu_on_stop(DinvMachine *machine) {
-    machine->stopped = TRUE;
-    g_clear_handle_id(&machine->resume_source, g_source_remove);
-    dinv_qmp_client_call(machine->qmp, "query-status", NULL, DINV_QEMU_COMMAND_MS, qemu_on_status,
-                         machine);
+void dinv_qemu_on_stop(DinvQemu *qemu) {
+    qemu->stopped = TRUE;
+    g_clear_handle_id(&qemu->resume_source, g_source_remove);
+    dinv_qmp_client_call(qemu->qmp, "query-status", NULL, DINV_QEMU_COMMAND_MS, qemu_on_status,
+                         qemu);
 }
 
-void dinv_qemu_on_resume(DinvMachine *machine) {
-    machine->stopped = FALSE;
-    g_clear_handle_id(&machine->retry_source, g_source_remove);
-    if (machine->told_paused && machine->resume_source == 0) {
-        machine->resume_source = g_timeout_add(RESUME_MS, qemu_on_resumed_for_good, machine);
+void dinv_qemu_on_resume(DinvQemu *qemu) {
+    qemu->stopped = FALSE;
+    g_clear_handle_id(&qemu->retry_source, g_source_remove);
+    if (qemu->told_paused && qemu->resume_source == 0) {
+        qemu->resume_source = g_timeout_add(RESUME_MS, qemu_on_resumed_for_good, qemu);
     }
 }

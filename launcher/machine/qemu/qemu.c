@@ -24,6 +24,7 @@
 #include "launcher/host/capabilities.h"
 #include "launcher/machine/qemu/argv.h"
 #include "launcher/machine/qemu/internal.h"
+#include "launcher/machine/qemu/qemu.h"
 
 /* QEMU itself may be emulated: then its start takes a minute, or more where others want the CPU,
  * too. */
@@ -43,45 +44,17 @@ const char *dinv_qemu_get_text(struct json_object *object, const char *name) {
 
 static void qemu_on_event(DinvQmpClient *client G_GNUC_UNUSED, const char *name,
                           struct json_object *data, gpointer user) {
-    DinvMachine *machine = user;
+    DinvQemu *qemu = user;
     if (strcmp(name, "SHUTDOWN") == 0) {
-        dinv_qemu_on_shutdown(machine, data);
+        dinv_qemu_on_shutdown(qemu, data);
     } else if (strcmp(name, "STOP") == 0) {
-        dinv_qemu_on_stop(machine);
+        dinv_qemu_on_stop(qemu);
     } else if (strcmp(name, "RESUME") == 0) {
-        dinv_qemu_on_resume(machine);
+        dinv_qemu_on_resume(qemu);
     }
 }
 
 /* ---- start ---- */
-
-static void close_fds(int *fds) {
-    for (guint i = 0; i < DINV_QEMU_CHANNEL_COUNT; i++) {
-        if (fds[i] >= 0) {
-            (void)close(fds[i]);
-            fds[i] = -1;
-        }
-    }
-}
-
-/* A socketpair per channel: our ends nonblocking, theirs left as QEMU wants to have them. */
-static gboolean open_channels(int *ours, int *theirs, GError **error) {
-    for (guint i = 0; i < DINV_QEMU_CHANNEL_COUNT; i++) {
-        int pair[2];
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-            int number = errno;
-            g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(number),
-                        "cannot make a socket pair for QEMU: %s", g_strerror(number));
-            return FALSE;
-        }
-        ours[i] = pair[0];
-        theirs[i] = pair[1];
-        if (!g_unix_set_fd_nonblocking(pair[0], TRUE, error)) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
 
 /* The guest's owners and devices are passed through where this process may make such files. Without
  * that even an ordinary user's new file in the guest would be refused, so none of it is tried. */
@@ -91,26 +64,31 @@ static Dinv9pSecurity choose_9p_security(void) {
                                                                         : DINV_9P_NONE;
 }
 
-/* QEMU and what serves its shares. On failure the caller ends the shares. */
-static gboolean start_process(DinvMachine *machine, const int *theirs, int network_fd,
+/* QEMU and what serves its shares. `theirs` are its ends of the channels. */
+static gboolean start_process(DinvQemu *qemu, int qmp_fd, const int *theirs, int network_fd,
                               GError **error) {
-    enum { FIRST = DINV_MACHINE_PROCESS_FIRST_FD };
-    static const DinvQemuFds numbers = {.qmp = FIRST + DINV_QEMU_CHANNEL_QMP,
-                                        .control = FIRST + DINV_QEMU_CHANNEL_CONTROL,
-                                        .relay = FIRST + DINV_QEMU_CHANNEL_RELAY,
-                                        .console = FIRST + DINV_QEMU_CHANNEL_CONSOLE,
-                                        .network = FIRST + DINV_QEMU_CHANNEL_COUNT,
-                                        .first_share = FIRST + DINV_QEMU_CHANNEL_COUNT + 1};
-    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
-    g_array_append_vals(fds, theirs, DINV_QEMU_CHANNEL_COUNT);
-    g_array_append_val(fds, network_fd);
-    if (!dinv_qemu_start_shares(machine, fds, error)) {
+    enum { QMP = DINV_MACHINE_PROCESS_FIRST_FD, FIRST = QMP + 1 };
+    static const DinvQemuFds numbers = {.qmp = QMP,
+                                        .control = FIRST + DINV_MACHINE_CHANNEL_CONTROL,
+                                        .relay = FIRST + DINV_MACHINE_CHANNEL_RELAY,
+                                        .console = FIRST + DINV_MACHINE_CHANNEL_CONSOLE,
+                                        .network = FIRST + DINV_MACHINE_CHANNEL_COUNT,
+                                        .first_share = FIRST + DINV_MACHINE_CHANNEL_COUNT + 1};
+    DinvMachine *machine = &qemu->base;
+    if (!dinv_machine_start_shares(machine, error)) {
         return FALSE;
     }
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    g_array_append_val(fds, qmp_fd);
+    g_array_append_vals(fds, theirs, DINV_MACHINE_CHANNEL_COUNT);
+    g_array_append_val(fds, network_fd);
+    if (machine->virtiofs != NULL) {
+        const GArray *shares = dinv_machine_virtiofs_get_fds(machine->virtiofs);
+        g_array_append_vals(fds, shares->data, shares->len);
+    }
     g_auto(GStrv) argv = dinv_qemu_argv(machine->plan, &numbers, choose_9p_security());
-    machine->process =
-        dinv_machine_process_spawn(argv, (const int *)(const void *)fds->data, fds->len,
-                                   dinv_qemu_on_process_gone, machine, error);
+    machine->process = dinv_machine_process_spawn(argv, (const int *)(const void *)fds->data,
+                                                  fds->len, dinv_qemu_on_process_gone, qemu, error);
     if (machine->virtiofs != NULL) {
         dinv_machine_virtiofs_close_fds(machine->virtiofs);
     }
@@ -124,65 +102,32 @@ static gboolean start_process(DinvMachine *machine, const int *theirs, int netwo
 /* The reply to the first `cont`. */
 static void qemu_on_started(struct json_object *result G_GNUC_UNUSED, const GError *error,
                             gpointer user) {
-    DinvMachine *machine = user;
+    DinvQemu *qemu = user;
     if (g_error_matches(error, DINV_QMP_ERROR, DINV_QMP_ERROR_COMMAND) ||
         g_error_matches(error, DINV_QMP_ERROR, DINV_QMP_ERROR_TIMEOUT)) {
-        dinv_qemu_note_trouble(machine, error->message);
-        dinv_machine_process_kill(machine->process);
+        dinv_machine_note_trouble(&qemu->base, error->message);
+        dinv_machine_process_kill(qemu->base.process);
     }
 }
 
-DinvMachine *dinv_machine_new(const DinvMachinePlan *plan, const DinvMachineCallbacks *callbacks,
-                              gpointer user) {
-    DinvMachine *machine = g_new0(DinvMachine, 1);
-    machine->plan = plan;
-    machine->callbacks = *callbacks;
-    machine->user = user;
-    for (guint i = 0; i < DINV_QEMU_CHANNEL_COUNT; i++) {
-        machine->channels[i] = -1;
-    }
-    return machine;
-}
-
-static int take_channel(DinvMachine *machine, DinvQemuChannel channel) {
-    int fd = machine->channels[channel];
-    machine->channels[channel] = -1;
-    return fd;
-}
-
-gboolean dinv_machine_start(DinvMachine *machine, int network_fd, GError **error) {
+static gboolean qemu_start(DinvMachine *machine, int network_fd, GError **error) {
     static const DinvQmpCallbacks qmp_callbacks = {.event = qemu_on_event,
                                                    .disconnected = dinv_qemu_on_disconnected};
-    int theirs[DINV_QEMU_CHANNEL_COUNT] = {-1, -1, -1, -1};
-    g_assert(machine->process == NULL);
-    gboolean started = open_channels(machine->channels, theirs, error) &&
-                       start_process(machine, theirs, network_fd, error);
-    close_fds(theirs);
+    DinvQemu *qemu = (DinvQemu *)machine;
+    int theirs[DINV_MACHINE_CHANNEL_COUNT];
+    int qmp[2] = {-1, -1}; /* ours, theirs */
+    gboolean started = dinv_machine_open_channels(machine, theirs, error) &&
+                       dinv_machine_make_channel(&qmp[0], &qmp[1], error) &&
+                       start_process(qemu, qmp[1], theirs, network_fd, error);
+    dinv_machine_close_fds(theirs, G_N_ELEMENTS(theirs));
+    dinv_machine_close_fds(&qmp[1], 1);
     if (!started) {
-        g_clear_pointer(&machine->virtiofs, dinv_machine_virtiofs_free);
-        close_fds(machine->channels);
+        dinv_machine_close_fds(&qmp[0], 1);
         return FALSE;
     }
-    machine->qmp = dinv_qmp_client_new(take_channel(machine, DINV_QEMU_CHANNEL_QMP), HANDSHAKE_MS,
-                                       &qmp_callbacks, machine);
-    dinv_qmp_client_call(machine->qmp, "cont", NULL, HANDSHAKE_MS, qemu_on_started, machine);
+    qemu->qmp = dinv_qmp_client_new(qmp[0], HANDSHAKE_MS, &qmp_callbacks, qemu);
+    dinv_qmp_client_call(qemu->qmp, "cont", NULL, HANDSHAKE_MS, qemu_on_started, qemu);
     return TRUE;
-}
-
-int dinv_machine_take_control_fd(DinvMachine *machine) {
-    return take_channel(machine, DINV_QEMU_CHANNEL_CONTROL);
-}
-
-int dinv_machine_take_relay_fd(DinvMachine *machine) {
-    return take_channel(machine, DINV_QEMU_CHANNEL_RELAY);
-}
-
-int dinv_machine_take_console_fd(DinvMachine *machine) {
-    return take_channel(machine, DINV_QEMU_CHANNEL_CONSOLE);
-}
-
-GPid dinv_machine_get_pid(const DinvMachine *machine) {
-    return machine->process != NULL ? dinv_machine_process_get_pid(machine->process) : 0;
 }
 
 /* ---- stop ---- */
@@ -194,25 +139,21 @@ static void qemu_on_quit(struct json_object *result G_GNUC_UNUSED, const GError 
     }
 }
 
-void dinv_machine_quit(DinvMachine *machine) {
-    if (dinv_machine_get_pid(machine) == 0 || machine->asked_to_end) {
-        return;
-    }
-    machine->asked_to_end = TRUE;
-    dinv_qmp_client_call(machine->qmp, "quit", NULL, DINV_QEMU_EXIT_GRACE_MS, qemu_on_quit, NULL);
-    dinv_qemu_expect_end(machine);
+static void qemu_quit(DinvMachine *machine) {
+    DinvQemu *qemu = (DinvQemu *)machine;
+    dinv_qmp_client_call(qemu->qmp, "quit", NULL, DINV_QEMU_EXIT_GRACE_MS, qemu_on_quit, NULL);
+    dinv_qemu_expect_end(qemu);
 }
 
-void dinv_machine_free(DinvMachine *machine) {
-    if (machine == NULL) {
-        return;
-    }
-    dinv_qemu_clear_timers(machine);
-    g_clear_pointer(&machine->qmp, dinv_qmp_client_free);
-    dinv_machine_process_free(machine->process);
-    close_fds(machine->channels);
-    dinv_machine_virtiofs_free(machine->virtiofs);
-    g_free(machine->lost_share);
-    g_free(machine->trouble);
-    g_free(machine);
+static void qemu_clear(DinvMachine *machine) {
+    DinvQemu *qemu = (DinvQemu *)machine;
+    dinv_qemu_clear_timers(qemu);
+    g_clear_pointer(&qemu->qmp, dinv_qmp_client_free);
 }
+
+const DinvMachineOps dinv_machine_qemu = {
+    .size = sizeof(DinvQemu),
+    .start = qemu_start,
+    .quit = qemu_quit,
+    .clear = qemu_clear,
+};

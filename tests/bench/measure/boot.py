@@ -86,7 +86,7 @@ def boot(kind, settings):
         dinv.start()
         answered = first_answer(dinv.socket, dinv) - began
         status = dinv.wait_ready()
-        cpu = process.cpu_seconds(status['qemu_pid'])
+        cpu = process.cpu_seconds(status['machine_pid'])
         marks = stock_marks(dinv) if kind == STOCK else {}
         ended = dinv.stop()
         if ended != 0:

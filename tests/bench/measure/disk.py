@@ -69,7 +69,7 @@ def burst(dinv, home, rounds):
     docker = Docker(dinv.socket, home)
     docker.import_busybox()
     docker('run', '--rm', BUSYBOX, 'true')
-    pid = dinv.qemu_pid()
+    pid = dinv.machine_pid()
     series = {'before': [], 'during': [], 'after': []}
     for _ in range(rounds):
         before = resident_bytes(pid)

@@ -31,10 +31,10 @@ def wait_until_idle(pid):
 
 def memory(dinv):
     status = dinv.status()
-    cpu = wait_until_idle(status['qemu_pid'])
+    cpu = wait_until_idle(status['machine_pid'])
     fields = ('VmRSS', 'RssAnon', 'RssFile', 'RssShmem')
     return {'launcher': process.status_bytes(status['pid'], *fields),
-            'qemu': process.status_bytes(status['qemu_pid'], *fields),
+            'qemu': process.status_bytes(status['machine_pid'], *fields),
             'guest_memory': status['memory_bytes'], 'qemu_idle_cpu_share': cpu}
 
 

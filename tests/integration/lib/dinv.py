@@ -21,6 +21,9 @@ from . import artefacts
 from .terminal import Terminal
 from .waiting import Expired, until
 
+# What runs the guest: tcg, kvm, or uml (then DINV_TEST_UML may be ptrace).
+ACCEL = os.environ.get('DINV_TEST_ACCEL', 'tcg')
+
 # Under emulation on a busy machine a start takes up to a minute; a hang is still found.
 BOOT_DEADLINE = 240
 STOP_DEADLINE = 90
@@ -124,9 +127,14 @@ class Dinv:
         values = {'KERNEL': artefacts.kernel(), 'ROOTFS': artefacts.rootfs(),
                   'USERNET': artefacts.usernet(),
                   'STATE_DIR': self.state_dir, 'SOCKET': self.socket,
-                  'ACCEL': os.environ.get('DINV_TEST_ACCEL', 'tcg'), 'MEMORY': '2G',
+                  'ACCEL': ACCEL, 'MEMORY': '2G',
                   'DISK_SIZE': '16G', 'CONFIG_DIR': os.path.join(self.directory, 'docker'),
                   'SHUTDOWN_TIMEOUT': '60', 'BOOT_TIMEOUT': str(BOOT_DEADLINE)}
+        if ACCEL == 'uml':
+            values['UML_KERNEL'] = artefacts.uml_kernel()
+            values['UML'] = os.environ.get('DINV_TEST_UML')
+            # Only a kernel without its patches has its memory there.
+            environment['TMPDIR'] = os.environ.get('DINV_TEST_UML_TMPDIR', self.temporary)
         if os.environ.get('DINV_TEST_QEMU'):
             values['QEMU'] = os.environ['DINV_TEST_QEMU']
         values.update(settings)
@@ -232,12 +240,12 @@ class Dinv:
         done = self.verb('status', '--json')
         return json.loads(done.out) if done.status == 0 else None
 
-    def qemu_pid(self, deadline=30):
-        """The pid of QEMU, as soon as there is one."""
+    def machine_pid(self, deadline=30):
+        """The pid of the process that is the machine, as soon as there is one."""
         def pid():
             status = self.status()
-            return status and status.get('qemu_pid')
-        return until(pid, deadline, 'the pid of QEMU in the status')
+            return status and status.get('machine_pid')
+        return until(pid, deadline, 'the pid of the machine in the status')
 
     def log(self):
         """All that it has written, by every start that this object made."""

@@ -227,7 +227,11 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
     fixture->engine = dinv_engine_config_read(&fixture->config, "/nowhere", no_variables, NULL);
     fixture->network = dinv_engine_network_plan_for(&fixture->config, fixture->engine, outer);
     fixture->mounts = g_ptr_array_new();
-    fixture->plan = (DinvMachinePlan){.config = &fixture->config, .mounts = fixture->mounts};
+    fixture->plan = (DinvMachinePlan){.accel = DINV_MACHINE_TCG,
+                                      .program = fixture->config.qemu,
+                                      .cpus = fixture->config.cpus,
+                                      .config = &fixture->config,
+                                      .mounts = fixture->mounts};
     log_capture_begin(&fixture->log);
     dinv_log_start(DINV_LOG_INFO);
     fixture->vm =

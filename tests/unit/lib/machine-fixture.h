@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "launcher/machine/machine.h"
+#include "launcher/machine/qemu/qemu.h"
 #include "tests/unit/lib/wait-until.h"
 
 typedef struct {
@@ -61,7 +61,10 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
                                    .rootfs = g_build_filename(fixture->directory, "root,fs", NULL),
                                    .qemu = program};
     fixture->plan =
-        (DinvMachinePlan){.config = &fixture->config,
+        (DinvMachinePlan){.ops = &dinv_machine_qemu,
+                          .accel = DINV_MACHINE_TCG,
+                          .cpus = 1,
+                          .config = &fixture->config,
                           .data_image = g_build_filename(fixture->directory, "data.img", NULL)};
     fixture->pauses = g_string_new(NULL);
     fixture->machine = dinv_machine_new(&fixture->plan, &callbacks, fixture);

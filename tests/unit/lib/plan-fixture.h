@@ -23,6 +23,8 @@ static inline void set_up(Fixture *fixture, gconstpointer data) {
     fixture->config = (DinvConfig){.cpus = 2,
                                    .memory_bytes = 2048 * MEBI,
                                    .config_dir = (char *)"/etc/docker",
+                                   .qemu = (char *)"qemu-system-x86_64",
+                                   .uml_kernel = (char *)"/usr/lib/dinv/linux-uml",
                                    .mount_driver = DINV_MOUNT_AUTO};
     dinv_plan_findings_init(&fixture->findings);
     DinvPlanFindings *findings = &fixture->findings;

@@ -60,6 +60,11 @@ static void test_v2_namespace(Fixture *fixture, gconstpointer data G_GNUC_UNUSED
     scratch_write(&fixture->scratch, "sys/fs/cgroup/cpu.max", "150000 100000\n");
     g_assert_cmpuint(read_limits(fixture)->memory_limit, ==, 2 * GIBI);
     g_assert_cmpuint(fixture->limits.cpus_quota, ==, 2);
+    g_assert_cmpuint(fixture->limits.pids_limit, ==, 0);
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/pids.max", "100\n");
+    g_assert_cmpuint(read_limits(fixture)->pids_limit, ==, 100);
+    scratch_write(&fixture->scratch, "sys/fs/cgroup/pids.max", "max\n");
+    g_assert_cmpuint(read_limits(fixture)->pids_limit, ==, 0);
 }
 
 static void test_v2_unlimited(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {

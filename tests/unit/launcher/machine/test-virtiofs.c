@@ -74,7 +74,7 @@ static void run_loop(Fixture *fixture) {
 
 static void assert_argv(const DinvMachineVirtiofsd *program, const DinvMountSpec *mount,
                         const char *wanted) {
-    g_auto(GStrv) argv = dinv_machine_virtiofsd_argv(program, mount, 3);
+    g_auto(GStrv) argv = dinv_machine_virtiofsd_argv(program, mount, NULL, 3);
     g_autofree char *joined = g_strjoinv(" ", argv);
     g_assert_cmpstr(joined, ==, wanted);
 }

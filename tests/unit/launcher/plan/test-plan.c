@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "launcher/host/network.h"
+#include "launcher/machine/qemu/qemu.h"
+#include "launcher/machine/uml/uml.h"
 #include "tests/unit/lib/golden.h"
 #include "tests/unit/lib/plan-fixture.h"
 
@@ -23,7 +25,11 @@ static char *dump(const DinvPlan *plan) {
     const DinvMachinePlan *machine = &plan->machine;
     GString *text = g_string_new(NULL);
     g_autofree char *network = dinv_engine_network_plan_to_string(plan->network);
-    g_string_append_printf(text, "use_kvm: %s\n", machine->qemu.use_kvm ? "yes" : "no");
+    g_string_append_printf(text, "accel: %s, %s, %u CPUs\n",
+                           dinv_machine_accel_name(machine->accel), machine->program,
+                           machine->cpus);
+    g_assert_true(machine->ops ==
+                  (machine->accel == DINV_MACHINE_UML ? &dinv_machine_uml : &dinv_machine_qemu));
     g_string_append_printf(text, "tsc_khz: %u\n", machine->qemu.tsc_khz);
     g_string_append_printf(text, "icount: %s\n", machine->qemu.icount ? "yes" : "no");
     g_string_append_printf(text, "tcg_buffer_bytes: %" G_GUINT64_FORMAT "\n",
@@ -32,6 +38,9 @@ static char *dump(const DinvPlan *plan) {
         text, "virtiofsd: %s%s\n",
         machine->virtiofsd != NULL ? machine->virtiofsd->program : "none, 9p serves",
         machine->virtiofsd != NULL && machine->virtiofsd->is_of_qemu ? " (QEMU's)" : "");
+    if (machine->accel == DINV_MACHINE_UML) {
+        g_string_append_printf(text, "uml: %s\n", machine->uml.use_ptrace ? "ptrace" : "seccomp");
+    }
     dump_mounts(text, machine->mounts);
     g_string_append_printf(text, "network: %s\n", network);
     return g_string_free(text, FALSE);
@@ -76,6 +85,51 @@ static void test_tcg_wanted(Fixture *fixture) {
     compare(fixture, "tcg");
 }
 
+/* User-Mode Linux was tried, and does what it should. */
+static void uml_works(Fixture *fixture) {
+    fixture->findings.uml_is_tested = TRUE;
+    fixture->findings.uml.kind = DINV_UML_WORKS;
+}
+
+static void test_auto_with_uml(Fixture *fixture) {
+    uml_works(fixture);
+    compare(fixture, "auto-uml");
+}
+
+static void test_auto_with_both(Fixture *fixture) {
+    uml_works(fixture);
+    works(fixture, 2100000);
+    compare(fixture, "auto-kvm");
+}
+
+static void test_uml_ptrace(Fixture *fixture) {
+    uml_works(fixture);
+    fixture->config.accel = DINV_ACCEL_UML;
+    fixture->config.uml = DINV_UML_PTRACE;
+    compare(fixture, "uml");
+}
+
+static void test_uml_cpus(Fixture *fixture) {
+    uml_works(fixture);
+    fixture->config.accel = DINV_ACCEL_UML;
+    fixture->config.cpus_given = TRUE;
+    compare(fixture, "uml-cpus");
+}
+
+/* It says no where it cannot do what is asked, and with auto the next one does it. */
+static void test_auto_ptrace_cpus(Fixture *fixture) {
+    uml_works(fixture);
+    fixture->config.uml = DINV_UML_PTRACE;
+    fixture->config.cpus_given = TRUE;
+    compare(fixture, "auto-tcg");
+}
+
+static void test_uml_emulated_cpu(Fixture *fixture) {
+    uml_works(fixture);
+    fixture->findings.cpu_is_emulated = TRUE;
+    compare(fixture, "auto-uml");
+}
+
 static void test_emulated_cpu(Fixture *fixture) {
     fixture->findings.cpu_is_emulated = TRUE;
     compare(fixture, "tcg-emulated-cpu");
@@ -116,6 +170,25 @@ static void test_mounts_over_virtiofs(Fixture *fixture) {
     compare(fixture, "mounts-virtiofs");
 }
 
+/* DINV_MOUNT_DRIVER is for QEMU. */
+static void test_mounts_uml(Fixture *fixture) {
+    uml_works(fixture);
+    find_virtiofsd(fixture);
+    fixture->config.mount_driver = DINV_MOUNT_9P;
+    add_mounts(fixture);
+    compare(fixture, "mounts-uml");
+}
+
+static void test_mounts_uml_not(Fixture *fixture) {
+    uml_works(fixture);
+    add_mounts(fixture);
+    compare(fixture, "mounts-9p");
+    find_virtiofsd(fixture);
+    fixture->findings.virtiofsd.is_of_qemu = TRUE;
+    fixture->config.mount_driver = DINV_MOUNT_9P;
+    compare(fixture, "mounts-9p");
+}
+
 static void test_mounts_9p_wanted(Fixture *fixture) {
     find_virtiofsd(fixture);
     fixture->config.mount_driver = DINV_MOUNT_9P;
@@ -151,11 +224,19 @@ static const Case cases[] = {
     {"/launcher/plan/auto-with-kvm", test_auto_with_kvm},
     {"/launcher/plan/kvm-silent-about-tsc", test_kvm_silent_about_tsc},
     {"/launcher/plan/tcg-wanted", test_tcg_wanted},
+    {"/launcher/plan/auto-with-uml", test_auto_with_uml},
+    {"/launcher/plan/auto-with-both", test_auto_with_both},
+    {"/launcher/plan/uml-ptrace", test_uml_ptrace},
+    {"/launcher/plan/uml-cpus", test_uml_cpus},
+    {"/launcher/plan/auto-ptrace-cpus", test_auto_ptrace_cpus},
+    {"/launcher/plan/uml-emulated-cpu", test_uml_emulated_cpu},
     {"/launcher/plan/emulated-cpu", test_emulated_cpu},
     {"/launcher/plan/kvm-on-emulated-cpu", test_kvm_on_emulated_cpu},
     {"/launcher/plan/memory-limit", test_memory_limit},
     {"/launcher/plan/mounts/9p", test_mounts_over_9p},
     {"/launcher/plan/mounts/virtiofs", test_mounts_over_virtiofs},
+    {"/launcher/plan/mounts/uml", test_mounts_uml},
+    {"/launcher/plan/mounts/uml-not", test_mounts_uml_not},
     {"/launcher/plan/mounts/9p-wanted", test_mounts_9p_wanted},
     {"/launcher/plan/mounts/none", test_virtiofs_without_mounts},
     {"/launcher/plan/network/avoids-outer", test_network},

@@ -10,13 +10,44 @@ static void test_auto_without_kvm(Fixture *fixture, gconstpointer data G_GNUC_UN
     g_assert_nonnull(line);
     g_assert_nonnull(strstr(line->text, "going on with emulation (TCG), which is slow"));
     g_assert_nonnull(strstr(line->remedy, "--device /dev/kvm"));
-    g_assert_false(fixture->plan->machine.qemu.use_kvm);
+    g_assert_cmpint(fixture->plan->machine.accel, ==, DINV_MACHINE_TCG);
 }
 
 static void test_kvm_without_kvm(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config->accel = DINV_ACCEL_KVM;
     assert_failed(fixture, "acceleration", "DINV_ACCEL is kvm, but ");
     g_assert_nonnull(strstr(fixture->error->message, "--device /dev/kvm"));
+}
+
+static void test_uml_without_uml(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->config->accel = DINV_ACCEL_UML;
+    set_text(&fixture->config->uml_kernel, scratch_path(&fixture->scratch, "linux"));
+    assert_failed(fixture, "acceleration", "DINV_ACCEL is uml, but DINV_UML_KERNEL: ");
+    g_assert_nonnull(strstr(fixture->error->message, "set DINV_UML_KERNEL"));
+    /* That is not known before the kernel is. */
+    write_program(fixture->config->uml_kernel, "exit 0");
+    g_assert_true(run(fixture));
+    fixture->config->uml = DINV_UML_PTRACE;
+    fixture->config->cpus = 2;
+    fixture->config->cpus_given = TRUE;
+    assert_failed(fixture, "acceleration",
+                  "DINV_ACCEL is uml, but DINV_UML=ptrace has one CPU only, and DINV_CPUS is 2");
+}
+
+/* Neither KVM nor QEMU is there, and nothing is missing. */
+static void test_auto_with_uml(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    fixture->config->accel = DINV_ACCEL_AUTO;
+    set_text(&fixture->config->uml_kernel, scratch_path(&fixture->scratch, "linux"));
+    set_text(&fixture->config->qemu, g_strdup("/nowhere/qemu"));
+    write_program(fixture->config->uml_kernel, "exit 0");
+    g_assert_true(run(fixture));
+    const DinvPreflightLine *line = find_line(fixture, "acceleration", DINV_PREFLIGHT_OK);
+    g_assert_nonnull(line);
+    g_assert_true(g_str_has_prefix(line->text, "User-Mode Linux works (seccomp), and "));
+    g_assert_nonnull(strstr(line->text, "is not there"));
+    g_assert_nonnull(strstr(line->remedy, "--device /dev/kvm"));
+    g_assert_cmpint(fixture->plan->machine.accel, ==, DINV_MACHINE_UML);
+    g_assert_cmpuint(fixture->plan->machine.cpus, ==, 1);
 }
 
 static void test_emulated_twice(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
@@ -35,6 +66,8 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     PREFLIGHT_TEST("acceleration/auto", test_auto_without_kvm);
     PREFLIGHT_TEST("acceleration/kvm", test_kvm_without_kvm);
+    PREFLIGHT_TEST("acceleration/uml", test_uml_without_uml);
+    PREFLIGHT_TEST("acceleration/auto-uml", test_auto_with_uml);
     PREFLIGHT_TEST("acceleration/emulated-twice", test_emulated_twice);
     return g_test_run();
 }

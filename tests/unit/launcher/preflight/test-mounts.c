@@ -67,7 +67,8 @@ static void test_forbidden_mounts(Fixture *fixture, gconstpointer data G_GNUC_UN
                                                  &fixture->config->mounts_auto, NULL));
         g_test_message("%s", text);
         forget(fixture);
-        dinv_preflight_check_mounts(&fixture->host, fixture->config, &fixture->result);
+        dinv_preflight_look_at_mounts(&fixture->host, fixture->config, &fixture->result);
+        dinv_preflight_check_mounts(fixture->config, &fixture->result);
         const DinvPreflightLine *line = fixture->result.report->lines->pdata[0];
         g_assert_cmpint(line->status, ==,
                         cases[i].good ? DINV_PREFLIGHT_OK : DINV_PREFLIGHT_FAILED);

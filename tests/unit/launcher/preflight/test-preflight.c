@@ -12,7 +12,7 @@ static void test_good(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     }
     g_assert_cmpuint(fixture->result.findings.qemu_major, ==, 9);
     g_assert_cmpuint(fixture->result.findings.qemu_minor, ==, 1);
-    g_assert_false(fixture->plan->machine.qemu.use_kvm);
+    g_assert_cmpint(fixture->plan->machine.accel, ==, DINV_MACHINE_TCG);
     g_assert_false(g_file_test(fixture->config->state_dir, G_FILE_TEST_EXISTS));
     g_assert_false(g_file_test(fixture->config->socket_path, G_FILE_TEST_EXISTS));
 }

@@ -88,7 +88,7 @@ static void test_flags_wrong(void) {
     assert_refused("", "--help", DINV_SETTINGS_ERROR_HELP, "help was asked for");
     assert_refused("", "-h", DINV_SETTINGS_ERROR_HELP, "help was asked for");
     assert_refused("", "-x\x1b", DINV_SETTINGS_ERROR_FLAG,
-                   "-x\\033: no such flag; did you mean --bip?");
+                   "-x\\033: no such flag; did you mean --uml?");
 }
 
 static void test_empty_is_default(void) {

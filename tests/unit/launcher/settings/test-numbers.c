@@ -22,7 +22,7 @@ static void test_numbers(void) {
     assert_invalid(
         "DINV_SOCKET_MODE=1777",
         "DINV_SOCKET_MODE: \"1777\" is not a file mode (octal, 0 to 0777, such as 0660)");
-    assert_invalid("DINV_ACCEL=KVM", "DINV_ACCEL: \"KVM\" is not one of auto, kvm, tcg");
+    assert_invalid("DINV_ACCEL=KVM", "DINV_ACCEL: \"KVM\" is not one of auto, kvm, uml, tcg");
     assert_invalid("DINV_LOG_LEVEL=trace",
                    "DINV_LOG_LEVEL: \"trace\" is not one of error, warning, info, debug");
 }

@@ -55,7 +55,7 @@ static struct json_object *make(Fixture *fixture, const char *resolv_conf) {
     g_autoptr(DinvDnsResolverFiles) files =
         dinv_dns_resolver_files_parse(resolv_conf, NULL, DINV_DNS_PORT);
     return dinv_vm_configuration_new(&fixture->config, fixture->engine, fixture->network,
-                                     fixture->mounts, FALSE, "outer", files, 61001);
+                                     fixture->mounts, DINV_VM_SHARES_9P, "outer", files, 61001);
 }
 
 static const char *to_text(struct json_object *object) {
@@ -278,7 +278,7 @@ static void test_resolver(Fixture *fixture, gconstpointer data) {
     json_object_put(body);
     /* Without a forwarder. */
     body = dinv_vm_configuration_new(&fixture->config, fixture->engine, fixture->network,
-                                     fixture->mounts, FALSE, "outer", files, 0);
+                                     fixture->mounts, DINV_VM_SHARES_9P, "outer", files, 0);
     g_assert_null(json_object_object_get(json_object_object_get(body, "network"), "resolver"));
     json_object_put(body);
 }
@@ -340,8 +340,9 @@ static void test_inodes(Fixture *fixture, gconstpointer data) {
     g_assert_null(json_object_object_get(body, "inodes_max"));
     json_object_put(body);
     g_autoptr(DinvDnsResolverFiles) none = dinv_dns_resolver_files_parse(NULL, NULL, DINV_DNS_PORT);
-    body = dinv_vm_configuration_new(&fixture->config, fixture->engine, fixture->network,
-                                     fixture->mounts, TRUE, "outer", none, 61001);
+    body =
+        dinv_vm_configuration_new(&fixture->config, fixture->engine, fixture->network,
+                                  fixture->mounts, DINV_VM_SHARES_VIRTIOFS, "outer", none, 61001);
     gint64 max = json_object_get_int64(json_object_object_get(body, "inodes_max"));
     g_assert_cmpint(max, >, 0);
     g_assert_cmpuint((rlim_t)max, <=, files.rlim_max / 2);

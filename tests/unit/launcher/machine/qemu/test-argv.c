@@ -31,9 +31,10 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
                                    .rootfs = (char *)"/usr/lib/dinv/rootfs.ext4",
                                    .qemu = (char *)"qemu-system-x86_64"};
     fixture->mounts = g_ptr_array_new_with_free_func(g_free);
-    fixture->plan = (DinvMachinePlan){.config = &fixture->config,
+    fixture->plan = (DinvMachinePlan){.cpus = 2,
+                                      .config = &fixture->config,
                                       .mounts = fixture->mounts,
-                                      .qemu.use_kvm = FALSE,
+                                      .accel = DINV_MACHINE_TCG,
                                       .data_image = "/var/lib/dinv/data.img",
                                       .qemu.tsc_khz = 2300000};
 }
@@ -87,7 +88,7 @@ static void test_q35(Fixture *fixture) {
 
 static void test_q35_kvm(Fixture *fixture) {
     fixture->config.machine = DINV_MACHINE_TYPE_Q35;
-    fixture->plan.qemu.use_kvm = TRUE;
+    fixture->plan.accel = DINV_MACHINE_KVM;
     compare(fixture, DINV_9P_PASSTHROUGH, "q35-kvm");
 }
 
@@ -102,7 +103,7 @@ static void test_icount(Fixture *fixture) {
 }
 
 static void test_kvm(Fixture *fixture) {
-    fixture->plan.qemu.use_kvm = TRUE;
+    fixture->plan.accel = DINV_MACHINE_KVM;
     compare(fixture, DINV_9P_PASSTHROUGH, "kvm");
 }
 
@@ -118,7 +119,7 @@ static void test_mtu(Fixture *fixture) {
 }
 
 static void test_mounts(Fixture *fixture) {
-    fixture->plan.qemu.use_kvm = TRUE;
+    fixture->plan.accel = DINV_MACHINE_KVM;
     add_mount(fixture, "/src", FALSE);
     add_mount(fixture, "/data", TRUE);
     compare(fixture, DINV_9P_PASSTHROUGH, "mounts-kvm");
