@@ -59,7 +59,7 @@ class Count:
             begin = time.monotonic()
             work()
             seconds = time.monotonic() - begin
-            now = exits.counters(self.machine.qemu_pid())
+            now = exits.counters(self.machine.machine_pid())
             seen = {event: histograms.counts(event) for event in EVENTS}
         count = exits.difference(self.before, now)
         self.before = now
@@ -100,7 +100,7 @@ def works(count):
     docker.import_busybox()
     docker('import', '-', PORT_SERVER, stdin=port_server.tar(), deadline=300)
     equal(docker('run', '--rm', BUSYBOX, 'true'), '', 'the first container, which is not counted')
-    count.before = exits.counters(count.machine.qemu_pid())
+    count.before = exits.counters(count.machine.machine_pid())
     count.row('`docker run --rm` of a hello', lambda: docker('run', '--rm', BUSYBOX, 'echo', 'hello'))
     size = MEBIBYTES << 20
 
@@ -125,13 +125,13 @@ def port_work(count):
         with socket.create_connection(('127.0.0.1', port), timeout=120) as connection:
             while left > 0:
                 left -= len(connection.recv(1 << 16))
-    count.before = exits.counters(count.machine.qemu_pid())
+    count.before = exits.counters(count.machine.machine_pid())
     count.row(f'{MEBIBYTES} MiB from a published port', take)
     count.docker('rm', '--force', 'port')
 
 
 def shell_row(count, name, script):
-    count.before = exits.counters(count.machine.qemu_pid())
+    count.before = exits.counters(count.machine.machine_pid())
     count.row(name, lambda: count.machine.verb('shell', 'sh', '-c', script, deadline=300).expect(0))
 
 
@@ -147,7 +147,7 @@ def files(count):
 
 
 def idle(count):
-    count.before = exits.counters(count.machine.qemu_pid())
+    count.before = exits.counters(count.machine.machine_pid())
     count.row(f'{IDLE_SECONDS} idle seconds', lambda: time.sleep(IDLE_SECONDS))
 
 

@@ -58,14 +58,14 @@ class Kvm:
 
     def expect_kvm(self, cpus):
         """KVM is what runs, as the host's kernel sees it, not as dinv says."""
-        pid = self.machine.qemu_pid()
+        pid = self.machine.machine_pid()
         equal(exits.is_machine(pid), cpus, 'CPUs of a machine of KVM that QEMU holds')
         assert exits.counters(pid).get('exits', 0) > 1000, f'it left its CPUs {exits.counters(pid)}'
         status = self.machine.status()
         equal((status['accel'], status['cpus']), ('kvm', cpus), 'what dinv says of it')
 
     def say_exits(self, what, before=None):
-        counted = exits.difference(before or {}, exits.counters(self.machine.qemu_pid()))
+        counted = exits.difference(before or {}, exits.counters(self.machine.machine_pid()))
         self.tap.say(f'exits {what}: ' + ', '.join(f'{name} {count}' for name, count in counted.items() if count))
 
 
@@ -165,7 +165,7 @@ def boots(kvm):
 
 def hello(kvm):
     kvm.docker.import_busybox()
-    before = exits.counters(kvm.machine.qemu_pid())
+    before = exits.counters(kvm.machine.machine_pid())
     equal(kvm.docker('run', '--rm', BUSYBOX, 'echo', 'hello'), 'hello', 'what the container says')
     kvm.say_exits('for a hello', before)
 
@@ -185,7 +185,7 @@ def streams(kvm):
     """Both ways at once: what goes in comes out."""
     sent, back = (os.path.join(kvm.session.work, name) for name in ('sent', 'back'))
     expected = random_file(sent, STREAM_BYTES, 12)
-    before = exits.counters(kvm.machine.qemu_pid())
+    before = exits.counters(kvm.machine.machine_pid())
     with open(sent, 'rb') as feed, open(back, 'wb') as taken:
         client = kvm.docker.start('run', '--rm', '--interactive', BUSYBOX, 'cat', stdin=feed, stdout=taken)
         equal(client.wait(CHECK_SECONDS), 0, 'status of docker run')
@@ -243,7 +243,7 @@ def mount_is_shared(kvm):
 
 def clock_goes_on_after_a_pause(kvm):
     """kvm-clock counts on while the machine stands still, or dinv sets it right."""
-    pid = kvm.machine.qemu_pid()
+    pid = kvm.machine.machine_pid()
     os.kill(pid, signal.SIGSTOP)
     try:
         time.sleep(PAUSE_SECONDS)  # what is tested is a time that passes
@@ -261,7 +261,7 @@ def clock_goes_on_after_a_pause(kvm):
 
 def idle(kvm):
     """A figure, not a check of one: what the machine costs when nobody uses it."""
-    before, seconds = exits.counters(kvm.machine.qemu_pid()), 10
+    before, seconds = exits.counters(kvm.machine.machine_pid()), 10
     time.sleep(seconds)
     kvm.say_exits(f'in {seconds} idle seconds', before)
     assert kvm.machine.verb('health', deadline=120).status == 0, 'it is not healthy afterwards'
@@ -272,7 +272,7 @@ def qemu_is_killed(kvm):
     client = kvm.docker.start('run', '--rm', '-v', 'kept:/v', BUSYBOX, 'sh', '-c',
                               'echo writes; while :; do head -c 1000000 /dev/urandom > /v/x; mv /v/x /v/y; done')
     equal(client.stdout.readline(), b'writes\n', 'what the writer says')
-    os.kill(kvm.machine.qemu_pid(), signal.SIGKILL)
+    os.kill(kvm.machine.machine_pid(), signal.SIGKILL)
     equal(kvm.machine.wait_exit(120), 125, 'exit status')
     client.kill()
     client.wait()
