@@ -62,8 +62,8 @@ void dinv_preflight_look_at_mounts(const DinvPreflightHost *host, const DinvConf
         add_finding(config->mounts->pdata[i], TRUE, until_us, findings);
     }
     look_at_table(host->root, config->mounts_auto, until_us, findings);
-    findings->virtiofsd_is_usable =
-        dinv_machine_virtiofsd_find(&findings->virtiofsd, &findings->virtiofsd_reason);
+    findings->virtiofsd_is_usable = dinv_machine_virtiofsd_find(
+        config->virtiofsd, &findings->virtiofsd, &findings->virtiofsd_reason);
 }
 
 /* --- Telling --- */

@@ -77,8 +77,9 @@ typedef struct {
     char *initrd;     /* NULL: none, as for our own kernel */
     char *uml_kernel; /* a linux that is a program, User-Mode Linux */
     char *rootfs;
-    char *qemu;    /* program name or path */
-    char *usernet; /* of dinv-usernet, too */
+    char *qemu;      /* program name or path */
+    char *usernet;   /* of dinv-usernet, too */
+    char *virtiofsd; /* a path; NULL: looked for where Debian has it */
     DinvLogLevel log_level;
     gboolean log_level_given; /* by the user, and not by default */
 } DinvConfig;

@@ -445,6 +445,16 @@ static const DinvSetting table[] = {
         .help = "the program that is the guest's network, a name or a path",
     },
     {
+        .name = "DINV_VIRTIOFSD",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(virtiofsd),
+        .argument = "FILE",
+        .fallback_shown = "Debian's",
+        .help = "the virtiofsd that serves mounts over virtio-fs",
+        .more = "Without it /usr/libexec/virtiofsd is taken, else the one that QEMU 7.2 had, which "
+                "User-Mode Linux cannot use.",
+    },
+    {
         .name = "DINV_LOG_LEVEL",
         .type = DINV_TYPE_CHOICE,
         .field = FIELD(log_level),

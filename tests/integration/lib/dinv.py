@@ -133,6 +133,7 @@ class Dinv:
         if ACCEL == 'uml':
             values['UML_KERNEL'] = artefacts.uml_kernel()
             values['UML'] = os.environ.get('DINV_TEST_UML')
+            values['VIRTIOFSD'] = artefacts.virtiofsd()
             # Only a kernel without its patches has its memory there.
             environment['TMPDIR'] = os.environ.get('DINV_TEST_UML_TMPDIR', self.temporary)
         if os.environ.get('DINV_TEST_QEMU'):
