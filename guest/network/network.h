@@ -10,6 +10,9 @@
 
 #include "guest/configuration/configuration.h"
 
+/* What the ethernet device is called, on every machine. */
+#define DINV_NETWORK_INTERFACE "eth0"
+
 /* Brings loopback up, and the ethernet device when configuration->present: address, default route,
  * MTU. May come again with other values. 0 or -errno, after having said in the log what failed. */
 int dinv_network_configure(const DinvNetworkConfiguration *network);
