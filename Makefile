@@ -69,7 +69,7 @@ run: images
 test: MACHINES = qemu uml
 test: test-dependencies images
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
-	    integration+container,integration-as-user
+	    integration,integration-as-user+container,integration-tcg
 
 soak: MACHINES = qemu uml
 soak: test-dependencies images

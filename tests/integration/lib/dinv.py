@@ -21,8 +21,8 @@ from . import artefacts
 from .terminal import Terminal
 from .waiting import Expired, until
 
-# What runs the guest: tcg, kvm, or uml (then DINV_TEST_UML may be ptrace).
-ACCEL = os.environ.get('DINV_TEST_ACCEL', 'tcg')
+# What runs the guest: uml (then DINV_TEST_UML may be ptrace), tcg or kvm.
+ACCEL = os.environ.get('DINV_TEST_ACCEL', 'uml')
 
 # Under emulation on a busy machine a start takes up to a minute; a hang is still found.
 BOOT_DEADLINE = 240
