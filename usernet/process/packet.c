@@ -153,6 +153,18 @@ void dinv_usernet_segment_write(uint8_t out[static DINV_USERNET_PROBE_SIZE],
     dinv_usernet_put_u16(tcp + 16, dinv_usernet_checksum(tcp, DINV_USERNET_TCP_SIZE, sum));
 }
 
+/* The checksum changes by what its sum of 16-bit words does (RFC 1624): one that was wrong stays
+ * so. */
+void dinv_usernet_segment_without_fin(uint8_t *tcp) {
+    uint32_t old_word = dinv_usernet_get_u16(tcp + 12);
+    tcp[13] &= (uint8_t)~DINV_USERNET_TCP_FIN;
+    uint32_t sum = (uint16_t)~dinv_usernet_get_u16(tcp + 16);
+    sum += (uint16_t)~old_word + (uint32_t)dinv_usernet_get_u16(tcp + 12);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    dinv_usernet_put_u16(tcp + 16, (uint16_t)~sum);
+}
+
 void dinv_usernet_arp_request_write(uint8_t out[static DINV_USERNET_ARP_SIZE],
                                     const uint8_t source_mac[static 6], uint32_t source,
                                     uint32_t target) {

@@ -36,6 +36,9 @@ static ssize_t stack_send_packet(const void *frame, size_t len, void *opaque) {
         if (flow != NULL) {
             dinv_usernet_flow_to_guest(network->flows, flow, &packet);
         }
+        if (flow != NULL && flow->end_told) {
+            return (ssize_t)len; /* the guest knows of no connection any more */
+        }
     }
     dinv_usernet_frames_send(network->frames, frame, len);
     return (ssize_t)len;
@@ -52,7 +55,7 @@ static bool is_wanted(const DinvUsernetPacket *packet) {
            packet->protocol == DINV_USERNET_PROTOCOL_ICMP;
 }
 
-static void input_packet(DinvUsernetNetwork *network, const DinvUsernetPacket *packet,
+static void input_packet(DinvUsernetNetwork *network, DinvUsernetPacket *packet,
                          const uint8_t *frame, size_t len) {
     DinvUsernetFlowKey key;
     if (packet->source == network->guest.s_addr) {
@@ -64,6 +67,10 @@ static void input_packet(DinvUsernetNetwork *network, const DinvUsernetPacket *p
     if (is_tcp(packet)) {
         DinvUsernetFlow *flow = flow_of(network, packet, true, &key);
         if (flow != NULL) {
+            frame = dinv_usernet_ends_hold(network, flow, packet, frame, len);
+            if (frame == NULL) {
+                return;
+            }
             dinv_usernet_flow_from_guest(network->flows, flow, packet, dinv_usernet_now_ns());
         } else if ((packet->flags & DINV_USERNET_TCP_SYN) != 0) {
             network->connecting = &key;
@@ -175,13 +182,18 @@ Slirp *dinv_usernet_stack_new(DinvUsernetNetwork *network) {
 
 static int stack_add_poll(int fd, int events, void *opaque) {
     DinvUsernetNetwork *network = opaque;
-    if (!dinv_usernet_doors_is_door(network->doors, fd)) {
-        network->polled++;
-        dinv_usernet_loop_want(network->loop, fd,
-                               ((events & SLIRP_POLL_IN) != 0 ? (uint32_t)EPOLLIN : 0) |
-                                   ((events & SLIRP_POLL_OUT) != 0 ? (uint32_t)EPOLLOUT : 0) |
-                                   ((events & SLIRP_POLL_PRI) != 0 ? (uint32_t)EPOLLPRI : 0));
+    if (dinv_usernet_doors_is_door(network->doors, fd)) {
+        return fd;
     }
+    network->polled++;
+    dinv_usernet_ends_polled(network, fd, (events & SLIRP_POLL_OUT) != 0);
+    if ((events & SLIRP_POLL_IN) != 0 && dinv_usernet_ends_hide(network, fd)) {
+        events &= ~(SLIRP_POLL_IN | SLIRP_POLL_PRI);
+    }
+    dinv_usernet_loop_want(network->loop, fd,
+                           ((events & SLIRP_POLL_IN) != 0 ? (uint32_t)EPOLLIN : 0) |
+                               ((events & SLIRP_POLL_OUT) != 0 ? (uint32_t)EPOLLOUT : 0) |
+                               ((events & SLIRP_POLL_PRI) != 0 ? (uint32_t)EPOLLPRI : 0));
     return fd;
 }
 
@@ -206,6 +218,9 @@ static int stack_get_events(int fd, void *opaque) {
         return dinv_usernet_doors_is_ready(network->doors, fd) ? SLIRP_POLL_IN : 0;
     }
     uint32_t seen = dinv_usernet_loop_seen(network->loop, fd);
+    if ((seen & EPOLLIN) != 0 && dinv_usernet_ends_hide(network, fd)) {
+        seen &= ~(uint32_t)(EPOLLIN | EPOLLPRI);
+    }
     return ((seen & EPOLLIN) != 0 ? SLIRP_POLL_IN : 0) |
            ((seen & EPOLLOUT) != 0 ? SLIRP_POLL_OUT : 0) |
            ((seen & EPOLLPRI) != 0 ? SLIRP_POLL_PRI : 0);

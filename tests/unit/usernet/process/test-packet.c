@@ -139,6 +139,25 @@ static gboolean parse_line(const char *line, DinvUsernetArguments *arguments, ch
     return dinv_usernet_arguments_parse((int)g_strv_length(words), words, arguments, problem, 256);
 }
 
+/* It is the segment that would have been made without. */
+static void test_without_fin(void) {
+    DinvUsernetHeader header = {.source_mac = macs + 6,
+                                .destination_mac = macs,
+                                .source = htonl(0x0a00020f),
+                                .destination = htonl(0x0a000202),
+                                .protocol = DINV_USERNET_PROTOCOL_TCP};
+    for (guint i = 0; i < 70000; i++) {
+        DinvUsernetSegment segment = {80, 4000, i, i * 7919, (guint16)i, DINV_USERNET_TCP_ACK};
+        guint8 plain[DINV_USERNET_PROBE_SIZE];
+        guint8 stripped[DINV_USERNET_PROBE_SIZE];
+        dinv_usernet_segment_write(plain, &header, &segment);
+        segment.flags |= DINV_USERNET_TCP_FIN;
+        dinv_usernet_segment_write(stripped, &header, &segment);
+        dinv_usernet_segment_without_fin(stripped + HEADERS);
+        g_assert_cmpint(memcmp(plain, stripped, sizeof(plain)), ==, 0);
+    }
+}
+
 static void test_arguments(void) {
     DinvUsernetArguments arguments;
     char problem[256] = "";
@@ -177,6 +196,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/usernet/process/packet/reassembly", test_reassembly);
     g_test_add_func("/usernet/process/packet/reassembly-refuses", test_reassembly_refuses);
     g_test_add_func("/usernet/process/packet/reassembly-bounded", test_reassembly_bounded);
+    g_test_add_func("/usernet/process/packet/without-fin", test_without_fin);
     g_test_add_func("/usernet/process/packet/arguments", test_arguments);
     return g_test_run();
 }
