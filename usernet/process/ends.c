@@ -104,7 +104,7 @@ const uint8_t *dinv_usernet_ends_hold(DinvUsernetNetwork *network, DinvUsernetFl
                                       DinvUsernetPacket *packet, const uint8_t *frame, size_t len) {
     const uint8_t others = DINV_USERNET_TCP_RST | DINV_USERNET_TCP_SYN;
     if (!flow->outside_finished || flow->guest_finished || (packet->flags & others) != 0 ||
-        (packet->flags & DINV_USERNET_TCP_FIN) == 0 || len > sizeof(network->without_end)) {
+        (packet->flags & DINV_USERNET_TCP_FIN) == 0 || len > sizeof(network->changed)) {
         return frame;
     }
     if (flow->end_told) {
@@ -112,7 +112,7 @@ const uint8_t *dinv_usernet_ends_hold(DinvUsernetNetwork *network, DinvUsernetFl
         return NULL;
     }
     size_t tcp = (size_t)(packet->body - frame);
-    uint8_t *copy = memcpy(network->without_end, frame, len);
+    uint8_t *copy = memcpy(network->changed, frame, len);
     dinv_usernet_segment_without_fin(copy + tcp);
     (void)dinv_usernet_packet_parse(copy, len, packet);
     dinv_usernet_flows_hold_end(network->flows, flow,

@@ -28,7 +28,7 @@ struct DinvUsernetNetwork {
     int64_t probes_ns;    /* when half-closed connections were looked at last */
     bool listeners_rest;  /* for want of descriptors */
     int64_t rest_ends_ns; /* then they are tried again, if no descriptor was freed before */
-    uint8_t without_end[DINV_USERNET_FRAME_MAX]; /* ends.c's */
+    uint8_t changed[DINV_USERNET_FRAME_MAX]; /* a frame of the guest as libslirp gets it */
 };
 
 /* stack.c: libslirp's callbacks, and frames on their way into it. */

@@ -12,7 +12,8 @@
 /* libslirp's own, when it has no timer that runs. */
 #define NO_TIMER_MS 1000u
 /* For the start-up check: no forward is there yet. */
-#define CHECK_PORT 1
+#define CHECK_PORT  1
+#define SEGMENT_MAX 21800
 
 static DinvUsernetFlow *flow_of(DinvUsernetNetwork *network, const DinvUsernetPacket *packet,
                                 bool from_guest, DinvUsernetFlowKey *key) {
@@ -55,6 +56,22 @@ static bool is_wanted(const DinvUsernetPacket *packet) {
            packet->protocol == DINV_USERNET_PROTOCOL_ICMP;
 }
 
+/* A SYN that asks for segments of a third of libslirp's window at most: of those that are larger
+ * than half of it one alone would be under way, and when a full window has been emptied libslirp
+ * says so only once there is room for two. */
+static const uint8_t *limit_segments(DinvUsernetNetwork *network, DinvUsernetPacket *packet,
+                                     const uint8_t *frame, size_t len) {
+    if (len > sizeof(network->changed)) {
+        return frame;
+    }
+    size_t tcp = (size_t)(packet->body - frame);
+    memcpy(network->changed, frame, len);
+    dinv_usernet_segment_limit_mss(network->changed + tcp, packet->body_len - packet->data_len,
+                                   SEGMENT_MAX);
+    (void)dinv_usernet_packet_parse(network->changed, len, packet);
+    return network->changed;
+}
+
 static void input_packet(DinvUsernetNetwork *network, DinvUsernetPacket *packet,
                          const uint8_t *frame, size_t len) {
     DinvUsernetFlowKey key;
@@ -65,6 +82,9 @@ static void input_packet(DinvUsernetNetwork *network, DinvUsernetPacket *packet,
         }
     }
     if (is_tcp(packet)) {
+        if ((packet->flags & DINV_USERNET_TCP_SYN) != 0) {
+            frame = limit_segments(network, packet, frame, len);
+        }
         DinvUsernetFlow *flow = flow_of(network, packet, true, &key);
         if (flow != NULL) {
             frame = dinv_usernet_ends_hold(network, flow, packet, frame, len);

@@ -3,6 +3,7 @@
 whose second the network is exchanged on QEMU's command line, with the packet size that it always had."""
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -125,6 +126,11 @@ def read_exactly(connection, count):
         count -= len(got)
 
 
+def open_connections(side):
+    return sum(forward['open'] for forward in
+               json.loads(side.dinv.verb('ports', '--json').expect(0).out)['forwards'])
+
+
 def at_once(side):
     """Seconds until as many have been opened and answered, and dinv-usernet's memory with all of them open:
     after a byte in each direction, and after EACH."""
@@ -145,7 +151,9 @@ def at_once(side):
     used = process.status_bytes(pid, 'VmRSS')['VmRSS']
     for connection in opened:
         connection.close()
-    return {'seconds': seconds, 'answered': answered, 'used': used}
+    until(lambda: open_connections(side) == 0, 60, 'the end of the connections')
+    return {'seconds': seconds, 'answered': answered, 'used': used,
+            'after': process.status_bytes(pid, 'VmRSS')['VmRSS']}
 
 
 def rounds_of(ours, theirs, rounds, size):
@@ -189,7 +197,7 @@ def measure(rounds, mebibytes):
             result = rounds_of(*sides, rounds, mebibytes << 20)
             taken = [at_once(sides[0]) for _ in range(rounds)]
             result['at_once'] = figures.summary(one['seconds'] for one in taken)
-            for name in ('answered', 'used'):
+            for name in ('answered', 'used', 'after'):
                 result[f'memory_{name}'] = figures.summary(one[name] / 2**20 for one in taken)
             for side in sides:
                 side.dinv.stop()
@@ -217,3 +225,4 @@ def tabulate(result, table):
     table.value(f'resident memory of dinv-usernet with {AT_ONCE} connections', result['memory_answered'], 'MiB',
                 1, most=32)
     table.value(f'… each of which moved {EACH >> 10} KiB both ways', result['memory_used'], 'MiB', 1)
+    table.value('… after the end of them', result['memory_after'], 'MiB', 1)

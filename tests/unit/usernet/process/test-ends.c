@@ -131,6 +131,25 @@ static void test_client_first(void) {
     usernet_stop(&guest);
 }
 
+/* A guest that was told to send nothing more hears when there is room again, and does not have to
+ * ask. */
+static void test_room_again(void) {
+    int client = start(DINV_USERNET_PROBE_NS);
+    guint64 sent = send_all_that_fits();
+    g_autofree guint8 *bytes = g_malloc(PIECE);
+    for (guint64 got = 0; got < sent;) {
+        gssize len = recv(client, bytes, PIECE, 0);
+        g_assert_cmpint(len, >, 0);
+        got += (guint64)len;
+    }
+    uint16_t window = 0;
+    while (window < PIECE) {
+        g_assert_true(take_window(USERNET_DEADLINE_MS, &window));
+    }
+    (void)close(client);
+    usernet_stop(&guest);
+}
+
 /* What has not been given to the client is no orderly end. */
 static void test_killed(void) {
     int client = start(DINV_USERNET_PROBE_NS);
@@ -157,6 +176,7 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/usernet/process/ends/guest-first", test_guest_first);
     g_test_add_func("/usernet/process/ends/client-first", test_client_first);
+    g_test_add_func("/usernet/process/ends/room-again", test_room_again);
     g_test_add_func("/usernet/process/ends/killed", test_killed);
     return g_test_run();
 }
