@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The room guest/network: the machine's interfaces, its files of /etc, and the way of its DNS
- * queries, as the configuration has them. Containers' networks are dockerd's and may not enter.
+ * The room guest/network: the machine's interfaces, its files of /etc, and the ways of its DNS
+ * queries and to its loopback, as the configuration has them. Containers' networks are dockerd's
+ * and may not enter.
  *
  * network.h: loopback and the one ethernet device of the machine, and the files of /etc that go
  * with them.
