@@ -16,6 +16,7 @@ static struct {
     gboolean progress; /* show what is waited for */
     gboolean drawn;    /* the waiting line stands on the terminal */
     char *waiting_for;
+    char *last_error;
     guint spinner_source;
     guint spinner_step;
 } state = {.level = DINV_LOG_INFO};
@@ -57,17 +58,25 @@ static gboolean log_on_spinner_due(gpointer user) {
 }
 
 void dinv_log(DinvLogLevel level, const char *format, ...) {
+    static const char *const prefixes[] = {"error: ", "warning: ", "", "debug: "};
+    va_list arguments;
     if (level > state.level) {
         return;
     }
-    static const char *const prefixes[] = {"error: ", "warning: ", "", "debug: "};
-    va_list arguments;
     va_start(arguments, format);
     g_autofree char *text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
+    if (level == DINV_LOG_ERROR) {
+        g_free(state.last_error);
+        state.last_error = g_strdup(text);
+    }
     erase_spinner();
     (void)fprintf(stderr, "dinv: [%6.1fs] %s%s\n", dinv_log_elapsed(), prefixes[level], text);
     (void)fflush(stderr);
+}
+
+const char *dinv_log_get_last_error(void) {
+    return state.last_error;
 }
 
 void dinv_log_waiting_for(const char *what) {

@@ -26,6 +26,9 @@ double dinv_log_elapsed(void);
 /* Writes one message; the format has no newline at its end. Blocks while stderr takes nothing. */
 void dinv_log(DinvLogLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+/* The last message of level error, NULL if there was none. Borrowed until the next one. */
+const char *dinv_log_get_last_error(void);
+
 /* Says what is being waited for, until the next call; NULL: nothing. When stderr is a terminal,
  * the line is drawn by a timer of the default GMainContext, twice a second with a spinner that
  * turns. */

@@ -105,9 +105,12 @@ static const DinvSetting table[] = {
         .field = FIELD(state_dir),
         .argument = "DIRECTORY",
         .fallback = "/var/lib/dinv",
+        .rule = dinv_settings_rule_state_dir,
         .help = "where the data disk and the console log are kept",
         .more = "Make it a volume to keep images and containers. Only one dinv can use it at a "
-                "time.",
+                "time. Where it is not set and a volume is mounted at /var/lib/docker, as "
+                "docker:dind's users have it, it is dinv in that volume, unless there is a disk "
+                "in /var/lib/dinv already.",
     },
     {
         .name = "DINV_VOLUME_PATH",
@@ -156,6 +159,16 @@ static const DinvSetting table[] = {
         .fallback = "/var/run/docker.sock",
         .rule = dinv_settings_rule_socket,
         .help = "the unix socket where the Docker engine answers",
+    },
+    {
+        .name = "DINV_SOCKET_LINK",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(socket_link),
+        .argument = "PATH",
+        .fallback_shown = "none",
+        .help = "a symbolic link to the socket that is made where nothing else is",
+        .more = "With it, clients that look at the usual path find a socket that DINV_SOCKET has "
+                "elsewhere, as with docker exec; the container image sets /var/run/docker.sock.",
     },
     {
         .name = "DINV_SOCKET_UID",
@@ -223,6 +236,7 @@ static const DinvSetting table[] = {
         .name = "DINV_PLAINTEXT_PORT",
         .alias = "PORT",
         .type = DINV_TYPE_TCP_ADDRESS,
+        .flags = DINV_SETTING_ALIAS_NOT_IN_CI,
         .field = FIELD(plaintext),
         .argument = "[ADDRESS:]PORT",
         .fallback_shown = "none, or 2375 if DINV_TLS_CERTDIR is set but empty",

@@ -404,10 +404,11 @@ static gboolean tls_on_dispatch(GSource *source, GSourceFunc callback G_GNUC_UNU
 
 static GSourceFuncs source_funcs = {.dispatch = tls_on_dispatch};
 
-/* A client certificate is asked for, has to be there, and has to be good for a client. */
+/* Unless any client may come in, a client certificate is asked for, has to be there, and has to be
+ * good for a client. */
 static int set_up_session(DinvTlsConnection *connection,
-                          gnutls_certificate_credentials_t credentials,
-                          gnutls_priority_t priority) {
+                          gnutls_certificate_credentials_t credentials, gnutls_priority_t priority,
+                          gboolean any_client) {
     static gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
                                             .data = (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT};
     int code = gnutls_init(&connection->session,
@@ -418,9 +419,11 @@ static int set_up_session(DinvTlsConnection *connection,
     if (code >= 0) {
         code = gnutls_credentials_set(connection->session, GNUTLS_CRD_CERTIFICATE, credentials);
     }
-    if (code >= 0) {
+    if (code >= 0 && !any_client) {
         gnutls_certificate_server_set_request(connection->session, GNUTLS_CERT_REQUIRE);
         gnutls_session_set_verify_cert2(connection->session, &purpose, 1, 0);
+    }
+    if (code >= 0) {
         gnutls_transport_set_int(connection->session, connection->client.fd);
         gnutls_handshake_set_timeout(connection->session, 0); /* ours counts */
     }
@@ -428,7 +431,8 @@ static int set_up_session(DinvTlsConnection *connection,
 }
 
 DinvTlsConnection *dinv_tls_connection_new(int fd, gnutls_certificate_credentials_t credentials,
-                                           gnutls_priority_t priority, guint handshake_ms,
+                                           gnutls_priority_t priority, gboolean any_client,
+                                           guint handshake_ms,
                                            const DinvTlsConnectionCallbacks *callbacks,
                                            gpointer user) {
     DinvTlsConnection *connection = g_new0(DinvTlsConnection, 1);
@@ -438,7 +442,7 @@ DinvTlsConnection *dinv_tls_connection_new(int fd, gnutls_certificate_credential
     connection->user = user;
     connection->source = g_source_new(&source_funcs, sizeof(ConnectionSource));
     ((ConnectionSource *)connection->source)->connection = connection;
-    if (set_up_session(connection, credentials, priority) < 0) {
+    if (set_up_session(connection, credentials, priority, any_client) < 0) {
         dinv_tls_connection_free(connection);
         return NULL;
     }

@@ -51,7 +51,7 @@ struct DinvVm {
     DinvVmConsole *console;
     DinvVmControl *control;
     DinvVmRelay *relay;
-    DinvVmEndpoints *endpoints;
+    DinvVmEndpoints *endpoints; /* borrowed; NULL: not started */
     DinvNetworkPublisher *publisher;
     DinvDnsForwarder *resolver; /* NULL: not yet, or it cannot listen */
     GArray *phases;

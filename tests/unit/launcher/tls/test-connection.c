@@ -55,7 +55,7 @@ static void start(Fixture *fixture, gnutls_certificate_credentials_t credentials
     *fixture = (Fixture){.plain = -1};
     fixture->client = tls_client_new(fds[0], credentials, priority);
     fixture->connection = dinv_tls_connection_new(fds[1], server_credentials, server_priority,
-                                                  handshake_ms, &callbacks, fixture);
+                                                  FALSE, handshake_ms, &callbacks, fixture);
     g_assert_nonnull(fixture->connection);
 }
 

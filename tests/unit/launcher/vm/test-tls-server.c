@@ -341,6 +341,8 @@ static void test_locked(void) {
     g_assert_cmpint(flock(lock, LOCK_EX | LOCK_NB), ==, 0);
     g_autoptr(GError) error = NULL;
     DinvVmEndpoints *endpoints = dinv_vm_endpoints_new(&config, &error);
+    g_assert_no_error(error);
+    g_assert_true(dinv_vm_endpoints_load_certificates(endpoints, &error));
     g_assert_no_error(error); /* who waits for the lock fails after a while */
     dinv_vm_endpoints_free(endpoints);
     close(lock);
