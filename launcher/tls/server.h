@@ -13,9 +13,9 @@
 
 typedef struct DinvTlsServer DinvTlsServer;
 
-/* The bounds. */
-#define DINV_TLS_PENDING_MAX  128u
-#define DINV_TLS_HANDSHAKE_MS 10000u
+/* The bounds: a pipeline's jobs that all begin at once fit in, also where the machine is busy. */
+#define DINV_TLS_PENDING_MAX  400u
+#define DINV_TLS_HANDSHAKE_MS 30000u
 
 /* Loads the files, which blocks; without a file of CAs clients need show no certificate. NULL
  * with a DINV_TLS_ERROR (files.h). `client` gets a plain stream socket (nonblocking, close-on-

@@ -92,7 +92,9 @@ static char *make_answer(const char *reason, gsize *head) {
     g_autofree char *text = g_strconcat("dinv: ", reason, NULL);
     json_object_object_add(object, "message", json_object_new_string(text));
     g_autofree char *body =
-        g_strconcat(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN), "\n", NULL);
+        g_strconcat(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+                                                               JSON_C_TO_STRING_NOSLASHESCAPE),
+                    "\n", NULL);
     json_object_put(object);
     g_autofree char *start =
         g_strdup_printf("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"

@@ -138,6 +138,40 @@ static void test_stop(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     gnutls_certificate_free_credentials(credentials);
 }
 
+/* --- Many at once --- */
+
+#define TOGETHER 300u
+
+/* A pipeline whose jobs all begin now: each says hello before the first one is served, and all come
+ * in. */
+static void test_together(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    gnutls_certificate_credentials_t credentials = tls_credentials(&fixture->ca, &fixture->client);
+    TlsClient *clients[TOGETHER];
+    guint left = TOGETHER;
+    gboolean done[TOGETHER] = {FALSE};
+    for (guint i = 0; i < TOGETHER; i++) {
+        clients[i] = tls_client_new(connect_to(fixture), credentials, NULL);
+        g_assert_cmpint(gnutls_handshake(clients[i]->session), ==, GNUTLS_E_AGAIN);
+    }
+    while (left > 0) {
+        g_main_context_iteration(NULL, TRUE);
+        for (guint i = 0; i < TOGETHER; i++) {
+            int code = done[i] ? GNUTLS_E_AGAIN : gnutls_handshake(clients[i]->session);
+            done[i] = done[i] || code == 0;
+            left -= code == 0;
+            g_assert_true(code == 0 || gnutls_error_is_fatal(code) == 0);
+        }
+    }
+    for (guint i = 0; i < TOGETHER; i++) {
+        char answer[8] = "";
+        g_assert_cmpint(tls_client_receive(clients[i], answer, sizeof answer), ==, 5);
+        tls_client_finish(clients[i]);
+        tls_client_free(clients[i]);
+    }
+    g_assert_cmpuint(fixture->base.clients, ==, TOGETHER);
+    gnutls_certificate_free_credentials(credentials);
+}
+
 /* --- The uninvited --- */
 
 static guint count_descriptors(void) {
@@ -355,6 +389,7 @@ int main(int argc, char **argv) {
     g_test_add("/launcher/tls-server/" name, Fixture, NULL, set_up, function, tear_down)
     ADD("served", test_served);
     ADD("stop", test_stop);
+    ADD("together", test_together);
     ADD("oldest-goes", test_oldest_goes);
     ADD("crowd", test_crowd);
     g_test_add_func("/launcher/tls-server/locked", test_locked);
