@@ -352,9 +352,10 @@ static const DinvSetting table[] = {
         .argument = "DIRECTORY",
         .fallback = "/etc/docker",
         .help = "where daemon.json and certs.d for the engine are",
-        .more = "They are read once, at the start. Of daemon.json hosts, tls*, data-root, "
-                "exec-root, pidfile, containerd and userland-proxy-path are not passed on; bip and "
-                "default-address-pools are, and the other inner networks keep clear of them.",
+        .more = "They are read once, at the start. Of daemon.json data-root, exec-root, pidfile, "
+                "containerd and userland-proxy-path are not passed on; hosts, group and tls* are "
+                "carried out here; bip and default-address-pools are passed on, and the other "
+                "inner networks keep clear of them.",
     },
     {
         .name = "DINV_DOCKERD_LOG",

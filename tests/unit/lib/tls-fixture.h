@@ -79,9 +79,19 @@ static inline DinvTlsIdentity tls_unmarked_ca(const char *common_name, time_t st
     return identity;
 }
 
-/* All that a server in that directory needs. */
+/* All that a server in that directory needs, for keys that handshakes are quick with. */
 static inline void tls_make_certificates(const char *directory) {
+    static const char *const roles[] = {"ca", "server", "client"};
     g_auto(GStrv) names = dinv_tls_list_names(NULL);
+    for (guint i = 0; i < G_N_ELEMENTS(roles); i++) {
+        g_autofree char *place = g_build_filename(directory, roles[i], NULL);
+        g_autofree char *path = g_build_filename(place, "key.pem", NULL);
+        gnutls_x509_privkey_t key = tls_key();
+        g_autofree char *text = dinv_tls_key_to_text(key, NULL);
+        g_assert_cmpint(g_mkdir_with_parents(place, 0755), ==, 0);
+        g_assert_true(dinv_tls_write_text(path, 0600, text, NULL));
+        gnutls_x509_privkey_deinit(key);
+    }
     g_autoptr(GError) error = NULL;
     g_assert_true(
         dinv_tls_store_prepare(directory, (const char *const *)names, NULL, NULL, &error));

@@ -359,36 +359,6 @@ static void test_client_gives_up(gconstpointer version) {
     gnutls_certificate_free_credentials(credentials);
 }
 
-/* OpenSSL's clients say so unencrypted, some behind a change_cipher_spec; and what other alerts
- * there are. */
-static void test_client_gives_up_in_the_clear(void) {
-    static const struct {
-        const char *records;
-        gsize length;
-        const char *said;
-    } cases[] = {
-        {"\x15\x03\x03\x00\x02\x02\x30", 7, "does not trust the CA of this engine"},
-        {"\x14\x03\x03\x00\x01\x01\x15\x03\x03\x00\x02\x02\x2a", 13,
-         "does not trust the CA of this engine"},
-        {"\x15\x03\x03\x00\x02\x02\x2d", 7, "takes the certificate of this engine for expired"},
-        {"\x15\x03\x03\x00\x02\x02\x50", 7, "gave up: Internal error"},
-        {"\x17\x03\x03\x00\x02\x02\x30", 7, "failed: "},
-    };
-    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
-        Fixture fixture;
-        start(&fixture, client_credentials, "NORMAL:-VERS-ALL:+VERS-TLS1.3", PATIENCE_MS);
-        g_assert_cmpint(gnutls_handshake(fixture.client->session), ==, GNUTLS_E_AGAIN);
-        tls_wait_fd(fixture.client->fd, G_IO_IN); /* the server has said who it is */
-        plain_send(fixture.client->fd, cases[i].records, cases[i].length);
-        close(g_steal_fd(&fixture.client->fd));
-        wait_until(fixture.ends == 1);
-        g_assert_nonnull(fixture.refused);
-        g_test_message("%s", fixture.refused);
-        g_assert_true(g_str_has_prefix(fixture.refused, cases[i].said));
-        finish(&fixture);
-    }
-}
-
 static void test_old_version(void) {
     expect_refused(&client_identity, "NORMAL:-VERS-ALL:+VERS-TLS1.1:%VERIFY_ALLOW_SIGN_WITH_SHA1",
                    "failed: A packet with illegal or unsupported version was received.");
@@ -503,8 +473,6 @@ int main(int argc, char **argv) {
     add_for_versions("refused/not-yet", test_not_yet);
     add_for_versions("refused/wrong-purpose", test_wrong_purpose);
     add_for_versions("refused/client-gives-up", test_client_gives_up);
-    g_test_add_func("/launcher/tls-connection/refused/client-gives-up-in-the-clear",
-                    test_client_gives_up_in_the_clear);
     g_test_add_func("/launcher/tls-connection/refused/old-version", test_old_version);
     g_test_add_func("/launcher/tls-connection/refused/http", test_http);
     g_test_add_func("/launcher/tls-connection/refused/garbage", test_garbage);

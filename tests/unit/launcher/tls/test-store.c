@@ -79,7 +79,7 @@ static void test_any_subset(TlsStore *store, gconstpointer data G_GNUC_UNUSED) {
     for (guint i = 0; i < G_N_ELEMENTS(tls_store_files); i++) {
         whole[i] = tls_store_text_of(store, tls_store_files[i]);
     }
-    /* Of the subsets every fifth, as new keys take their time: each file is there in half of them. */
+    /* Every fifth subset, as new keys take their time: each file is there in half of them. */
     for (guint subset = 0; subset < 1u << G_N_ELEMENTS(tls_store_files); subset += 5) {
         gboolean ca_key = (subset & 1u) != 0;
         gboolean ca = (subset & 2u) != 0;
