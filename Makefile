@@ -95,7 +95,7 @@ tidy: test-dependencies all
 	@$(c_sources) | xargs -0 -n 1 -P "$$(nproc)" clang-tidy --quiet -p "$$BUILD"
 
 shellcheck: test-dependencies
-	@$(scripts) | xargs -0 shellcheck -x
+	@{ $(scripts); printf '%s\0' images/container/programs/*; } | xargs -0 shellcheck -x
 
 docs: setup
 	@ninja -C "$$BUILD" docs

@@ -87,6 +87,11 @@ static void report_mount(const DinvPlanMount *mount, DinvPreflightReport *report
         break;
     case DINV_PLAN_MOUNT_COVERED:
         break;
+    case DINV_PLAN_MOUNT_OWN:
+        dinv_preflight_report_add(
+            report, NAME, DINV_PREFLIGHT_NOTE,
+            g_strdup_printf("%s is not shown in the guest: it %s", source, mount->problem), NULL);
+        break;
     case DINV_PLAN_MOUNT_LEFT_OUT:
         dinv_preflight_report_add(
             report, NAME, DINV_PREFLIGHT_WARNING,
