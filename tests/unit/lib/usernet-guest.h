@@ -243,6 +243,21 @@ static inline void usernet_tcp_accept(UsernetGuest *guest, UsernetTcp *tcp, uint
     usernet_tcp_send(guest, tcp, DINV_USERNET_TCP_SYN | DINV_USERNET_TCP_ACK, NULL, 0);
 }
 
+/* A connection from inside to a port of the outer container's loopback; sends its SYN alone. */
+static inline void usernet_tcp_begin(UsernetGuest *guest, UsernetTcp *tcp, uint16_t outer_port) {
+    *tcp = (UsernetTcp){usernet_address("10.0.2.2"), outer_port, 40000, 1000000, 0};
+    usernet_tcp_send(guest, tcp, DINV_USERNET_TCP_SYN, NULL, 0);
+}
+
+static inline void usernet_tcp_connect(UsernetGuest *guest, UsernetTcp *tcp, uint16_t outer_port) {
+    DinvUsernetPacket packet;
+    usernet_tcp_begin(guest, tcp, outer_port);
+    usernet_tcp_next(guest, &packet, DINV_USERNET_TCP_SYN | DINV_USERNET_TCP_RST);
+    g_assert_cmpuint(packet.flags, ==, DINV_USERNET_TCP_SYN | DINV_USERNET_TCP_ACK);
+    tcp->expected = packet.sequence + 1;
+    usernet_tcp_send(guest, tcp, DINV_USERNET_TCP_ACK, NULL, 0);
+}
+
 /* Data of the client, acknowledged; exactly this. */
 static inline void usernet_tcp_expect(UsernetGuest *guest, UsernetTcp *tcp, const char *text) {
     DinvUsernetPacket packet;
