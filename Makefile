@@ -16,7 +16,7 @@
 # BUILD: the build directory; with endings (-asan, -clang, -fuzz) also those of other builds.
 # BASE: auto, alpine, debian or a tar (images/rootfs/base --help).
 # KERNEL_SOURCE: release, newest or a version (images/kernel/build --help).
-# MACHINES: those that a kernel is built for, qemu and/or uml (images/kernel/build --help).
+# MACHINES: those that a kernel is built for, qemu and/or uml, or auto (images/assemble --help).
 # IMAGE: name of the container image; PLUGINS=no leaves docker buildx and compose out of it.
 # All variables reach the recipes through the environment, so that paths may contain spaces.
 
@@ -62,17 +62,20 @@ image: images
 	@images/container/build "$$BUILD" --tag "$$IMAGE" --base "$$BASE" --source "$$KERNEL_SOURCE" \
 	    $$([[ $$PLUGINS != no ]] || echo --without-plugins)
 
+run: MACHINES = auto
 run: images
 	@tests/demo/run "$$BUILD"
 
 test: MACHINES = qemu uml
 test: test-dependencies images
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
-	    integration+container,integration-as-user
+	    integration,integration-as-user+container,integration-tcg
 
+soak: MACHINES = qemu uml
 soak: test-dependencies images
 	@tests/run-suites "$$BUILD" soak
 
+bench: MACHINES = qemu uml
 bench: test-dependencies images
 	@tests/bench/run "$$BUILD"
 
@@ -92,14 +95,16 @@ tidy: test-dependencies all
 	@$(c_sources) | xargs -0 -n 1 -P "$$(nproc)" clang-tidy --quiet -p "$$BUILD"
 
 shellcheck: test-dependencies
-	@$(scripts) | xargs -0 shellcheck -x
+	@{ $(scripts); printf '%s\0' images/container/programs/*; } | xargs -0 shellcheck -x
 
 docs: setup
 	@ninja -C "$$BUILD" docs
 
+install: MACHINES = qemu uml
 install: images
 	@meson install -C "$$BUILD" --no-rebuild $${DESTDIR:+--destdir "$$(realpath -m -- "$$DESTDIR")"}
 	@install -D -m 644 "$$BUILD/images/vmlinux" "$$DESTDIR$$PREFIX/lib/dinv/vmlinux"
+	@install -D -m 755 "$$BUILD/images/linux-uml" "$$DESTDIR$$PREFIX/lib/dinv/linux-uml"
 	@install -D -m 644 "$$BUILD/images/rootfs.ext4" "$$DESTDIR$$PREFIX/lib/dinv/rootfs.ext4"
 
 clean:

@@ -7,6 +7,7 @@
 static const char *mark_of(DinvPreflightStatus status) {
     switch (status) {
     case DINV_PREFLIGHT_OK:
+    case DINV_PREFLIGHT_NOTE:
         return "OK";
     case DINV_PREFLIGHT_WARNING:
         return "--";
@@ -28,7 +29,7 @@ void dinv_cli_doctor_print(const DinvPreflightReport *report, FILE *stream) {
 
 int dinv_cli_doctor(const DinvConfig *config) {
     DinvPreflight preflight = {0};
-    gboolean good = dinv_preflight(config, &preflight, NULL);
+    gboolean good = dinv_preflight(config, FALSE, &preflight, NULL);
     dinv_cli_doctor_print(preflight.report, stdout);
     puts(good ? "dinv run would work." : "dinv run would not work.");
     dinv_preflight_clear(&preflight);

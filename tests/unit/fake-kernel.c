@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Plays User-Mode Linux for unit tests. It is started in the cage of a kernel, where no script
- * could run, and is static for the same reason. DINV_FAKE_KERNEL says what it does, in words with ";":
+ * could run, and is static for the same reason. DINV_FAKE_KERNEL says what it does, in words with
+ * ";":
  *
  *   say=TEXT   TEXT and a newline on stderr
  *   given      fails with 3 unless the root image and the console can be used by their numbers

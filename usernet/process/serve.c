@@ -3,6 +3,7 @@
  * `ready`. */
 #include "usernet/process/serve.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include "usernet/process/confine.h"
 #include "usernet/process/control.h"
 #include "usernet/process/resolver.h"
+
+#define BUFFER_LEAST (96 << 10)
 
 static int complain(const char *text) {
     (void)fprintf(stderr, "dinv-usernet: %s\n", text);
@@ -24,6 +27,12 @@ static void raise_descriptors(void) {
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+/* libslirp has two buffers of 128 KiB and more for each connection. By themselves they would soon
+ * come from memory that is not given back when connections end. */
+static void give_memory_back(void) {
+    (void)mallopt(M_MMAP_THRESHOLD, BUFFER_LEAST);
 }
 
 static int serve_loop(DinvUsernetLoop *loop, const DinvUsernetArguments *arguments) {
@@ -53,6 +62,7 @@ static int serve_loop(DinvUsernetLoop *loop, const DinvUsernetArguments *argumen
 int dinv_usernet_serve(const DinvUsernetArguments *arguments) {
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
+    give_memory_back();
     dinv_usernet_resolver_read();
     DinvUsernetLoop *loop = dinv_usernet_loop_new();
     if (loop == NULL) {

@@ -19,8 +19,8 @@
 #include "wire/channels.h"
 #include "wire/disks.h"
 
-/* Frames that are taken from the socket together. */
-#define NETWORK_DEPTH 128
+/* Frames that are taken from the socket together; the kernel warns of more. */
+#define NETWORK_DEPTH 64
 /* Of virtio_ids.h. */
 #define VIRTIO_ID_FS 26
 
