@@ -34,7 +34,7 @@ MESON_OPTIONS ?=
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-rooms := launcher guest ext4 images mountinfo qmp relay usernet wire tests
+rooms := launcher guest confine ext4 images mountinfo qmp relay usernet wire tests
 c_sources := find $(rooms) -name '*.c' -print0
 c_files := find $(rooms) -name '*.[ch]' -print0
 scripts := grep -rlIZ --exclude-dir='build*' -m 1 '^\#!/bin/bash' $(rooms) .ci

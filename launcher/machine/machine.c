@@ -94,6 +94,10 @@ GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->process == NULL ? 0 : dinv_machine_process_get_pid(machine->process);
 }
 
+const char *dinv_machine_get_confinement(const DinvMachine *machine) {
+    return machine->confinement;
+}
+
 void dinv_machine_quit(DinvMachine *machine) {
     if (dinv_machine_get_pid(machine) == 0 || machine->asked_to_end) {
         return;
@@ -131,6 +135,7 @@ void dinv_machine_free(DinvMachine *machine) {
     dinv_machine_process_free(machine->process);
     dinv_machine_close_fds(machine->channels, DINV_MACHINE_CHANNEL_COUNT);
     dinv_machine_virtiofs_free(machine->virtiofs);
+    g_free(machine->confinement);
     g_free(machine->lost_share);
     g_free(machine->trouble);
     g_free(machine);

@@ -42,9 +42,9 @@ static int serve_loop(DinvUsernetLoop *loop, const DinvUsernetArguments *argumen
     if (network == NULL) {
         return complain(problem);
     }
-    DinvUsernetConfinement confinement = dinv_usernet_confine();
+    DinvConfinement confinement = dinv_usernet_confine();
     char features[DINV_USERNET_FEATURES_MAX + 1];
-    dinv_usernet_confinement_format(&confinement, features, sizeof(features));
+    dinv_confinement_format(&confinement, features, sizeof(features));
     DinvUsernetControl *control =
         dinv_usernet_control_new(loop, arguments->control_fd, network, features);
     if (control == NULL) {

@@ -99,6 +99,10 @@ void dinv_machine_quit(DinvMachine *machine) {
     machine->quits++;
 }
 
+const char *dinv_machine_get_confinement(const DinvMachine *machine G_GNUC_UNUSED) {
+    return "no_new_privs";
+}
+
 GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->runs ? 4242 : 0;
 }

@@ -25,7 +25,7 @@ static void test_uml_without_uml(Fixture *fixture, gconstpointer data G_GNUC_UNU
     assert_failed(fixture, "acceleration", "DINV_ACCEL is uml, but DINV_UML_KERNEL: ");
     g_assert_nonnull(strstr(fixture->error->message, "set DINV_UML_KERNEL"));
     /* That is not known before the kernel is. */
-    write_program(fixture->config->uml_kernel, "exit 0");
+    set_text(&fixture->config->uml_kernel, find_fake_kernel());
     g_assert_true(run(fixture));
     fixture->config->uml = DINV_UML_PTRACE;
     fixture->config->cpus = 2;
@@ -37,9 +37,8 @@ static void test_uml_without_uml(Fixture *fixture, gconstpointer data G_GNUC_UNU
 /* Neither KVM nor QEMU is there, and nothing is missing. */
 static void test_auto_with_uml(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config->accel = DINV_ACCEL_AUTO;
-    set_text(&fixture->config->uml_kernel, scratch_path(&fixture->scratch, "linux"));
+    set_text(&fixture->config->uml_kernel, find_fake_kernel());
     set_text(&fixture->config->qemu, g_strdup("/nowhere/qemu"));
-    write_program(fixture->config->uml_kernel, "exit 0");
     g_assert_true(run(fixture));
     const DinvPreflightLine *line = find_line(fixture, "acceleration", DINV_PREFLIGHT_OK);
     g_assert_nonnull(line);
