@@ -103,6 +103,9 @@ static void acknowledge(DinvUsernetNetwork *network, const DinvUsernetFlow *flow
 const uint8_t *dinv_usernet_ends_hold(DinvUsernetNetwork *network, DinvUsernetFlow *flow,
                                       DinvUsernetPacket *packet, const uint8_t *frame, size_t len) {
     const uint8_t others = DINV_USERNET_TCP_RST | DINV_USERNET_TCP_SYN;
+    if (flow->end_told && (packet->flags & DINV_USERNET_TCP_SYN) != 0) {
+        return NULL; /* a new connection under the same name has to wait; it asks again */
+    }
     if (!flow->outside_finished || flow->guest_finished || (packet->flags & others) != 0 ||
         (packet->flags & DINV_USERNET_TCP_FIN) == 0 || len > sizeof(network->changed)) {
         return frame;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Segments that keep half-closed connections alive. The client has said all and waits for an
- * answer that may take an hour. libslirp drops such a connection when it has heard nothing of the
- * guest for ten minutes, and a guest that translates addresses does after one. A segment that the
- * guest has had already, with no data, makes it answer with where it stands (RFC 1122, 4.2.3.6):
- * both have heard something then. A guest that does not answer is dropped as before.
+ * Segments that keep half-closed connections alive. One side has said all and waits for an answer
+ * that may take an hour. libslirp drops a connection that the client has half-closed when it has
+ * heard nothing of the guest for ten minutes, and a guest that translates addresses forgets it
+ * after one, whoever has. A segment that the guest has had already, with no data, makes it answer
+ * with where it stands (RFC 1122, 4.2.3.6): both have heard something then. A guest that does not
+ * answer is dropped as before.
  */
 #include "usernet/process/network-internal.h"
 
@@ -16,7 +17,7 @@ typedef struct {
 static void probe(void *opaque, DinvUsernetFlow *flow) {
     const Round *round = opaque;
     DinvUsernetNetwork *network = round->network;
-    if (!flow->outside_finished || flow->guest_finished || !flow->to_guest_known ||
+    if (flow->outside_finished == flow->guest_finished || !flow->to_guest_known ||
         round->now_ns - flow->last_ns < network->config.probe_ns ||
         dinv_usernet_frames_blocked(network->frames)) {
         return;

@@ -25,15 +25,21 @@ static int listen_outside(guint16 *port) {
 }
 
 /* The server's end of a connection that the guest has made. */
-static int connect_outside(void) {
+static int connect_outside_probed(int64_t probe_ns) {
     guint16 port;
+    DinvUsernetReply ready;
     int listener = listen_outside(&port);
-    usernet_start(&guest, 65520);
+    usernet_start_limited(&guest, 65520, probe_ns, 0);
+    usernet_reply(&guest, &ready);
     usernet_tcp_connect(&guest, &tcp, port);
     int server = accept(listener, NULL, NULL);
     g_assert_cmpint(server, >=, 0);
     (void)close(listener);
     return server;
+}
+
+static int connect_outside(void) {
+    return connect_outside_probed(DINV_USERNET_PROBE_NS);
 }
 
 static void test_refused(void) {
@@ -68,6 +74,27 @@ static void test_closed(void) {
     usernet_tcp_send(&guest, &tcp, DINV_USERNET_TCP_ACK | DINV_USERNET_TCP_FIN, "bye", 3);
     gssize len = recv(server, bytes, sizeof(bytes), MSG_WAITALL);
     usernet_assert_bytes(bytes, (gsize)len, "bye", 3);
+    (void)close(server);
+    usernet_stop(&guest);
+}
+
+/* A guest that has said all is asked whether it still waits, as its NAT would forget that it does;
+ * the server may answer whenever it likes. */
+static void test_half_closed(void) {
+    int server = connect_outside_probed(50000000);
+    usernet_tcp_send(&guest, &tcp, DINV_USERNET_TCP_ACK | DINV_USERNET_TCP_FIN, "all", 3);
+    for (int asked = 0; asked < 3;) {
+        DinvUsernetPacket packet;
+        usernet_next(&guest, &packet);
+        g_assert_cmpuint(packet.flags, ==, DINV_USERNET_TCP_ACK);
+        if (packet.sequence == tcp.expected - 1) {
+            g_assert_cmpuint(packet.acknowledged, ==, tcp.sequence);
+            usernet_tcp_send(&guest, &tcp, DINV_USERNET_TCP_ACK, NULL, 0);
+            asked++;
+        }
+    }
+    g_assert_cmpint(send(server, "late", 4, 0), ==, 4);
+    usernet_tcp_expect(&guest, &tcp, "late");
     (void)close(server);
     usernet_stop(&guest);
 }
@@ -125,6 +152,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/usernet/process/outside/refused", test_refused);
     g_test_add_func("/usernet/process/outside/reset", test_reset);
     g_test_add_func("/usernet/process/outside/closed", test_closed);
+    g_test_add_func("/usernet/process/outside/half-closed", test_half_closed);
     g_test_add_func("/usernet/process/outside/guest-resets", test_guest_resets);
 #ifndef __SANITIZE_ADDRESS__ /* whose own memory grows */
     g_test_add_func("/usernet/process/outside/flood", test_flood);
