@@ -16,7 +16,8 @@ from lib.tap import contains, equal
 from outer import main
 
 # Files over Debian's that are dinv's own.
-OWN = re.compile(r'usr/bin/dinv|usr/lib/dinv/(dinv-usernet|vmlinux|rootfs\.ext4)|usr/share/doc/dinv/.*')
+OWN = re.compile(r'usr/bin/dinv|usr/lib/dinv/(dinv-usernet|vmlinux|rootfs\.ext4)|usr/share/doc/dinv/.*|'
+                 r'usr/local/bin/(dockerd|dockerd-entrypoint\.sh|docker-entrypoint\.sh)|etc/group')
 PROGRAMS = {
     'dinv': ['--version'], 'qemu-system-x86_64': ['--version'], 'docker': ['buildx', 'version']}
 GOALS = {'with': 190.0, 'without': 134.0}  # megabytes, compressed; docker:dind has 134
@@ -64,7 +65,9 @@ def configuration(image):
     equal(config['Healthcheck']['Test'], ['CMD', 'dinv', 'health'], 'health check')
     equal(config.get('User') or '', '', 'user')
     equal(sorted(config['ExposedPorts']), ['2375/tcp', '2376/tcp'], 'ports')
-    assert 'DINV_MOUNTS=auto' in config['Env'], config['Env']
+    for variable in ('DINV_MOUNTS=auto', 'DINV_SOCKET_LINK=/var/run/docker.sock',
+                     'TESTCONTAINERS_HOST_OVERRIDE=localhost'):
+        contains(config['Env'], variable, 'environment')
     labels = {key.removeprefix('org.opencontainers.image.'): value for key, value in config['Labels'].items()}
     for name in ('title', 'description', 'licenses', 'documentation'):
         assert labels[name], f'the label {name} is empty'
