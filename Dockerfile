@@ -29,7 +29,7 @@ COPY --from=build /stage/ /
 # For --user: what any user may be needs a place for its socket and, in a new volume, for its state.
 # The same for DOCKER_TLS_CERTDIR=/certs, whose client/ is often a volume of its own.
 # The group is docker:dind's, for `--group docker`; the socket has another owner unless one is named.
-RUN groupadd --system --gid 2375 docker && chmod 1777 /run && mkdir -p /var/lib/dinv /certs/client \
+RUN echo docker:x:2375: >>/etc/group && chmod 1777 /run && mkdir -p /var/lib/dinv /certs/client \
     && chmod 1777 /var/lib/dinv /certs /certs/client
 # What the user mounts into the container, the guest sees at the same path.
 ENV DINV_MOUNTS=auto

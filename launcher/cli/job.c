@@ -11,6 +11,7 @@
 #include "launcher/base/log.h"
 #include "launcher/base/wait-status.h"
 #include "launcher/cli/cli.h"
+#include "launcher/cli/within.h"
 
 struct DinvCliJob {
     GPid pid; /* 0 when it ended */
@@ -48,6 +49,7 @@ static char **make_job_environment(const char *socket_path) {
     for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
         environment = g_environ_unsetenv(environment, others[i]);
     }
+    environment = g_environ_setenv(environment, DINV_CLI_WITHIN_VARIABLE, "1", TRUE);
     return g_environ_setenv(environment, "TESTCONTAINERS_HOST_OVERRIDE", "localhost", FALSE);
 }
 

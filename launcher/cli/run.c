@@ -18,6 +18,7 @@
 #include "launcher/cli/cli.h"
 #include "launcher/cli/job.h"
 #include "launcher/cli/signals.h"
+#include "launcher/cli/within.h"
 #include "launcher/mounts/files.h"
 #include "launcher/network/watch.h"
 #include "launcher/plan/plan.h"
@@ -415,6 +416,9 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
         dinv_log_start_quiet();
     } else {
         dinv_log_start(config->log_level);
+    }
+    if (dinv_cli_is_within(config)) {
+        return dinv_cli_run_within(config, command);
     }
     /* What DINV_ON_READY may still install is looked for when it has. */
     int status = config->on_ready == NULL && command[0] != NULL ? dinv_cli_job_check(command[0])

@@ -45,10 +45,11 @@ static void give(DinvSettingsValue *value, const char *origin, const char *text)
     value->text = g_strdup(text);
 }
 
-/* Variables that look like settings and are none, but belong to the tests. */
-static gboolean is_test_variable(const char *name) {
+/* Variables that look like settings and are none, but belong to the tests, or tell a job that it is
+ * one. */
+static gboolean is_known_variable(const char *name) {
     static const char *const names[] = {"DINV_MUST_WORK", "DINV_BUILD_ROOT", "DINV_SOURCE_ROOT",
-                                        NULL};
+                                        "DINV_JOB", NULL};
     return g_strv_contains(names, name);
 }
 
@@ -105,7 +106,7 @@ static void take_foreign_variable(DinvSettingsGiven *given, const char *name, co
 }
 
 static void warn_of_unknown_variable(const char *name, GPtrArray *warnings) {
-    if (!g_str_has_prefix(name, "DINV_") || is_test_variable(name)) {
+    if (!g_str_has_prefix(name, "DINV_") || is_known_variable(name)) {
         return;
     }
     g_autofree char *nearest = dinv_settings_nearest_name(name, FALSE);

@@ -48,6 +48,23 @@ def scripts_are_programs(outer):
     equal(done.expect(0).out.strip(), 'tcp://docker:2375', 'a command of the start script: no engine')
 
 
+BEHIND_A_SHELL = '''
+dockerd-entrypoint.sh --mtu=1400 &
+docker version --format "{{.Server.Os}}"
+dinv run docker version --format "inner-{{.Server.Os}}"
+kill $!
+wait $!
+echo "status-$?"
+'''
+
+
+def start_script_behind_a_shell(outer):
+    """A job that starts what is there already: it is not in the way, and says so."""
+    done = outer.run('behind', (), ['sh', '-c', BEHIND_A_SHELL], **QUIET).expect(0)
+    equal(done.out.split(), ['linux', 'inner-linux', 'status-0'], 'output')
+    contains(done.err, '"--mtu=1400" and what else is meant for dockerd has no effect', 'the warning')
+
+
 # --- A runner controller's pod: dockerd by name, its socket in a shared volume, data where dind has it
 
 class Pod:
@@ -184,7 +201,8 @@ def detached_terminal_has_no_frames(outer):
 
 
 def body(outer):
-    for check in (not_there_is_said_before_the_boot, verbs_are_understood, scripts_are_programs):
+    for check in (not_there_is_said_before_the_boot, verbs_are_understood, scripts_are_programs,
+                  start_script_behind_a_shell):
         outer.tap.check(check, outer)
     pod = Pod(outer)
     if outer.tap.check(exec_right_behind_the_start, pod):
