@@ -94,6 +94,10 @@ GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->process == NULL ? 0 : dinv_machine_process_get_pid(machine->process);
 }
 
+DinvMachineKvmState dinv_machine_get_kvm_state(const DinvMachine *machine) {
+    return machine->kvm_state;
+}
+
 void dinv_machine_quit(DinvMachine *machine) {
     if (dinv_machine_get_pid(machine) == 0 || machine->asked_to_end) {
         return;

@@ -57,11 +57,12 @@ class Kvm:
         return os.path.join(self.machine.state_dir, 'data.img')
 
     def expect_kvm(self, cpus):
-        """KVM is what runs, as the host's kernel sees it, not as dinv says."""
+        """KVM is what runs: QEMU says so, and the kernel of the host sees it."""
         pid = self.machine.machine_pid()
         equal(exits.is_machine(pid), cpus, 'CPUs of a machine of KVM that QEMU holds')
         assert exits.counters(pid).get('exits', 0) > 1000, f'it left its CPUs {exits.counters(pid)}'
         status = self.machine.status()
+        equal(status['kvm_enabled'], True, 'what QEMU answers to query-kvm')
         equal((status['accel'], status['cpus']), ('kvm', cpus), 'what dinv says of it')
 
     def say_exits(self, what, before=None):
