@@ -42,7 +42,8 @@ struct DinvMachine {
     gboolean process_gone;
     int wait_status;
     gboolean asked_to_end; /* by our user */
-    char *trouble;         /* what went wrong as seen from here, for the exit message */
+    DinvMachineKvmState kvm_state;
+    char *trouble; /* what went wrong as seen from here, for the exit message */
 
     /* shares.c */
     DinvMachineVirtiofs *virtiofs; /* NULL: no virtiofsd serves */

@@ -98,6 +98,10 @@ const char *dinv_machine_get_confinement(const DinvMachine *machine) {
     return machine->confinement;
 }
 
+DinvMachineKvmState dinv_machine_get_kvm_state(const DinvMachine *machine) {
+    return machine->kvm_state;
+}
+
 void dinv_machine_quit(DinvMachine *machine) {
     if (dinv_machine_get_pid(machine) == 0 || machine->asked_to_end) {
         return;

@@ -120,6 +120,15 @@ GPid dinv_machine_get_pid(const DinvMachine *machine);
  * that itself, and before start. Borrowed. */
 const char *dinv_machine_get_confinement(const DinvMachine *machine);
 
+/* What the machine itself says of KVM, not what was planned: QEMU's answer to query-kvm. Unknown
+ * until it has answered, soon after the start, and of a machine that has no such answer. */
+typedef enum {
+    DINV_MACHINE_KVM_UNKNOWN,
+    DINV_MACHINE_KVM_DISABLED,
+    DINV_MACHINE_KVM_ENABLED
+} DinvMachineKvmState;
+DinvMachineKvmState dinv_machine_get_kvm_state(const DinvMachine *machine);
+
 /* Kills the process if it still runs and waits for it (this alone may block, for as long as the
  * kernel needs to end a killed process). */
 void dinv_machine_free(DinvMachine *machine);

@@ -93,6 +93,14 @@ static struct json_object *describe_relay(const DinvVm *vm) {
     return relay;
 }
 
+/* QEMU's own word on KVM; null where there is none. */
+static struct json_object *describe_kvm(const DinvVm *vm) {
+    DinvMachineKvmState state = dinv_machine_get_kvm_state(vm->machine);
+    return state == DINV_MACHINE_KVM_UNKNOWN
+               ? NULL
+               : json_object_new_boolean(state == DINV_MACHINE_KVM_ENABLED);
+}
+
 static struct json_object *describe_vm(const DinvVm *vm) {
     const DinvConfig *config = vm->plan->config;
     struct json_object *status = json_object_new_object();
@@ -102,6 +110,7 @@ static struct json_object *describe_vm(const DinvVm *vm) {
     dinv_json_add_number(status, "pid", (guint64)getpid());
     dinv_json_add_number(status, "machine_pid", (guint64)dinv_machine_get_pid(vm->machine));
     dinv_json_add_string(status, "accel", dinv_machine_accel_name(vm->plan->accel));
+    json_object_object_add(status, "kvm_enabled", describe_kvm(vm));
     dinv_json_add_number(status, "cpus", vm->plan->cpus);
     dinv_json_add_number(status, "memory_bytes", config->memory_bytes);
     dinv_json_add_number(status, "disk_bytes", config->disk_bytes);

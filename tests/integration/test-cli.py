@@ -165,6 +165,8 @@ def status_json(machine):
     equal(status['memory_bytes'], 2 << 30, 'memory')
     equal((status['socket'], status['state_dir']), (machine.socket, machine.state_dir), 'paths')
     assert status['accel'] in ('kvm', 'tcg', 'uml'), status['accel']
+    asked = {'kvm': True, 'tcg': False, 'uml': None}
+    equal(status['kvm_enabled'], asked[status['accel']], 'what QEMU says of KVM')
     assert status['uptime_s'] > 0, status['uptime_s']
     seconds = [phase['seconds'] for phase in status['phases']]
     equal(seconds, sorted(seconds), 'times of the phases')

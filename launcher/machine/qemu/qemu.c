@@ -110,6 +110,20 @@ static void qemu_on_started(struct json_object *result G_GNUC_UNUSED, const GErr
     }
 }
 
+/* The reply to query-kvm. */
+static void qemu_on_kvm(struct json_object *result, const GError *error, gpointer user) {
+    DinvQemu *qemu = user;
+    struct json_object *enabled = NULL;
+    if (error != NULL) {
+        g_debug("machine: query-kvm: %s", error->message);
+    } else if (json_object_is_type(result, json_type_object) &&
+               json_object_object_get_ex(result, "enabled", &enabled) &&
+               json_object_is_type(enabled, json_type_boolean)) {
+        qemu->base.kvm_state = json_object_get_boolean(enabled) ? DINV_MACHINE_KVM_ENABLED
+                                                                : DINV_MACHINE_KVM_DISABLED;
+    }
+}
+
 static gboolean qemu_start(DinvMachine *machine, int network_fd, GError **error) {
     static const DinvQmpCallbacks qmp_callbacks = {.event = qemu_on_event,
                                                    .disconnected = dinv_qemu_on_disconnected};
@@ -127,6 +141,7 @@ static gboolean qemu_start(DinvMachine *machine, int network_fd, GError **error)
     }
     qemu->qmp = dinv_qmp_client_new(qmp[0], HANDSHAKE_MS, &qmp_callbacks, qemu);
     dinv_qmp_client_call(qemu->qmp, "cont", NULL, HANDSHAKE_MS, qemu_on_started, qemu);
+    dinv_qmp_client_call(qemu->qmp, "query-kvm", NULL, HANDSHAKE_MS, qemu_on_kvm, qemu);
     return TRUE;
 }
 

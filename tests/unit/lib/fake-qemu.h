@@ -85,8 +85,10 @@ static void report(int console) {
 }
 
 /* Serves commands until quit; `status` is what query-status says. The first `stops` times that the
- * vCPUs are let go they stop again. */
+ * vCPUs are let go they stop again. What query-kvm says is in the variable FAKE_KVM. */
 static void serve(int qmp, const char *status, int stops) {
+    const char *kvm = g_getenv("FAKE_KVM");
+    kvm = kvm != NULL ? kvm : "{}";
     char line[4096];
     for (;;) {
         read_line(qmp, line, sizeof(line));
@@ -96,6 +98,8 @@ static void serve(int qmp, const char *status, int stops) {
             _exit(0);
         } else if (strstr(line, "query-status") != NULL) {
             reply(qmp, line, status);
+        } else if (strstr(line, "query-kvm") != NULL) {
+            reply(qmp, line, kvm);
         } else if (strstr(line, "\"cont\"") != NULL) {
             reply(qmp, line, "{}");
             send_line(qmp, "{\"event\": \"RESUME\"}");

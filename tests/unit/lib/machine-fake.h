@@ -107,6 +107,10 @@ GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->runs ? 4242 : 0;
 }
 
+DinvMachineKvmState dinv_machine_get_kvm_state(const DinvMachine *machine G_GNUC_UNUSED) {
+    return DINV_MACHINE_KVM_UNKNOWN;
+}
+
 void dinv_machine_free(DinvMachine *machine) {
     if (machine != NULL) {
         g_assert_true(machine == fake);

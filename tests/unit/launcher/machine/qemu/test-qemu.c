@@ -146,6 +146,28 @@ static void test_missing_program(Fixture *fixture) {
     expect_exit(fixture, "poweroff", DINV_MACHINE_EXIT_POWEROFF);
 }
 
+/* What QEMU says of KVM is kept if it is a yes or a no. A later answer shows that this one came. */
+static void expect_kvm(Fixture *fixture, const char *answer, DinvMachineKvmState state) {
+    g_setenv("FAKE_KVM", answer, TRUE);
+    start(fixture, "full-disk");
+    wait_until(strstr(fixture->pauses->str, "on:") != NULL);
+    g_unsetenv("FAKE_KVM");
+    g_assert_cmpint(dinv_machine_get_kvm_state(fixture->machine), ==, state);
+}
+
+static void test_kvm_enabled(Fixture *fixture) {
+    g_assert_cmpint(dinv_machine_get_kvm_state(fixture->machine), ==, DINV_MACHINE_KVM_UNKNOWN);
+    expect_kvm(fixture, "{\"present\": true, \"enabled\": true}", DINV_MACHINE_KVM_ENABLED);
+}
+
+static void test_kvm_disabled(Fixture *fixture) {
+    expect_kvm(fixture, "{\"present\": true, \"enabled\": false}", DINV_MACHINE_KVM_DISABLED);
+}
+
+static void test_kvm_nonsense(Fixture *fixture) {
+    expect_kvm(fixture, "{\"enabled\": \"yes\"}", DINV_MACHINE_KVM_UNKNOWN);
+}
+
 static void test_quit(Fixture *fixture) {
     start(fixture, "serve");
     dinv_machine_quit(fixture->machine);
@@ -253,6 +275,9 @@ static const Case cases[] = {
     {"/launcher/machine-qemu/killed-by-signal", test_killed_by_signal},
     {"/launcher/machine-qemu/killed-from-outside", test_killed_from_outside},
     {"/launcher/machine-qemu/missing-program", test_missing_program},
+    {"/launcher/machine-qemu/kvm-enabled", test_kvm_enabled},
+    {"/launcher/machine-qemu/kvm-disabled", test_kvm_disabled},
+    {"/launcher/machine-qemu/kvm-nonsense", test_kvm_nonsense},
     {"/launcher/machine-qemu/quit", test_quit},
     {"/launcher/machine-qemu/quit-ignored", test_quit_ignored},
     {"/launcher/machine-qemu/garbage", test_garbage},
