@@ -28,8 +28,9 @@
  * Under KVM the devices are on PCI: an interrupt of virtio-mmio is level-triggered and shared by
  * all its reasons, so it costs three exits to QEMU (its status is read, it is acknowledged, and the
  * IOAPIC, which with so many slots is QEMU's, hears of its end) and two more to KVM, where one of
- * MSI-X costs none. Under TCG an exit is a call, and the probing of PCI takes longer. The kernel
- * probes PCI from the lowest address up: a slot's address is counted from the other end.
+ * MSI-X costs none. No slot is used then, so there is no second IOAPIC either. Under TCG an exit is
+ * a call, and the probing of PCI takes longer. The kernel probes PCI from the lowest address up: a
+ * slot's address is counted from the other end.
  *
  * q35 is there for hosts whose QEMU has no microvm. Its devices are on PCI, too. SeaBIOS starts an
  * ELF kernel by the option ROM pvh.bin; qboot finds no ACPI tables for it there.
@@ -147,8 +148,9 @@ static void add_machine(GPtrArray *argv, const DinvMachinePlan *plan) {
         add_option(argv, "-M", "q35,sata=off,smbus=off,vmport=off");
     } else {
         /* With ACPI the guest uses neither the PIT nor the PIC. */
-        add_format(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off%s",
-                   is_on_pci(plan) || count_exports(plan) > SLOT_EXPORTS ? ",pcie=on" : "");
+        add_format(argv, "-M", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=off%s%s",
+                   is_on_pci(plan) || count_exports(plan) > SLOT_EXPORTS ? ",pcie=on" : "",
+                   is_on_pci(plan) ? ",ioapic2=off" : "");
     }
     if (plan->accel == DINV_MACHINE_KVM) {
         add_option(argv, "-accel", "kvm");
@@ -235,7 +237,7 @@ static void add_disks(GPtrArray *argv, const DinvMachinePlan *plan) {
 static void add_channels(GPtrArray *argv, const DinvMachinePlan *plan, const DinvQemuFds *fds) {
     add_format(argv, "-chardev", "socket,id=qmp,fd=%d", fds->qmp);
     add_option(argv, "-mon", "chardev=qmp,mode=control");
-    add_device(argv, plan, "virtio-serial", SLOT_SERIAL, ",max_ports=4");
+    add_device(argv, plan, "virtio-serial", SLOT_SERIAL, ",max_ports=3");
     add_format(argv, "-chardev", "socket,id=console,fd=%d", fds->console);
     add_option(argv, "-device", "virtconsole,nr=0,chardev=console");
     add_format(argv, "-chardev", "socket,id=control,fd=%d", fds->control);
