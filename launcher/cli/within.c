@@ -19,6 +19,13 @@ gboolean dinv_cli_is_within(const DinvConfig *config) {
 int dinv_cli_run_within(const DinvConfig *config, char **command) {
     sigset_t stops;
     int signal_number = 0;
+    (void)sigemptyset(&stops);
+    (void)sigaddset(&stops, SIGTERM);
+    (void)sigaddset(&stops, SIGINT);
+    (void)sigaddset(&stops, SIGHUP);
+    if (command[0] == NULL) { /* a command is to find its signals as they are */
+        (void)sigprocmask(SIG_BLOCK, &stops, NULL);
+    }
     if (config->dockerd_args[0] != NULL) {
         dinv_log(DINV_LOG_WARNING,
                  "this is a job of dinv, whose engine is up already: \"%s\" and what else is meant "
@@ -32,11 +39,6 @@ int dinv_cli_run_within(const DinvConfig *config, char **command) {
         return errno == ENOENT ? DINV_EXIT_NOT_FOUND : DINV_EXIT_NOT_EXECUTABLE;
     }
     dinv_log(DINV_LOG_INFO, "this is a job of dinv, whose engine is up already");
-    (void)sigemptyset(&stops);
-    (void)sigaddset(&stops, SIGTERM);
-    (void)sigaddset(&stops, SIGINT);
-    (void)sigaddset(&stops, SIGHUP);
-    (void)sigprocmask(SIG_BLOCK, &stops, NULL);
     (void)sigwait(&stops, &signal_number);
     return EXIT_SUCCESS;
 }
