@@ -51,7 +51,7 @@ static uintptr_t stack_end(void) {
 /* The first `syscall` in a page, 0 if there is none or the page cannot be read. */
 static uintptr_t find_in_page(uintptr_t page) {
     const volatile unsigned char *bytes = (const volatile unsigned char *)page;
-    if (sigsetjmp(back, 1) != 0) {
+    if (bytes == NULL || sigsetjmp(back, 1) != 0) {
         return 0;
     }
     for (int i = 0; i + 1 < PAGE; i++) {
