@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
     gboolean kvm_is_tested; /* it is not where the user asks for emulation */
     DinvHostKvmVerdict kvm;
+    gboolean rootfs_is_usable;
     gboolean uml_is_tested; /* it is not where KVM works, or the user asks for something else */
     DinvUmlVerdict uml;
     gboolean cpu_is_emulated; /* by QEMU (TCG) */

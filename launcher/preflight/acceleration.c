@@ -14,6 +14,20 @@
 
 #define NAME "acceleration"
 
+/* Not from a root image that is none: the test would say that as the kernel says it. */
+static void test_uml(const DinvConfig *config, DinvPlanFindings *findings) {
+    if (findings->rootfs_is_usable) {
+        dinv_uml_probe(config, &findings->uml);
+    } else {
+        findings->uml = (DinvUmlVerdict){
+            .kind = DINV_UML_BROKEN,
+            .text = g_strdup("User-Mode Linux was not tested, as it has no root image to start"),
+            .remedy = g_strdup("set DINV_ROOTFS to a root image that can be used"),
+        };
+    }
+    findings->uml_is_tested = TRUE;
+}
+
 /* What comes before it in the order of "auto" is not asked for again when it works. */
 static void acceleration_look(const DinvPreflightHost *host, const DinvConfig *config,
                               DinvPlanFindings *findings) {
@@ -24,8 +38,7 @@ static void acceleration_look(const DinvPreflightHost *host, const DinvConfig *c
     }
     if (config->accel == DINV_ACCEL_UML ||
         (config->accel == DINV_ACCEL_AUTO && findings->kvm.kind != DINV_HOST_KVM_OK)) {
-        dinv_uml_probe(config, &findings->uml);
-        findings->uml_is_tested = TRUE;
+        test_uml(config, findings);
     }
     DinvPlanAccel accel = dinv_plan_accel(config, findings);
     if (!dinv_plan_accel_is_uml(accel) && dinv_plan_tsc_khz(config, findings) == 0) {

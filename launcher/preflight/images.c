@@ -159,6 +159,7 @@ void dinv_preflight_check_rootfs(const DinvConfig *config, DinvPreflight *result
                                   g_strdup_printf("DINV_ROOTFS: %s", error->message), NULL);
         return;
     }
+    result->findings.rootfs_is_usable = TRUE;
     dinv_preflight_report_add(report, name, DINV_PREFLIGHT_OK,
                               g_strdup_printf("%s, %s, %" G_GUINT64_FORMAT " MiB", config->rootfs,
                                               info.label, info.filesystem_bytes >> 20),

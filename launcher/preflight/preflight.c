@@ -48,6 +48,7 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     g_array_unref(result->findings.outer_networks);
     result->findings.outer_networks = dinv_host_network_list(NULL);
     dinv_preflight_look_at_mounts(host, config, result);
+    dinv_preflight_check_rootfs(config, result); /* before the self-test that starts from it */
     dinv_preflight_check_acceleration(host, config, result);
     /* User-Mode Linux is the machine and the kernel in one, and its self-test was above. */
     if (!dinv_plan_accel_is_uml(dinv_plan_accel(config, &result->findings))) {
@@ -55,7 +56,6 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
         dinv_preflight_check_kernel(config, result);
     }
     dinv_preflight_check_usernet(config, result);
-    dinv_preflight_check_rootfs(config, result);
     dinv_preflight_check_memory(host, config, result);
     dinv_preflight_check_processes(config, result);
     dinv_preflight_check_mounts(config, result);

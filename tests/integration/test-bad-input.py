@@ -30,12 +30,19 @@ BAD_VALUES = [
     ('SHUTDOWN_TIMEOUT', '0', ''), ('SHUTDOWN_TIMEOUT', 'soon', ''), ('BOOT_TIMEOUT', '-3', ''),
     ('SOCKET_MODE', '0999', ''), ('SOCKET_UID', 'nobody-there', ''),
     ('LOG_LEVEL', 'loud', 'debug'),
-    ('KERNEL', '/no/such/kernel', ''), ('ROOTFS', '/no/such/rootfs', ''),
-    ('QEMU', '/no/such/qemu', ''), ('QEMU', 'no-such-qemu', ''),
+    ('ROOTFS', '/no/such/rootfs', ''),
     ('USERNET', '/no/such/usernet', ''), ('USERNET', '/bin/true', 'does not start'),
     ('MTU', '1279', '1280'), ('MTU', '65521', '65520'), ('MTU', 'large', ''),
-    ('KERNEL', '/etc/passwd', 'ELF'), ('KERNEL', '/tmp', 'directory'),
     ('ROOTFS', '/etc/passwd', ''),
+]
+# Of one machine only; others do not look at it.
+BAD_VALUES_OF_QEMU = [
+    ('KERNEL', '/no/such/kernel', ''), ('QEMU', '/no/such/qemu', ''), ('QEMU', 'no-such-qemu', ''),
+    ('KERNEL', '/etc/passwd', 'ELF'), ('KERNEL', '/tmp', 'directory'),
+]
+BAD_VALUES_OF_UML = [
+    ('UML', 'fast', 'ptrace'), ('UML_KERNEL', '/no/such/kernel', ''), ('UML_KERNEL', '/tmp', ''),
+    ('UML_KERNEL', '/etc/passwd', ''),
 ]
 
 
@@ -71,10 +78,12 @@ class Refusal:
 
 def bad_values(session):
     problems = []
-    for name, value, part in BAD_VALUES:
+    of_machine = ([('uml', *row) for row in BAD_VALUES_OF_UML] + [('tcg', *row) for row in BAD_VALUES_OF_QEMU])
+    for accel, name, value, part in [(dinv.ACCEL, *row) for row in BAD_VALUES] + of_machine:
+        values = {'UML_KERNEL': artefacts.uml_kernel()} if accel == 'uml' else {}
         try:
-            Refusal(session, **{name: value}).expect(f'DINV_{name}', part or value,
-                                                     what=f'DINV_{name}={value}')
+            Refusal(session, **{'ACCEL': accel, **values, name: value}).expect(
+                f'DINV_{name}', part or value, what=f'DINV_{name}={value}')
         except AssertionError as error:
             problems.append(str(error))
     assert not problems, '\n'.join(problems)
