@@ -67,8 +67,9 @@ run: images
 
 test: MACHINES = qemu uml
 test: test-dependencies images
+	@tests/kvm/host "$$BUILD"
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
-	    integration+container,integration-as-user
+	    integration+container,integration-as-user,kvm
 
 soak: test-dependencies images
 	@tests/run-suites "$$BUILD" soak
