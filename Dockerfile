@@ -28,10 +28,15 @@ LABEL org.opencontainers.image.title="dinv" \
 COPY --from=build /stage/ /
 # For --user: what any user may be needs a place for its socket and, in a new volume, for its state.
 # The same for DOCKER_TLS_CERTDIR=/certs, whose client/ is often a volume of its own.
-RUN chmod 1777 /run && mkdir -p /var/lib/dinv /certs/client \
+# The group is docker:dind's, for `--group docker`; the socket has another owner unless one is named.
+RUN echo docker:x:2375: >>/etc/group && chmod 1777 /run && mkdir -p /var/lib/dinv /certs/client \
     && chmod 1777 /var/lib/dinv /certs /certs/client
 # What the user mounts into the container, the guest sees at the same path.
 ENV DINV_MOUNTS=auto
+# What docker exec runs looks there, wherever the socket is.
+ENV DINV_SOCKET_LINK=/var/run/docker.sock
+# Testcontainers would take docker0's address for that of published ports, which only the guest has.
+ENV TESTCONTAINERS_HOST_OVERRIDE=localhost
 VOLUME /var/lib/dinv
 EXPOSE 2375 2376
 STOPSIGNAL SIGTERM

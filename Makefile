@@ -16,7 +16,7 @@
 # BUILD: the build directory; with endings (-asan, -clang, -fuzz) also those of other builds.
 # BASE: auto, alpine, debian or a tar (images/rootfs/base --help).
 # KERNEL_SOURCE: release, newest or a version (images/kernel/build --help).
-# MACHINES: those that a kernel is built for, qemu and/or uml (images/kernel/build --help).
+# MACHINES: those that a kernel is built for, qemu and/or uml, or auto (images/assemble --help).
 # IMAGE: name of the container image; PLUGINS=no leaves docker buildx and compose out of it.
 # All variables reach the recipes through the environment, so that paths may contain spaces.
 
@@ -34,7 +34,7 @@ MESON_OPTIONS ?=
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-rooms := launcher guest ext4 images mountinfo qmp relay usernet wire tests
+rooms := launcher guest confine ext4 images mountinfo qmp relay usernet wire tests
 c_sources := find $(rooms) -name '*.c' -print0
 c_files := find $(rooms) -name '*.[ch]' -print0
 scripts := grep -rlIZ --exclude-dir='build*' -m 1 '^\#!/bin/bash' $(rooms) .ci
@@ -62,6 +62,7 @@ image: images
 	@images/container/build "$$BUILD" --tag "$$IMAGE" --base "$$BASE" --source "$$KERNEL_SOURCE" \
 	    $$([[ $$PLUGINS != no ]] || echo --without-plugins)
 
+run: MACHINES = auto
 run: images
 	@tests/demo/run "$$BUILD"
 
@@ -69,11 +70,13 @@ test: MACHINES = qemu uml
 test: test-dependencies images
 	@tests/kvm/host "$$BUILD"
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
-	    integration+container,integration-as-user,kvm
+	    integration,integration-as-user+container,integration-tcg,kvm
 
+soak: MACHINES = qemu uml
 soak: test-dependencies images
 	@tests/run-suites "$$BUILD" soak
 
+bench: MACHINES = qemu uml
 bench: test-dependencies images
 	@tests/bench/run "$$BUILD"
 
@@ -93,14 +96,16 @@ tidy: test-dependencies all
 	@$(c_sources) | xargs -0 -n 1 -P "$$(nproc)" clang-tidy --quiet -p "$$BUILD"
 
 shellcheck: test-dependencies
-	@$(scripts) | xargs -0 shellcheck -x
+	@{ $(scripts); printf '%s\0' images/container/programs/*; } | xargs -0 shellcheck -x
 
 docs: setup
 	@ninja -C "$$BUILD" docs
 
+install: MACHINES = qemu uml
 install: images
 	@meson install -C "$$BUILD" --no-rebuild $${DESTDIR:+--destdir "$$(realpath -m -- "$$DESTDIR")"}
 	@install -D -m 644 "$$BUILD/images/vmlinux" "$$DESTDIR$$PREFIX/lib/dinv/vmlinux"
+	@install -D -m 755 "$$BUILD/images/linux-uml" "$$DESTDIR$$PREFIX/lib/dinv/linux-uml"
 	@install -D -m 644 "$$BUILD/images/rootfs.ext4" "$$DESTDIR$$PREFIX/lib/dinv/rootfs.ext4"
 
 clean:

@@ -187,7 +187,12 @@ static int make_engine(DinvAgent *agent) {
         return -ENOMEM;
     }
     agent->names = dinv_network_names_new(agent->loop, "iptables-restore");
-    return agent->names != NULL ? 0 : -ENOMEM;
+    agent->loopback = dinv_network_loopback_new(agent->loop, "iptables-restore", "/proc");
+    if (agent->names == NULL || agent->loopback == NULL) {
+        return -ENOMEM;
+    }
+    dinv_ports_listeners_use_loopback(agent->listeners, agent->loopback);
+    return 0;
 }
 
 static int make_shutdown(DinvAgent *agent) {

@@ -231,6 +231,7 @@ static int complete_configure(DinvAgentConfigure *configure) {
         return result;
     }
     redirect_names(agent, configuration);
+    dinv_network_loopback_configure(agent->loopback, &configuration->network);
     dinv_agent_event_phase(agent->channels, DINV_WIRE_PHASE_NETWORK_UP);
     return start_engine(agent, configuration, failure);
 }

@@ -26,6 +26,7 @@ typedef struct {
     DinvAgentEngine *engine;
     DinvAgentShutdown *shutdown;
     DinvNetworkNames *names;
+    DinvNetworkLoopback *loopback;
     DinvPortsListeners *listeners;
     DinvMountsInodes *inodes;
     DinvMountsShares *shares;

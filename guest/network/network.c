@@ -72,6 +72,21 @@ static int set_up(int fd, const char *device) {
     return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
 }
 
+/* User-Mode Linux has another name for it. A device that is up keeps its name: it is down at the
+ * first configuration, and has the name at a later one. */
+static int rename_to_usual(int fd, char device[static IFNAMSIZ]) {
+    if (strcmp(device, DINV_NETWORK_INTERFACE) == 0) {
+        return 0;
+    }
+    struct ifreq request = request_for(device);
+    (void)snprintf(request.ifr_newname, sizeof request.ifr_newname, "%s", DINV_NETWORK_INTERFACE);
+    if (ioctl(fd, SIOCSIFNAME, &request) < 0) {
+        return -errno;
+    }
+    (void)snprintf(device, IFNAMSIZ, "%s", DINV_NETWORK_INTERFACE);
+    return 0;
+}
+
 static int set_ethernet_address(int fd, const char *device,
                                 const DinvNetworkConfiguration *network) {
     struct ifreq request = request_for(device);
@@ -111,6 +126,10 @@ static int configure_ethernet(int fd, const DinvNetworkConfiguration *network) {
     char device[IFNAMSIZ];
     const char *step = "find an ethernet device";
     int result = find_ethernet(device);
+    if (result == 0) {
+        step = "name the device";
+        result = rename_to_usual(fd, device);
+    }
     if (result == 0 && network->mtu != 0) {
         step = "set the MTU";
         result = set_mtu(fd, device, network->mtu);

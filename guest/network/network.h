@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The room guest/network: the machine's interfaces, its files of /etc, and the way of its DNS
- * queries, as the configuration has them. Containers' networks are dockerd's and may not enter.
+ * The room guest/network: the machine's interfaces, its files of /etc, and the ways of its DNS
+ * queries and to its loopback, as the configuration has them. Containers' networks are dockerd's
+ * and may not enter.
  *
  * network.h: loopback and the one ethernet device of the machine, and the files of /etc that go
  * with them.
@@ -9,6 +10,9 @@
 #pragma once
 
 #include "guest/configuration/configuration.h"
+
+/* What the ethernet device is called, on every machine. */
+#define DINV_NETWORK_INTERFACE "eth0"
 
 /* Brings loopback up, and the ethernet device when configuration->present: address, default route,
  * MTU. May come again with other values. 0 or -errno, after having said in the log what failed. */

@@ -10,6 +10,7 @@
 
 #include "guest/base/files.h"
 #include "guest/base/log.h"
+#include "guest/network/loopback.h"
 #include "guest/ports/socket-owner.h"
 #include "guest/ports/socket-table.h"
 #include "wire/verbs.h"
@@ -37,6 +38,7 @@ struct Listener {
     Listener *next;
     ListenerState state;
     bool udp;
+    bool loopback; /* it listens on the guest's loopback, and is published on the outer one */
     uint16_t port;
     const char *address; /* outside; static */
     uint64_t inode;
@@ -56,6 +58,7 @@ struct DinvPortsListeners {
     const char *engine_cgroup;
     DinvPortsRequest request;
     void *user;
+    DinvNetworkLoopback *loopback; /* NULL: none */
     bool started;
     unsigned client_ports_first; /* the range of local ports */
     unsigned client_ports_last;
@@ -65,25 +68,32 @@ struct DinvPortsListeners {
 };
 
 /* Who connects to a wildcard socket inside may come by either family outside. */
-static const char *const outer_addresses[] = {"0.0.0.0", "::"};
-enum { OUTER_ADDRESSES = sizeof outer_addresses / sizeof outer_addresses[0] };
+enum { OUTER_ADDRESSES = 2 };
+static const char *const outer_addresses[OUTER_ADDRESSES] = {"0.0.0.0", "::"};
+static const char *const outer_loopbacks[OUTER_ADDRESSES] = {"127.0.0.1", "::1"};
 
 /* --- What listens now --- */
+
+static bool is_on_loopback(const DinvPortsSocket *socket) {
+    return strcmp(socket->address, "127.0.0.1") == 0;
+}
 
 /* Whether the launcher can reach it, and it waits for clients. */
 static bool is_reachable(const DinvPortsListeners *listeners, const DinvPortsSocket *socket) {
     bool any = strcmp(socket->address, "0.0.0.0") == 0 || strcmp(socket->address, "::") == 0;
     bool of_client = socket->udp && socket->port >= listeners->client_ports_first &&
                      socket->port <= listeners->client_ports_last;
-    return any && !of_client;
+    return (any || (listeners->loopback != NULL && is_on_loopback(socket))) && !of_client;
 }
 
-static void read_table(DinvPortsListeners *listeners, const char *name, bool udp, bool ipv6) {
+/* False if there is one that cannot be read: it would look as if all were gone. */
+static bool read_table(DinvPortsListeners *listeners, const char *name, bool udp, bool ipv6) {
     char path[64];
     (void)snprintf(path, sizeof path, "%s/net/%s", listeners->proc, name);
     char *text = NULL;
-    if (dinv_file_read_all(path, &text, TABLE_MAX) < 0) {
-        return; /* without IPv6 there is no table of it */
+    ssize_t len = dinv_file_read_all(path, &text, TABLE_MAX);
+    if (len < 0) {
+        return len == -ENOENT; /* without IPv6 there is no table of it */
     }
     Sockets *sockets = &listeners->sockets;
     char *rest = text;
@@ -95,26 +105,51 @@ static void read_table(DinvPortsListeners *listeners, const char *name, bool udp
         }
     }
     free(text);
+    return true;
 }
 
-static void read_tables(DinvPortsListeners *listeners) {
+static bool read_tables(DinvPortsListeners *listeners) {
     listeners->sockets.count = 0;
-    read_table(listeners, "tcp", false, false);
-    read_table(listeners, "tcp6", false, true);
-    read_table(listeners, "udp", true, false);
-    read_table(listeners, "udp6", true, true);
+    return read_table(listeners, "tcp", false, false) &&
+           read_table(listeners, "tcp6", false, true) &&
+           read_table(listeners, "udp", true, false) && read_table(listeners, "udp6", true, true);
+}
+
+/* --- The way to the guest's loopback --- */
+
+/* For those that are published, or are about to be. Those of one port stand side by side. */
+static void set_loopback(DinvPortsListeners *listeners) {
+    static DinvNetworkLoopbackPort ports[LISTENERS_MAX];
+    size_t count = 0;
+    for (const Listener *listener = listeners->first; listener != NULL; listener = listener->next) {
+        const DinvNetworkLoopbackPort *last = count > 0 ? &ports[count - 1] : NULL;
+        bool is_new = last == NULL || last->port != listener->port || last->udp != listener->udp;
+        if (listener->loopback && listener->state != LISTENER_IGNORED && is_new) {
+            ports[count++] = (DinvNetworkLoopbackPort){listener->udp, listener->port};
+        }
+    }
+    int result = dinv_network_loopback_set(listeners->loopback, ports, count);
+    if (result < 0) {
+        dinv_log_warning("what listens on the guest's loopback is not reachable outside: %s",
+                         strerror(-result));
+    }
 }
 
 /* --- The launcher --- */
 
 static void remove_listener(Listener *listener) {
-    Listener **link = &listener->listeners->first;
+    DinvPortsListeners *listeners = listener->listeners;
+    bool loopback = listener->loopback && listener->state != LISTENER_IGNORED;
+    Listener **link = &listeners->first;
     while (*link != listener) {
         link = &(*link)->next;
     }
     *link = listener->next;
-    listener->listeners->count--;
+    listeners->count--;
     free(listener);
+    if (loopback) {
+        set_loopback(listeners);
+    }
 }
 
 static const char *protocol_of(const Listener *listener) {
@@ -157,6 +192,9 @@ static void listener_published(void *user, const char *error) {
             "outside: %s",
             listener->port, protocol_of(listener), listener->owner, error);
         listener->state = LISTENER_IGNORED;
+        if (listener->loopback) {
+            set_loopback(listener->listeners);
+        }
     } else {
         listener->state = LISTENER_PUBLISHED;
     }
@@ -169,6 +207,9 @@ static void listener_published(void *user, const char *error) {
 
 static void publish(Listener *listener) {
     listener->state = LISTENER_PUBLISHING;
+    if (listener->loopback) {
+        set_loopback(listener->listeners);
+    }
     int result = ask(listener, DINV_WIRE_VERB_PUBLISH, listener_published);
     if (result < 0) {
         listener_published(listener, strerror(-result));
@@ -204,7 +245,8 @@ static void end_those_gone(DinvPortsListeners *listeners) {
 
 static Listener *find(const DinvPortsListeners *listeners, const DinvPortsSocket *socket) {
     Listener *listener = listeners->first;
-    while (listener != NULL && (listener->udp != socket->udp || listener->port != socket->port)) {
+    while (listener != NULL && (listener->udp != socket->udp || listener->port != socket->port ||
+                                listener->loopback != is_on_loopback(socket))) {
         listener = listener->next;
     }
     return listener;
@@ -213,7 +255,8 @@ static Listener *find(const DinvPortsListeners *listeners, const DinvPortsSocket
 static void add(DinvPortsListeners *listeners, const DinvPortsSocket *socket,
                 const DinvPortsSocketOwner *owner) {
     bool own_of_swarm = socket->port == SWARM_MANAGEMENT || socket->port == SWARM_GOSSIP;
-    bool wanted = owner->owner[0] != '\0' || (owner->engine && !own_of_swarm);
+    bool loopback = is_on_loopback(socket);
+    bool wanted = owner->owner[0] != '\0' || (owner->engine && !own_of_swarm && !loopback);
     for (size_t index = 0; index < (wanted ? OUTER_ADDRESSES : 1); index++) {
         Listener *listener = calloc(1, sizeof *listener);
         if (listener == NULL) {
@@ -222,8 +265,9 @@ static void add(DinvPortsListeners *listeners, const DinvPortsSocket *socket,
         *listener = (Listener){.listeners = listeners,
                                .next = listeners->first,
                                .udp = socket->udp,
+                               .loopback = loopback,
                                .port = socket->port,
-                               .address = outer_addresses[index],
+                               .address = (loopback ? outer_loopbacks : outer_addresses)[index],
                                .inode = socket->inode};
         (void)snprintf(listener->owner, sizeof listener->owner, "%s",
                        owner->owner[0] != '\0' ? owner->owner : "a service of the swarm");
@@ -258,9 +302,10 @@ static void begin_new_ones(DinvPortsListeners *listeners) {
 
 static void listeners_look(void *user) {
     DinvPortsListeners *listeners = user;
-    read_tables(listeners);
-    end_those_gone(listeners);
-    begin_new_ones(listeners);
+    if (read_tables(listeners)) {
+        end_those_gone(listeners);
+        begin_new_ones(listeners);
+    }
     dinv_timer_set(listeners->timer, LOOK_MS);
 }
 
@@ -303,11 +348,18 @@ void dinv_ports_listeners_free(DinvPortsListeners *listeners) {
     if (listeners == NULL) {
         return;
     }
-    while (listeners->first != NULL) {
-        remove_listener(listeners->first);
+    Listener *next;
+    for (Listener *listener = listeners->first; listener != NULL; listener = next) {
+        next = listener->next;
+        free(listener);
     }
     dinv_timer_free(listeners->timer);
     free(listeners);
+}
+
+void dinv_ports_listeners_use_loopback(DinvPortsListeners *listeners,
+                                       DinvNetworkLoopback *loopback) {
+    listeners->loopback = loopback;
 }
 
 void dinv_ports_listeners_start(DinvPortsListeners *listeners) {

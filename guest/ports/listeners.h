@@ -11,12 +11,14 @@
  * proxy, and to stop when the socket is gone. A port that the launcher refuses is said once, and
  * not asked for again while the socket is there.
  *
- * Not published: what listens on the guest's loopback or any other address that is not outside
- * (the launcher cannot reach it), and UDP sockets in the range of local ports, which are those of
- * clients.
+ * What a container opens on 127.0.0.1 of the guest is published on the outer container's loopback
+ * (guest/network/loopback.h is the way there). Not published: what listens on any other single
+ * address, which the launcher cannot reach, and UDP sockets in the range of local ports, which are
+ * those of clients.
  */
 #pragma once
 
+#include "guest/network/loopback.h"
 #include "guest/ports/publish.h"
 
 typedef struct DinvPortsListeners DinvPortsListeners;
@@ -27,6 +29,11 @@ DinvPortsListeners *dinv_ports_listeners_new(DinvLoop *loop, const char *proc,
                                              void *user);
 /* Only when no request is unanswered any more. NULL is ignored. */
 void dinv_ports_listeners_free(DinvPortsListeners *listeners);
+
+/* Before the start. `loopback` is borrowed for good; without it nothing on the guest's loopback is
+ * published. */
+void dinv_ports_listeners_use_loopback(DinvPortsListeners *listeners,
+                                       DinvNetworkLoopback *loopback);
 
 /* From now on it looks once a second, the first time at once; again: of no effect. */
 void dinv_ports_listeners_start(DinvPortsListeners *listeners);

@@ -23,6 +23,7 @@
 
 #include "guest/base/loop.h"
 #include "guest/base/unix-socket.h"
+#include "guest/network/network.h"
 #include "guest/ports/request.h"
 
 enum {
@@ -488,6 +489,6 @@ int dinv_ports_proxy_run(int argc, char **argv, const DinvPortsProxyPlan *plan) 
 int dinv_ports_proxy_main(int argc, char **argv) {
     static const DinvPortsProxyPlan plan = {.local_proxy = "/usr/sbin/docker-proxy",
                                             .agent_socket = DINV_PORT_PROXY_SOCKET,
-                                            .interface = "eth0"};
+                                            .interface = DINV_NETWORK_INTERFACE};
     return dinv_ports_proxy_run(argc, argv, &plan);
 }

@@ -3,10 +3,14 @@
 #include "launcher/base/log.h"
 
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-/* Twice a second: on a slow serial console one would see nothing else. */
+/* Twice a second: on a slow serial console one would see nothing else. What takes longer than these
+ * steps is drawn at every tenth, as whoever keeps the terminal's output keeps each. */
 #define SPINNER_INTERVAL_MS 500u
+#define SPINNER_STEPS       20u
+#define SPINNER_LATE_STEPS  10u
 #define LINE_MAX_BYTES      1024u
 
 static struct {
@@ -15,7 +19,9 @@ static struct {
     gboolean terminal;
     gboolean progress; /* show what is waited for */
     gboolean drawn;    /* the waiting line stands on the terminal */
+    gboolean said;     /* what is waited for stands in a line of its own */
     char *waiting_for;
+    char *last_error;
     guint spinner_source;
     guint spinner_step;
 } state = {.level = DINV_LOG_INFO};
@@ -45,29 +51,55 @@ static void erase_spinner(void) {
     }
 }
 
-static gboolean log_on_spinner_due(gpointer user) {
+/* A terminal that nobody looks at has no size: docker sets it when somebody attaches. */
+static gboolean is_watched(void) {
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0;
+}
+
+static void draw_spinner(void) {
     static const char steps[] = "|/-\\";
-    (void)user;
     state.drawn = TRUE;
-    state.spinner_step = (state.spinner_step + 1) % 4;
     (void)fprintf(stderr, "\r\033[Kdinv: [%6.1fs] %c %s", dinv_log_elapsed(),
-                  steps[state.spinner_step], state.waiting_for);
+                  steps[state.spinner_step % 4], state.waiting_for);
     (void)fflush(stderr);
+}
+
+static gboolean log_on_spinner_due(gpointer user) {
+    (void)user;
+    state.spinner_step++;
+    if (!is_watched()) {
+        if (!state.said) {
+            state.said = TRUE;
+            dinv_log(DINV_LOG_INFO, "waiting for %s", state.waiting_for);
+        }
+    } else if (state.spinner_step <= SPINNER_STEPS ||
+               state.spinner_step % SPINNER_LATE_STEPS == 1) {
+        draw_spinner();
+    }
     return G_SOURCE_CONTINUE;
 }
 
 void dinv_log(DinvLogLevel level, const char *format, ...) {
+    static const char *const prefixes[] = {"error: ", "warning: ", "", "debug: "};
+    va_list arguments;
     if (level > state.level) {
         return;
     }
-    static const char *const prefixes[] = {"error: ", "warning: ", "", "debug: "};
-    va_list arguments;
     va_start(arguments, format);
     g_autofree char *text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
+    if (level == DINV_LOG_ERROR) {
+        g_free(state.last_error);
+        state.last_error = g_strdup(text);
+    }
     erase_spinner();
     (void)fprintf(stderr, "dinv: [%6.1fs] %s%s\n", dinv_log_elapsed(), prefixes[level], text);
     (void)fflush(stderr);
+}
+
+const char *dinv_log_get_last_error(void) {
+    return state.last_error;
 }
 
 void dinv_log_waiting_for(const char *what) {
@@ -75,6 +107,8 @@ void dinv_log_waiting_for(const char *what) {
     g_clear_handle_id(&state.spinner_source, g_source_remove);
     g_free(state.waiting_for);
     state.waiting_for = g_strdup(what);
+    state.said = FALSE;
+    state.spinner_step = 0;
     if (what == NULL || !state.progress) {
         return;
     }

@@ -26,9 +26,12 @@ double dinv_log_elapsed(void);
 /* Writes one message; the format has no newline at its end. Blocks while stderr takes nothing. */
 void dinv_log(DinvLogLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* Says what is being waited for, until the next call; NULL: nothing. When stderr is a terminal,
- * the line is drawn by a timer of the default GMainContext, twice a second with a spinner that
- * turns. */
+/* The last message of level error, NULL if there was none. Borrowed until the next one. */
+const char *dinv_log_get_last_error(void);
+
+/* Says what is being waited for, until the next call; NULL: nothing. When stderr is a terminal that
+ * somebody looks at, the line is drawn by a timer of the default GMainContext, twice a second and
+ * later less often, with a spinner that turns; else it is said once. */
 void dinv_log_waiting_for(const char *what);
 
 /* A copy of untrusted text that is safe on a terminal: control characters but tab and newline, and

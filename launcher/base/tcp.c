@@ -71,6 +71,10 @@ char *dinv_tcp_address_to_string(const DinvTcpAddress *address) {
                            (guint)address->port);
 }
 
+gboolean dinv_tcp_address_is_loopback(const DinvTcpAddress *address) {
+    return g_str_has_prefix(address->host, "127.") || strcmp(address->host, "::1") == 0;
+}
+
 /* A listening socket, or -1 with errno. */
 static int listen_at(const char *host, guint16 port, int backlog) {
     SocketAddress address;

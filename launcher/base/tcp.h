@@ -16,6 +16,9 @@ gboolean dinv_tcp_address_parse(const char *text, DinvTcpAddress *address);
 /* "tcp://127.0.0.1:2375", "tcp://[::1]:2375"; all addresses are a star. Transfer full. */
 char *dinv_tcp_address_to_string(const DinvTcpAddress *address);
 
+/* Whether only this machine (or container) itself reaches it. */
+gboolean dinv_tcp_address_is_loopback(const DinvTcpAddress *address);
+
 /* A socket (nonblocking, close-on-exec) that listens there, or -1. All addresses means IPv6 and
  * IPv4 by one socket, and IPv4 alone where there is no IPv6. */
 int dinv_tcp_listen(const DinvTcpAddress *address, int backlog, GError **error);

@@ -52,6 +52,7 @@ static void set_text(char **field, char *text) {
 static void use_own_directory(DinvConfig *config, const char *directory) {
     set_text(&config->state_dir, g_build_filename(directory, "state", NULL));
     set_text(&config->socket_path, g_build_filename(directory, "docker.sock", NULL));
+    set_text(&config->socket_link, NULL);
     config->socket_uid = (uid_t)-1;
     config->socket_gid = (gid_t)-1;
     config->socket_mode = 0600;
@@ -59,6 +60,8 @@ static void use_own_directory(DinvConfig *config, const char *directory) {
     set_text(&config->tls_directory, NULL);
     config->tls.port = 0;
     config->plaintext.port = 0;
+    g_clear_pointer(&config->more_sockets, g_ptr_array_unref);
+    g_clear_pointer(&config->more_ports, g_array_unref);
     g_array_set_size(config->ports, 0);
     config->publish = DINV_PUBLISH_DOCKER;
     DinvMountSpec *mount = g_new0(DinvMountSpec, 1);
@@ -174,7 +177,7 @@ static int run_in(DinvBench *bench, const char *directory) {
         return DINV_EXIT_FAILED;
     }
     int status = EXIT_FAILURE;
-    if (dinv_preflight(bench->config, &preflight, NULL)) {
+    if (dinv_preflight(bench->config, FALSE, &preflight, NULL)) {
         gboolean is_fast = is_run_by_cpu(bench->config, &preflight.findings);
         gint64 limit_s = is_fast ? CPU_LIMIT_S : EMULATED_LIMIT_S;
         if (!is_fast) {

@@ -22,9 +22,12 @@ static void add_cpu(DinvBenchTable *table, const DinvPlanFindings *findings) {
 static void add_acceleration(DinvBenchTable *table, const DinvConfig *config,
                              const DinvPlanFindings *findings) {
     DinvPlanAccel accel = dinv_plan_accel(config, findings);
-    dinv_bench_table_add(table, "acceleration",
-                         accel == DINV_PLAN_ACCEL_KVM ? "KVM" : "emulation (TCG)",
-                         accel == DINV_PLAN_ACCEL_TCG ? "as asked for" : findings->kvm.text);
+    gboolean is_asked_for = accel == DINV_PLAN_ACCEL_TCG || accel == DINV_PLAN_ACCEL_UML;
+    const char *text = accel == DINV_PLAN_ACCEL_KVM    ? "KVM"
+                       : dinv_plan_accel_is_uml(accel) ? findings->uml.text
+                                                       : "emulation (TCG)";
+    dinv_bench_table_add(table, "acceleration", text,
+                         is_asked_for ? "as asked for" : findings->kvm.text);
 }
 
 void dinv_bench_add_host(DinvBenchTable *table, const DinvConfig *config,
@@ -39,7 +42,9 @@ void dinv_bench_add_host(DinvBenchTable *table, const DinvConfig *config,
     add_cpu(table, findings);
     dinv_bench_table_add(table, "kernel", kernel, names.machine);
     add_acceleration(table, config, findings);
-    dinv_bench_table_add(table, "QEMU", qemu, NULL);
+    if (!dinv_plan_accel_is_uml(dinv_plan_accel(config, findings))) {
+        dinv_bench_table_add(table, "QEMU", qemu, NULL);
+    }
     dinv_bench_table_add(table, "dinv", DINV_VERSION, NULL);
     dinv_bench_table_add(table, "file system of the disk", file_system, NULL);
     dinv_bench_table_add(table, "date", date, "UTC");

@@ -7,6 +7,7 @@
 static const char *mark_of(DinvPreflightStatus status) {
     switch (status) {
     case DINV_PREFLIGHT_OK:
+    case DINV_PREFLIGHT_NOTE:
         return "OK";
     case DINV_PREFLIGHT_WARNING:
         return "--";
@@ -28,7 +29,11 @@ void dinv_cli_doctor_print(const DinvPreflightReport *report, FILE *stream) {
 
 int dinv_cli_doctor(const DinvConfig *config) {
     DinvPreflight preflight = {0};
-    gboolean good = dinv_preflight(config, &preflight, NULL);
+    gboolean good = dinv_preflight(config, FALSE, &preflight, NULL);
+    for (guint i = 0; config->notes != NULL && i < config->notes->len; i++) {
+        dinv_preflight_report_add(preflight.report, "state directory", DINV_PREFLIGHT_NOTE,
+                                  g_strdup(config->notes->pdata[i]), NULL);
+    }
     dinv_cli_doctor_print(preflight.report, stdout);
     puts(good ? "dinv run would work." : "dinv run would not work.");
     dinv_preflight_clear(&preflight);

@@ -5,6 +5,11 @@
 #include "launcher/cli/help.h"
 #include "launcher/settings/names.h"
 
+/* When the older name of a setting is not read. */
+static const char *alias_exception(const DinvSetting *setting) {
+    return (setting->flags & DINV_SETTING_ALIAS_NOT_IN_CI) != 0 ? ", unless CI is set" : "";
+}
+
 /* Appends `text` with what roff would take for itself escaped; a full stop ends a line. */
 static void append_roff(GString *output, const char *text) {
     if (*text == '.' || *text == '\'') {
@@ -52,7 +57,8 @@ static void append_roff_setting(GString *output, const DinvSetting *setting) {
         g_string_append_c(output, '\n');
     }
     if (setting->alias != NULL) {
-        g_string_append_printf(output, "The name \\fB%s\\fR is read too.\n", setting->alias);
+        g_string_append_printf(output, "The name \\fB%s\\fR is read too%s.\n", setting->alias,
+                               alias_exception(setting));
     }
 }
 
@@ -143,7 +149,8 @@ char *dinv_cli_help_readme_table(void) {
         g_string_append(output, setting->fallback != NULL ? "` | " : " | ");
         append_markdown_cell(output, setting->help);
         if (setting->alias != NULL) {
-            g_string_append_printf(output, " (also `%s`)", setting->alias);
+            g_string_append_printf(output, " (also `%s`%s)", setting->alias,
+                                   alias_exception(setting));
         }
         g_string_append(output, " |\n");
     }

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "launcher/base/log.h"
 #include "launcher/base/wait-status.h"
 #include "launcher/cli/cli.h"
+#include "launcher/cli/within.h"
 
 struct DinvCliJob {
     GPid pid; /* 0 when it ended */
@@ -36,7 +38,9 @@ static void unblock_signals(gpointer user) {
     (void)signal(SIGPIPE, SIG_DFL);
 }
 
-/* What would send the docker client elsewhere than DOCKER_HOST says, or with TLS, goes. */
+/* What would send the docker client elsewhere than DOCKER_HOST says, or with TLS, goes.
+ * Testcontainers would look for published ports at the address of docker0, which only the guest
+ * has. */
 static char **make_job_environment(const char *socket_path) {
     static const char *const others[] = {"DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY",
                                          "DOCKER_CERT_PATH"};
@@ -45,7 +49,38 @@ static char **make_job_environment(const char *socket_path) {
     for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
         environment = g_environ_unsetenv(environment, others[i]);
     }
-    return environment;
+    environment = g_environ_setenv(environment, DINV_CLI_WITHIN_VARIABLE, "1", TRUE);
+    return g_environ_setenv(environment, "TESTCONTAINERS_HOST_OVERRIDE", "localhost", FALSE);
+}
+
+/* Whether a file is there that only cannot be run. */
+static gboolean is_there(const char *program) {
+    const char *path = g_getenv("PATH");
+    g_auto(GStrv) directories = g_strsplit(path != NULL ? path : "/usr/bin:/bin", ":", -1);
+    if (strchr(program, '/') != NULL) {
+        return g_file_test(program, G_FILE_TEST_EXISTS);
+    }
+    for (guint i = 0; directories[i] != NULL; i++) {
+        g_autofree char *file = g_build_filename(directories[i], program, NULL);
+        if (directories[i][0] != '\0' && g_file_test(file, G_FILE_TEST_IS_REGULAR)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+int dinv_cli_job_check(const char *program) {
+    g_autofree char *found = g_find_program_in_path(program);
+    if (found != NULL) {
+        return 0;
+    }
+    if (is_there(program)) {
+        dinv_log(DINV_LOG_ERROR, "cannot run \"%s\": it is no program that this user may execute",
+                 program);
+        return DINV_EXIT_NOT_EXECUTABLE;
+    }
+    dinv_log(DINV_LOG_ERROR, "cannot run \"%s\": there is no such program", program);
+    return DINV_EXIT_NOT_FOUND;
 }
 
 DinvCliJob *dinv_cli_job_start(char **command, const char *socket_path, gboolean with_stdin,

@@ -10,6 +10,10 @@
 
 typedef struct DinvCliJob DinvCliJob;
 
+/* Whether `program` can be started, as far as that can be told before: 0, or 126 or 127 after the
+ * reason was logged. */
+int dinv_cli_job_check(const char *program);
+
 /* Spawns `command`. `ended` runs once, from the default GMainContext, with its exit status as a
  * shell has it (128 + signal when killed). Without `with_stdin` its stdin is /dev/null. NULL when
  * it cannot be started: *status is then 126 or 127 and the reason was logged. */

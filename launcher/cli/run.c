@@ -18,6 +18,7 @@
 #include "launcher/cli/cli.h"
 #include "launcher/cli/job.h"
 #include "launcher/cli/signals.h"
+#include "launcher/cli/within.h"
 #include "launcher/mounts/files.h"
 #include "launcher/network/watch.h"
 #include "launcher/plan/plan.h"
@@ -27,6 +28,7 @@
 #include "launcher/tls/store.h"
 #include "launcher/vm/engine-log.h"
 #include "launcher/vm/launcher-socket.h"
+#include "launcher/vm/refusal.h"
 #include "launcher/vm/vm.h"
 
 /* What the guest gets at least, however long the command took to end. */
@@ -52,13 +54,18 @@ typedef struct {
 static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 static volatile sig_atomic_t runs_command;
+/* What goes with us when a signal ends us on the spot. */
+static char *const *volatile early_paths;
 
 static void run_on_early_signal(int signal_number) {
+    for (char *const *path = early_paths; path != NULL && *path != NULL; path++) {
+        (void)unlink(*path);
+    }
     _exit(runs_command ? 128 + signal_number : EXIT_SUCCESS);
 }
 
-/* As long as nothing was made but certificates, which the next start completes, a signal ends us on
- * the spot: there is nothing to put in order. */
+/* As long as nothing was made but sockets, and certificates, which the next start completes, a
+ * signal ends us on the spot: there is nothing else to put in order. */
 static void catch_early_signals(const sigset_t *set, gboolean has_command) {
     struct sigaction action = {.sa_handler = run_on_early_signal};
     runs_command = has_command;
@@ -204,6 +211,13 @@ static void run_on_stopped(DinvVm *vm, gboolean failed, gpointer user) {
 
 /* --- The machine, from looking to its end --- */
 
+/* What a start has from its beginning. */
+typedef struct {
+    char **command;
+    DinvVmEndpoints *endpoints; /* bound, and not served yet */
+    int signal_fd;
+} Start;
+
 /* Gives the disks that the guest could not repair another name; the machine is gone by then. */
 static void keep_damaged_disks(const DinvVm *vm, DinvState *disk) {
     for (DinvStateDisk kind = 0; kind < DINV_STATE_DISK_KINDS; kind++) {
@@ -226,12 +240,12 @@ static void keep_damaged_disks(const DinvVm *vm, DinvState *disk) {
 
 /* Runs the machine of `plan` to its end. */
 static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState *disk,
-                 DinvVmEngineLog *log_file, int signal_fd, char **command) {
+                 DinvVmEngineLog *log_file, const Start *start) {
     static const DinvVmCallbacks callbacks = {.ready = run_on_ready, .stopped = run_on_stopped};
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
     const DinvConfig *config = plan->machine.config;
-    Run run = {.config = config, .command = command, .loop = loop, .log_file = log_file};
+    Run run = {.config = config, .command = start->command, .loop = loop, .log_file = log_file};
     /* Freed after the vm, whose last answers end the clients that wait for one. */
     g_autoptr(DinvVmLauncherSocket) server = NULL;
     g_autoptr(DinvVm) vm = dinv_vm_new(&plan->machine, engine, plan->network, &callbacks, &run);
@@ -241,9 +255,9 @@ static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState
         g_clear_error(&error);
     }
     run.vm = vm;
-    guint signal_source = g_unix_fd_add(signal_fd, G_IO_IN, run_on_signal_fd, &run);
+    guint signal_source = g_unix_fd_add(start->signal_fd, G_IO_IN, run_on_signal_fd, &run);
     server = dinv_vm_launcher_socket_new(config->state_dir, vm, &error);
-    if (server == NULL || !dinv_vm_start(vm, &error)) {
+    if (server == NULL || !dinv_vm_start(vm, start->endpoints, &error)) {
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         run.status = DINV_EXIT_FAILED;
     } else {
@@ -255,22 +269,23 @@ static int serve(const DinvPlan *plan, const DinvEngineConfig *engine, DinvState
     return run.status;
 }
 
-/* Logs what preflight found doubtful, with its remedy. */
+/* Logs what preflight noted, and what it found doubtful, with its remedy. */
 static void log_doubts(const DinvPreflightReport *report) {
     for (guint i = 0; i < report->lines->len; i++) {
         const DinvPreflightLine *line = g_ptr_array_index(report->lines, i);
-        if (line->status == DINV_PREFLIGHT_WARNING) {
-            dinv_log(DINV_LOG_WARNING, "%s%s%s", line->text, line->remedy != NULL ? "; " : "",
+        if (line->status == DINV_PREFLIGHT_WARNING || line->status == DINV_PREFLIGHT_NOTE) {
+            dinv_log(line->status == DINV_PREFLIGHT_NOTE ? DINV_LOG_INFO : DINV_LOG_WARNING,
+                     "%s%s%s", line->text, line->remedy != NULL ? "; " : "",
                      line->remedy != NULL ? line->remedy : "");
         }
     }
 }
 
 /* Looks whether a start can work, and logs what is doubtful; FALSE after the reason why not. */
-static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) {
+static gboolean look_before(const DinvConfig *config, gboolean is_bound, DinvPreflight *preflight) {
     g_autoptr(GError) error = NULL;
     gboolean can_start = dinv_state_launcher_socket_check(config->state_dir, &error) &&
-                         dinv_preflight(config, preflight, &error);
+                         dinv_preflight(config, is_bound, preflight, &error);
     if (preflight->report != NULL) {
         log_doubts(preflight->report);
     }
@@ -284,8 +299,7 @@ static gboolean look_before(const DinvConfig *config, DinvPreflight *preflight) 
 }
 
 /* Makes what the plan needs of files, and serves with it. */
-static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int signal_fd,
-                          char **command) {
+static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, const Start *start) {
     g_autoptr(GError) error = NULL;
     g_autoptr(DinvVmEngineLog) log_file = NULL;
     g_autoptr(DinvState) disk = NULL;
@@ -301,11 +315,12 @@ static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int si
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
     }
-    if (!dinv_mount_files_start(config->state_dir, plan->mounts, signal_fd, &files, &error)) {
+    if (!dinv_mount_files_start(config->state_dir, plan->mounts, start->signal_fd, &files,
+                                &error)) {
         struct signalfd_siginfo info;
         if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED) &&
-            read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-            return status_of_stop(command, (int)info.ssi_signo);
+            read(start->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+            return status_of_stop(start->command, (int)info.ssi_signo);
         }
         dinv_log(DINV_LOG_ERROR, "%s", error->message);
         return DINV_EXIT_FAILED;
@@ -313,7 +328,7 @@ static int make_and_serve(DinvPlan *plan, const DinvEngineConfig *engine, int si
     plan->machine.files_dir = dinv_mount_files_get_directory(files);
     plan->machine.data_image = dinv_state_get_image(disk, DINV_STATE_DISK_DATA);
     plan->machine.volume_image = dinv_state_get_image(disk, DINV_STATE_DISK_VOLUME);
-    return serve(plan, engine, disk, log_file, signal_fd, command);
+    return serve(plan, engine, disk, log_file, start);
 }
 
 static void log_sentences(DinvLogLevel level, const GPtrArray *sentences) {
@@ -344,20 +359,57 @@ static gboolean prepare_certificates(const DinvConfig *config) {
 
 /* From here on things are made that have to be put in order, and signals wait for the loop. */
 static int run_with_signals(const DinvConfig *config, const DinvPlanFindings *findings,
-                            const sigset_t *signals, char **command) {
+                            const sigset_t *signals, Start *start) {
     g_autoptr(DinvPlan) plan = dinv_plan_new(config, findings);
-    int signal_fd = dinv_cli_signals_open(signals);
-    if (signal_fd < 0) {
+    start->signal_fd = dinv_cli_signals_open(signals);
+    if (start->signal_fd < 0) {
         dinv_log(DINV_LOG_ERROR, "cannot wait for signals: %s", g_strerror(errno));
         return DINV_EXIT_FAILED;
     }
-    int status = make_and_serve(plan, findings->engine, signal_fd, command);
-    (void)close(signal_fd);
+    early_paths = NULL;
+    int status = make_and_serve(plan, findings->engine, start);
+    (void)close(start->signal_fd);
     return status;
 }
 
-int dinv_cli_run(const DinvConfig *config, char **command) {
+/* Binds all sockets, before anything that takes time: who comes early then waits. NULL if that
+ * cannot be, which preflight says better. */
+static DinvVmEndpoints *bind_early(const DinvConfig *config, GError **error) {
+    if (dinv_path_is_within(config->socket_path, config->state_dir)) {
+        /* Made with the socket it would be open to others. dinv_state_open() says what is wrong. */
+        (void)g_mkdir_with_parents(config->state_dir, 0700);
+    }
+    return dinv_vm_endpoints_new(config, error);
+}
+
+/* From looking to the end, with the sockets bound if that worked. */
+static int look_and_run(const DinvConfig *config, const sigset_t *signals, Start *start,
+                        const GError *bind_error) {
     DinvPreflight preflight = {0};
+    int status = DINV_EXIT_FAILED;
+    gboolean is_bound = start->endpoints != NULL;
+    /* With a damaged disk nothing is started: it is only kept aside. */
+    if (look_before(config, is_bound, &preflight) &&
+        (preflight.disk_is_damaged || prepare_certificates(config))) {
+        if (is_bound) {
+            status = run_with_signals(config, &preflight.findings, signals, start);
+        } else {
+            dinv_log(DINV_LOG_ERROR, "%s", bind_error->message);
+        }
+    }
+    dinv_preflight_clear(&preflight);
+    return status;
+}
+
+static void log_notes(const GPtrArray *notes) {
+    for (guint i = 0; notes != NULL && i < notes->len; i++) {
+        dinv_log(DINV_LOG_INFO, "%s", (const char *)notes->pdata[i]);
+    }
+}
+
+int dinv_cli_run(const DinvConfig *config, char **command) {
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) paths = NULL;
     sigset_t signals;
     /* The output of a command is the user's: nothing of ours is in it when all goes well. */
     if (command[0] != NULL && !config->log_level_given) {
@@ -365,13 +417,29 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     } else {
         dinv_log_start(config->log_level);
     }
+    if (dinv_cli_is_within(config)) {
+        return dinv_cli_run_within(config, command);
+    }
+    /* What DINV_ON_READY may still install is looked for when it has. */
+    int status = config->on_ready == NULL && command[0] != NULL ? dinv_cli_job_check(command[0])
+                                                                : EXIT_SUCCESS;
+    if (status != EXIT_SUCCESS) {
+        return status;
+    }
     dinv_cli_signals_pick(stop_signals, G_N_ELEMENTS(stop_signals), &signals);
     catch_early_signals(&signals, command[0] != NULL);
-    /* With a damaged disk nothing is started: it is only kept aside. */
-    int status = look_before(config, &preflight) &&
-                         (preflight.disk_is_damaged || prepare_certificates(config))
-                     ? run_with_signals(config, &preflight.findings, &signals, command)
-                     : DINV_EXIT_FAILED;
-    dinv_preflight_clear(&preflight);
+    g_autoptr(DinvVmEndpoints) endpoints = bind_early(config, &error);
+    Start start = {.command = command, .endpoints = endpoints, .signal_fd = -1};
+    if (endpoints != NULL) {
+        paths = dinv_vm_endpoints_list_paths(endpoints);
+        early_paths = paths;
+    }
+    log_notes(config->notes);
+    status = look_and_run(config, &signals, &start, error);
+    if (endpoints != NULL && status == DINV_EXIT_FAILED) {
+        const char *reason = dinv_log_get_last_error();
+        dinv_vm_refuse_clients(endpoints, reason != NULL ? reason : "it did not start");
+    }
+    early_paths = NULL;
     return status;
 }

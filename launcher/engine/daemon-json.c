@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "launcher/base/text.h"
 #include "launcher/engine/options.h"
 #include "launcher/settings/types.h"
 
@@ -175,22 +176,53 @@ static gboolean read_pools(DinvEngineDaemonJson *file, GError **error) {
     return TRUE;
 }
 
-/* Removes the keys that dinv keeps to itself, with a warning for each. */
-static void take_out(DinvEngineDaemonJson *file) {
+static gboolean is_plain_text(struct json_object *value) {
+    const char *text = json_object_get_string(value);
+    return json_object_is_type(value, json_type_string) && dinv_text_is_printable(text, "") &&
+           strlen(text) == (gsize)json_object_get_string_len(value);
+}
+
+/* Of the keys that dinv carries out itself: whether `value` is what dockerd would take. */
+static gboolean check_served(const DinvEngineOption *option, struct json_object *value,
+                             GError **error) {
+    gboolean is_list = strcmp(option->key, "hosts") == 0;
+    gboolean good = option->is_switch ? json_object_is_type(value, json_type_boolean)
+                    : is_list         ? json_object_is_type(value, json_type_array)
+                                      : is_plain_text(value);
+    for (gsize i = 0; good && is_list && i < json_object_array_length(value); i++) {
+        good = is_plain_text(json_object_array_get_idx(value, i));
+    }
+    if (!good) {
+        g_set_error(error, DINV_ENGINE_DAEMON_JSON_ERROR, DINV_ENGINE_DAEMON_JSON_ERROR_VALUE,
+                    "\"%s\": %s is expected", option->key,
+                    option->is_switch ? "true or false"
+                    : is_list ? "a list of addresses, such as [\"unix:///var/run/docker.sock\"],"
+                              : "a text");
+    }
+    return good;
+}
+
+/* Removes the keys that dinv keeps to itself, with a warning for each that it does not carry
+ * out. */
+static gboolean take_out(DinvEngineDaemonJson *file, GError **error) {
     for (const DinvEngineOption *option = dinv_engine_options_kept(); option->flag != NULL;
          option++) {
         struct json_object *value = option->key != NULL ? get_key(file->object, option->key) : NULL;
         if (value == NULL) {
             continue;
         }
-        /* "tls": false asks for what is so anyway. */
-        if (!json_object_is_type(value, json_type_boolean) || json_object_get_boolean(value)) {
+        if (option->reason != NULL) {
             g_ptr_array_add(file->warnings,
                             g_strdup_printf("\"%s\" is not passed on to dockerd: %s", option->key,
                                             option->reason));
+        } else if (!check_served(option, value, error)) {
+            return FALSE;
+        } else {
+            json_object_object_add(file->served, option->key, json_object_get(value));
         }
         json_object_object_del(file->object, option->key);
     }
+    return TRUE;
 }
 
 static void warn_about_limits(DinvEngineDaemonJson *file) {
@@ -222,12 +254,12 @@ DinvEngineDaemonJson *dinv_engine_daemon_json_parse(const char *text, gsize leng
     }
     g_autoptr(DinvEngineDaemonJson) file = g_new0(DinvEngineDaemonJson, 1);
     file->object = object;
+    file->served = json_object_new_object();
     file->pools = g_array_new(FALSE, FALSE, sizeof(DinvIpv4Network));
     file->warnings = g_ptr_array_new_with_free_func(g_free);
-    if (!read_bip(file, error) || !read_pools(file, error)) {
+    if (!read_bip(file, error) || !read_pools(file, error) || !take_out(file, error)) {
         return NULL;
     }
-    take_out(file);
     warn_about_limits(file);
     return g_steal_pointer(&file);
 }
@@ -239,6 +271,7 @@ gboolean dinv_engine_daemon_json_has(const DinvEngineDaemonJson *file, const cha
 void dinv_engine_daemon_json_free(DinvEngineDaemonJson *file) {
     if (file != NULL) {
         json_object_put(file->object);
+        json_object_put(file->served);
         g_clear_pointer(&file->pools, g_array_unref);
         g_clear_pointer(&file->warnings, g_ptr_array_unref);
         g_free(file);

@@ -2,8 +2,8 @@
 /*
  * daemon.json, dockerd's configuration file, as the user gave it to the outer container: checked as
  * far as dinv is concerned. What dinv must keep to itself (where the engine listens and where it
- * keeps things) is taken out with a warning; what concerns the inner networks is read, so that the
- * plan of them follows it. All else is dockerd's to judge.
+ * keeps things) is taken out, with a warning where dinv does not do it instead; what concerns the
+ * inner networks is read, so that the plan of them follows it. All else is dockerd's to judge.
  */
 #pragma once
 
@@ -22,6 +22,7 @@ typedef enum {
 
 typedef struct {
     struct json_object *object; /* what dockerd is to get */
+    struct json_object *served; /* of what it does not get: where the engine is to answer */
     DinvIpv4Network bip;        /* docker0's address; prefix 0: not there */
     GArray *pools;              /* of DinvIpv4Network: the IPv4 ones of default-address-pools */
     GPtrArray *warnings;        /* sentences (char *) about what was taken out or has limits */

@@ -4,18 +4,17 @@
 
 #include <string.h>
 
-#define SERVES "dinv serves the engine (DINV_SOCKET, DINV_TLS_CERTDIR, DINV_PLAINTEXT_PORT)"
-#define TLS    "dinv serves the engine, with TLS at DINV_TLS_CERTDIR"
 #define STORES "the engine keeps its data on the disk in DINV_STATE_DIR"
 #define RUNS   "dinv starts the engine and needs to know its files"
 
 static const DinvEngineOption kept[] = {
-    {"--host", 'H', FALSE, "hosts", SERVES},
-    {"--tls", 0, TRUE, "tls", TLS},
-    {"--tlsverify", 0, TRUE, "tlsverify", TLS},
-    {"--tlscacert", 0, FALSE, "tlscacert", TLS},
-    {"--tlscert", 0, FALSE, "tlscert", TLS},
-    {"--tlskey", 0, FALSE, "tlskey", TLS},
+    {"--host", 'H', FALSE, "hosts", NULL},
+    {"--group", 'G', FALSE, "group", NULL},
+    {"--tls", 0, TRUE, "tls", NULL},
+    {"--tlsverify", 0, TRUE, "tlsverify", NULL},
+    {"--tlscacert", 0, FALSE, "tlscacert", NULL},
+    {"--tlscert", 0, FALSE, "tlscert", NULL},
+    {"--tlskey", 0, FALSE, "tlskey", NULL},
     {"--data-root", 'g', FALSE, "data-root", STORES},
     {"--graph", 0, FALSE, "graph", STORES},
     {"--exec-root", 0, FALSE, "exec-root", RUNS},
@@ -75,7 +74,7 @@ char **dinv_engine_options_filter(char *const *arguments, const DinvEngineOption
         const DinvEngineOption *option = find_option(options, arguments, &count, &value);
         if (option == NULL) {
             g_ptr_array_add(left, g_strdup(*arguments));
-        } else if (g_strcmp0(value, "false") != 0) { /* --tls=false: it is so anyway */
+        } else if (option->reason != NULL) {
             g_ptr_array_add(warnings, g_strdup_printf("%s%s%s is not passed on to dockerd: %s",
                                                       option->flag, value != NULL ? "=" : "",
                                                       value != NULL ? value : "", option->reason));
@@ -84,6 +83,20 @@ char **dinv_engine_options_filter(char *const *arguments, const DinvEngineOption
     }
     g_ptr_array_add(left, NULL);
     return (char **)g_ptr_array_free(left, FALSE);
+}
+
+GPtrArray *dinv_engine_options_list_kept(char *const *arguments, const char *flag) {
+    GPtrArray *values = g_ptr_array_new();
+    while (*arguments != NULL) {
+        const char *value = NULL;
+        guint count = 0;
+        const DinvEngineOption *option = find_option(kept, arguments, &count, &value);
+        if (option != NULL && strcmp(option->flag, flag) == 0) {
+            g_ptr_array_add(values, (gpointer)(value != NULL ? value : ""));
+        }
+        arguments += MAX(count, 1);
+    }
+    return values;
 }
 
 GPtrArray *dinv_engine_options_list(char *const *arguments, const char *flag) {

@@ -38,6 +38,7 @@ struct DinvMachine {
     gpointer user;
     int channels[DINV_MACHINE_CHANNEL_COUNT]; /* our ends; -1: taken, or not started */
     DinvMachineProcess *process;
+    char *confinement; /* of the process, as words; NULL: it has none from here */
     gboolean process_gone;
     int wait_status;
     gboolean asked_to_end; /* by our user */

@@ -94,6 +94,10 @@ GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->process == NULL ? 0 : dinv_machine_process_get_pid(machine->process);
 }
 
+const char *dinv_machine_get_confinement(const DinvMachine *machine) {
+    return machine->confinement;
+}
+
 DinvMachineKvmState dinv_machine_get_kvm_state(const DinvMachine *machine) {
     return machine->kvm_state;
 }
@@ -135,6 +139,7 @@ void dinv_machine_free(DinvMachine *machine) {
     dinv_machine_process_free(machine->process);
     dinv_machine_close_fds(machine->channels, DINV_MACHINE_CHANNEL_COUNT);
     dinv_machine_virtiofs_free(machine->virtiofs);
+    g_free(machine->confinement);
     g_free(machine->lost_share);
     g_free(machine->trouble);
     g_free(machine);

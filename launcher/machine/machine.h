@@ -40,7 +40,8 @@ typedef struct {
 
 /* What only User-Mode Linux needs to know. */
 typedef struct {
-    gboolean use_ptrace; /* not seccomp */
+    gboolean use_ptrace;  /* not seccomp */
+    gboolean opens_files; /* the kernel has no patch to take descriptors: uml/cage.h */
 } DinvMachineUmlPlan;
 
 /* Everything decided before the machine starts; const from then on. Borrowed for the machine's
@@ -114,6 +115,10 @@ void dinv_machine_quit(DinvMachine *machine);
 
 /* pid of the process, 0 before start and after exit. */
 GPid dinv_machine_get_pid(const DinvMachine *machine);
+
+/* What confines the process, a comma list, or "none"; NULL for a kind of machine that looks after
+ * that itself, and before start. Borrowed. */
+const char *dinv_machine_get_confinement(const DinvMachine *machine);
 
 /* What the machine itself says of KVM, not what was planned: QEMU's answer to query-kvm. Unknown
  * until it has answered, soon after the start, and of a machine that has no such answer. */

@@ -3,11 +3,15 @@
 #include "launcher/machine/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,8 +34,32 @@ struct DinvMachineProcess {
 
 /* ---- the child ---- */
 
-/* Between fork and exec: async-signal-safe calls only. `user` is the pid of the parent. */
+/* What a child tells its parent before it starts a program, in memory that they share. */
+typedef struct {
+    DinvConfinement in_force;
+    int error; /* the errno, if the program cannot be started */
+} Report;
+
+typedef struct {
+    pid_t parent;
+    const DinvMachineProcessCage *cage; /* NULL: none */
+    Report *report;                     /* with a cage */
+    char **argv;
+} Child;
+
+/* Into the cage, and from there into the program: by its descriptor, as no path is left. */
+static _Noreturn void start_caged(const Child *child) {
+    int program = DINV_MACHINE_PROCESS_FIRST_FD + (int)child->cage->program;
+    (void)fcntl(program, F_SETFD, FD_CLOEXEC);
+    child->report->in_force = dinv_confine(child->cage->plan);
+    (void)syscall(SYS_execveat, program, "", child->argv, environ, AT_EMPTY_PATH);
+    child->report->error = errno;
+    _exit(127);
+}
+
+/* Between fork and exec: async-signal-safe calls only. */
 static void set_up_child(gpointer user) {
+    const Child *child = user;
     const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
     struct sigaction action = {.sa_handler = SIG_DFL};
     for (int number = 1; number < NSIG; number++) {
@@ -51,8 +79,11 @@ static void set_up_child(gpointer user) {
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* The parent may have gone before the line above. */
-    if (getppid() != GPOINTER_TO_INT(user)) {
+    if (getppid() != child->parent) {
         _exit(127);
+    }
+    if (child->cage != NULL) {
+        start_caged(child);
     }
 }
 
@@ -140,32 +171,22 @@ static void process_on_exit(GPid pid, int wait_status, gpointer user) {
     process->gone(process, wait_status, process->user);
 }
 
-DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char **argv,
-                                                     const int *fds, gsize fd_count,
-                                                     DinvMachineProcessGone gone, gpointer user,
-                                                     GError **error) {
+/* The child, and the other end of its stderr. */
+static gboolean start_child(Child *child, const int *fds, gsize fd_count, GPid *pid, int *stderr_fd,
+                            GError **error) {
     g_autofree int *targets = g_new(int, fd_count);
     for (gsize i = 0; i < fd_count; i++) {
         targets[i] = DINV_MACHINE_PROCESS_FIRST_FD + (int)i;
     }
-    int stderr_fd = -1;
-    GPid pid = 0;
-    /* GLib takes the program's file first, and then what it is to be called. */
-    g_autoptr(GPtrArray) all = g_ptr_array_new();
-    g_ptr_array_add(all, (char *)program);
-    for (guint i = 0; argv[i] != NULL; i++) {
-        g_ptr_array_add(all, argv[i]);
-    }
-    g_ptr_array_add(all, NULL);
-    gboolean spawned = g_spawn_async_with_pipes_and_fds(
-        NULL, (const char *const *)all->pdata, NULL,
-        G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH | G_SPAWN_FILE_AND_ARGV_ZERO |
-            G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_CLOEXEC_PIPES,
-        set_up_child, GINT_TO_POINTER(getpid()), -1, -1, -1, fds, targets, fd_count, &pid, NULL,
-        NULL, &stderr_fd, error);
-    if (!spawned) {
-        return NULL;
-    }
+    return g_spawn_async_with_pipes_and_fds(NULL, (const char *const *)child->argv, NULL,
+                                            G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH |
+                                                G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_CLOEXEC_PIPES,
+                                            set_up_child, child, -1, -1, -1, fds, targets, fd_count,
+                                            pid, NULL, NULL, stderr_fd, error);
+}
+
+static DinvMachineProcess *watch_child(GPid pid, int stderr_fd, DinvMachineProcessGone gone,
+                                       gpointer user) {
     (void)g_unix_set_fd_nonblocking(stderr_fd, TRUE, NULL);
     DinvMachineProcess *process = g_new0(DinvMachineProcess, 1);
     process->pid = pid;
@@ -183,7 +204,45 @@ DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char *
 DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsize fd_count,
                                                DinvMachineProcessGone gone, gpointer user,
                                                GError **error) {
-    return dinv_machine_process_spawn_named(argv[0], argv, fds, fd_count, gone, user, error);
+    Child child = {.parent = getpid(), .argv = argv};
+    GPid pid = 0;
+    int stderr_fd = -1;
+    if (!start_child(&child, fds, fd_count, &pid, &stderr_fd, error)) {
+        return NULL;
+    }
+    return watch_child(pid, stderr_fd, gone, user);
+}
+
+static void set_error(GError **error, const char *what, int number) {
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(number), "%s: %s", what,
+                g_strerror(number));
+}
+
+DinvMachineProcess *dinv_machine_process_spawn_caged(const DinvMachineProcessCage *cage,
+                                                     char **argv, const int *fds, gsize fd_count,
+                                                     DinvMachineProcessGone gone, gpointer user,
+                                                     GError **error) {
+    Report *report =
+        mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (report == MAP_FAILED) {
+        set_error(error, "no memory to share with a child", errno);
+        return NULL;
+    }
+    Child child = {.parent = getpid(), .cage = cage, .report = report, .argv = argv};
+    DinvMachineProcess *process = NULL;
+    GPid pid = 0;
+    int stderr_fd = -1;
+    /* GLib returns when the child has started the program, or has ended. */
+    if (start_child(&child, fds, fd_count, &pid, &stderr_fd, error)) {
+        process = watch_child(pid, stderr_fd, gone, user);
+        *cage->in_force = report->in_force;
+        if (report->error != 0) {
+            set_error(error, "cannot be started", report->error);
+            g_clear_pointer(&process, dinv_machine_process_free);
+        }
+    }
+    (void)munmap(report, sizeof *report);
+    return process;
 }
 
 void dinv_machine_process_tell_lines(DinvMachineProcess *process, DinvMachineProcessLine told) {

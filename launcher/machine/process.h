@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A child process that serves the guest (QEMU, virtiofsd, dinv-usernet): spawned with care,
+ * A child process that serves the guest (QEMU, User-Mode Linux, virtiofsd): spawned with care,
  * watched, its last words kept. Nothing here knows what the program is told.
  */
 #pragma once
 
 #include <glib.h>
+
+#include "confine/confine.h"
 
 typedef struct DinvMachineProcess DinvMachineProcess;
 
@@ -30,9 +32,17 @@ DinvMachineProcess *dinv_machine_process_spawn(char **argv, const int *fds, gsiz
                                                DinvMachineProcessGone gone, gpointer user,
                                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* The same for a `program`, a path, that is not called as its argv says. */
-DinvMachineProcess *dinv_machine_process_spawn_named(const char *program, char **argv,
-                                                     const int *fds, gsize fd_count,
+/* A program in a cage (confine/confine.h). */
+typedef struct {
+    gsize program; /* which of the descriptors is its file, static; closed when it starts */
+    const DinvConfinePlan *plan; /* descriptors by their numbers in the child */
+    DinvConfinement *in_force;   /* out: what of it there is */
+} DinvMachineProcessCage;
+
+/* The same, but the program is confined before it starts, and argv[0] is only what it is called.
+ * NULL also if it is no program that can be started so. */
+DinvMachineProcess *dinv_machine_process_spawn_caged(const DinvMachineProcessCage *cage,
+                                                     char **argv, const int *fds, gsize fd_count,
                                                      DinvMachineProcessGone gone, gpointer user,
                                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

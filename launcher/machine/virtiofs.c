@@ -109,11 +109,12 @@ static int make_sockets(const char *state_dir, gboolean as_name, int *listening,
 
 static gboolean start_one(DinvMachineVirtiofs *virtiofs, const DinvMachinePlan *plan,
                           const DinvMountSpec *mount, const char *tag, GError **error) {
-    /* User-Mode Linux connects by itself, and has the tag from the server. */
+    /* User-Mode Linux has the tag from the server; some of its kernels connect by themselves. */
     gboolean is_uml = plan->accel == DINV_MACHINE_UML;
     int listening = -1;
     int connected = -1;
-    int number = make_sockets(plan->config->state_dir, is_uml, &listening, &connected);
+    int number = make_sockets(plan->config->state_dir, is_uml && plan->uml.opens_files, &listening,
+                              &connected);
     if (number != 0) {
         g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(number),
                     "cannot make a socket for virtiofsd in %s: %s", plan->config->state_dir,

@@ -21,7 +21,8 @@ DinvMachineVirtiofs *dinv_machine_virtiofs_start(const DinvMachinePlan *plan,
                                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* For the machine, in the order of the directories, with the files behind them: connected sockets,
- * or for User-Mode Linux O_PATH descriptors to connect to. Still owned here. */
+ * or for a kernel of User-Mode Linux that opens files (DinvMachineUmlPlan) O_PATH descriptors to
+ * connect to. Still owned here. */
 const GArray *dinv_machine_virtiofs_get_fds(const DinvMachineVirtiofs *virtiofs);
 /* Closes them, when the machine has its own. */
 void dinv_machine_virtiofs_close_fds(DinvMachineVirtiofs *virtiofs);

@@ -25,15 +25,38 @@ gint64 dinv_machine_virtiofsd_get_inodes_max(void) {
     return (gint64)CLAMP(get_files_limit() / 2, 1, FILES_MAX / 2);
 }
 
-gboolean dinv_machine_virtiofsd_find(DinvMachineVirtiofsd *found, char **reason) {
+static const DinvMachineVirtiofsd places[] = {
+    {.program = "/usr/libexec/virtiofsd", .is_of_qemu = FALSE},
+    {.program = "/usr/lib/qemu/virtiofsd", .is_of_qemu = TRUE},
+};
+
+static gboolean find_chosen(const char *chosen, DinvMachineVirtiofsd *found, char **reason) {
+    *found = (DinvMachineVirtiofsd){.program = chosen,
+                                    .is_of_qemu = strcmp(chosen, places[1].program) == 0};
+    if (access(chosen, X_OK) == 0) {
+        return TRUE;
+    }
+    *reason = g_strdup_printf("DINV_VIRTIOFSD: \"%s\" is not a program", chosen);
+    return FALSE;
+}
+
+static gboolean find_place(DinvMachineVirtiofsd *found, char **reason) {
+    for (guint i = 0; i < G_N_ELEMENTS(places); i++) {
+        if (access(places[i].program, X_OK) == 0) {
+            *found = places[i];
+            return TRUE;
+        }
+    }
+    *reason = g_strdup_printf("there is neither %s nor %s", places[0].program, places[1].program);
+    return FALSE;
+}
+
+gboolean dinv_machine_virtiofsd_find(const char *chosen, DinvMachineVirtiofsd *found,
+                                     char **reason) {
     /* Docker's default for a container's root has all of them. */
     static const int needed[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,
                                  CAP_FSETID, CAP_SETGID,       CAP_SETUID,
                                  CAP_MKNOD,  CAP_SETFCAP,      CAP_SYS_CHROOT};
-    static const DinvMachineVirtiofsd places[] = {
-        {.program = "/usr/libexec/virtiofsd", .is_of_qemu = FALSE},
-        {.program = "/usr/lib/qemu/virtiofsd", .is_of_qemu = TRUE},
-    };
     rlim_t files = get_files_limit();
     if (files < FILES_MIN) {
         *reason = g_strdup_printf("virtiofsd needs a limit of %u descriptors or more, which is "
@@ -45,14 +68,7 @@ gboolean dinv_machine_virtiofsd_find(DinvMachineVirtiofsd *found, char **reason)
         *reason = g_strdup("virtiofsd needs root with Docker's default capabilities");
         return FALSE;
     }
-    for (guint i = 0; i < G_N_ELEMENTS(places); i++) {
-        if (access(places[i].program, X_OK) == 0) {
-            *found = places[i];
-            return TRUE;
-        }
-    }
-    *reason = g_strdup_printf("there is neither %s nor %s", places[0].program, places[1].program);
-    return FALSE;
+    return chosen != NULL ? find_chosen(chosen, found, reason) : find_place(found, reason);
 }
 
 /* The virtiofsd of QEMU reads "," in an option as its end, unless there is a backslash before. */

@@ -4,11 +4,12 @@
 
 #include "launcher/machine/machine.h"
 
-/* Where Debian has the program: 13 as a package of its own, 12 as QEMU's, with other options. Its
- * sandbox is a chroot, for root with Docker's default capabilities. FALSE where this process cannot
- * run it, or may have too few descriptors for it; *reason, to be freed, then says why. Does not
- * block. */
-gboolean dinv_machine_virtiofsd_find(DinvMachineVirtiofsd *found, char **reason);
+/* `chosen` is DINV_VIRTIOFSD, borrowed as long as *found is used, or NULL: then it is looked for
+ * where Debian has it, 13 as a package of its own, 12 as QEMU's, with other options. Its sandbox is
+ * a chroot, for root with Docker's default capabilities. FALSE where this process cannot run it, or
+ * may have too few descriptors for it; *reason, to be freed, then says why. Does not block. */
+gboolean dinv_machine_virtiofsd_find(const char *chosen, DinvMachineVirtiofsd *found,
+                                     char **reason);
 
 /* How many inodes the guest may know before it drops its caches: half of the descriptors that a
  * virtiofsd can have, as the guest looks once a second. */

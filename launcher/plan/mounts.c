@@ -8,6 +8,7 @@
 
 #include "launcher/mounts/auto.h"
 #include "launcher/plan/acceleration.h"
+#include "launcher/state/choice.h"
 #include "wire/mounts.h"
 
 typedef struct {
@@ -74,6 +75,25 @@ static char *find_mount_problem(const Judge *judge, const DinvPlanMountFinding *
     return NULL;
 }
 
+/* What of dinv itself a mount that was found is there for, or NULL: the user means it so. */
+static const char *find_own(const Judge *judge, const char *target) {
+    const DinvConfig *config = judge->config;
+    if (dinv_path_is_within(judge->findings->socket_path, target)) {
+        return "holds the engine's socket";
+    }
+    if (config->tls_directory != NULL && (dinv_path_is_within(config->tls_directory, target) ||
+                                          dinv_path_is_within(target, config->tls_directory))) {
+        return "holds the engine's certificates and keys";
+    }
+    if (config->tls_key != NULL && dinv_path_is_within(config->tls_key, target)) {
+        return "holds the engine's key for TLS";
+    }
+    return strcmp(target, DINV_STATE_ENGINE_VOLUME) == 0 &&
+                   dinv_path_is_within(judge->findings->state_dir, target)
+               ? "holds the state directory"
+               : NULL;
+}
+
 /* Why a mount that was found must stay outside, or NULL. */
 static char *find_auto_problem(const Judge *judge, const DinvPlanMountFinding *found) {
     const DinvConfig *config = judge->config;
@@ -85,13 +105,6 @@ static char *find_auto_problem(const Judge *judge, const DinvPlanMountFinding *f
     }
     if (hidden != NULL) {
         return g_strdup_printf("would hide %s of the guest", hidden);
-    }
-    if (dinv_path_is_within(judge->findings->socket_path, target)) {
-        return g_strdup("holds the engine's socket");
-    }
-    if (config->tls_directory != NULL && (dinv_path_is_within(config->tls_directory, target) ||
-                                          dinv_path_is_within(target, config->tls_directory))) {
-        return g_strdup("holds the engine's certificates and keys");
     }
     if (config->volume_path != NULL && dinv_path_is_within(config->volume_path, target)) {
         return g_strdup("would hide the private volume (DINV_VOLUME_PATH)");
@@ -125,6 +138,12 @@ static DinvPlanMount *judge_one(const Judge *judge, const DinvPlanMountFinding *
     mount->spec->is_file = found->error == 0 && !S_ISDIR(found->mode);
     if (!found->is_named && is_covered(judge, mount->spec)) {
         mount->verdict = DINV_PLAN_MOUNT_COVERED;
+        return mount;
+    }
+    const char *own = found->is_named ? NULL : find_own(judge, mount->spec->target);
+    if (own != NULL) {
+        mount->verdict = DINV_PLAN_MOUNT_OWN;
+        mount->problem = g_strdup(own);
         return mount;
     }
     mount->problem =

@@ -54,7 +54,8 @@ DinvPlan *dinv_plan_new(const DinvConfig *config, const DinvPlanFindings *findin
         .icount = dinv_plan_wants_icount(config, findings),
         .tcg_buffer_bytes = dinv_host_limits_tcg_buffer(&findings->limits, config->memory_bytes),
     };
-    plan->machine.uml.use_ptrace = config->uml == DINV_UML_PTRACE;
+    plan->machine.uml = (DinvMachineUmlPlan){.use_ptrace = config->uml == DINV_UML_PTRACE,
+                                             .opens_files = findings->uml.opens_files};
     return plan;
 }
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What can run the guest's instructions: KVM and User-Mode Linux by their self-tests, the CPU, its
- * time stamp counter.
+ * time stamp counter. And how far the process of User-Mode Linux is confined here.
  */
 #include "launcher/plan/acceleration.h"
 
+#include <string.h>
+
 #include "launcher/host/kvm-probe.h"
 #include "launcher/host/tsc.h"
+#include "launcher/plan/confinement.h"
 #include "launcher/preflight/checks.h"
 
 #define NAME "acceleration"
@@ -72,6 +75,21 @@ static void report_none(const DinvConfig *config, const DinvPlanFindings *findin
                               g_strdup(findings->kvm.remedy));
 }
 
+/* What a guest that takes over the kernel of User-Mode Linux is then held back by. */
+static void report_cage(const DinvPlanFindings *findings, DinvPreflightReport *report) {
+    g_autofree char *missing = dinv_plan_uml_missing(findings);
+    gboolean is_caged = dinv_plan_uml_is_caged(findings);
+    dinv_preflight_report_add(
+        report, NAME, is_caged ? DINV_PREFLIGHT_OK : DINV_PREFLIGHT_WARNING,
+        missing == NULL ? g_strdup("the process of User-Mode Linux is confined")
+                        : g_strdup_printf("the process of User-Mode Linux is not confined by %s, "
+                                          "which %s not to be had here",
+                                          missing, strchr(missing, ',') != NULL ? "are" : "is"),
+        is_caged ? NULL
+                 : g_strdup("let the container have seccomp(2) and prctl(2), and use the kernel "
+                            "that comes with dinv"));
+}
+
 void dinv_preflight_check_acceleration(const DinvPreflightHost *host, const DinvConfig *config,
                                        DinvPreflight *result) {
     DinvPreflightReport *report = result->report;
@@ -99,6 +117,9 @@ void dinv_preflight_check_acceleration(const DinvPreflightHost *host, const Dinv
     case DINV_PLAN_ACCEL_TCG_FALLBACK:
         report_fallback(config, findings, dinv_plan_accel_is_uml(accel), report);
         break;
+    }
+    if (dinv_plan_accel_is_uml(accel)) {
+        report_cage(findings, report);
     }
     if (dinv_plan_wants_icount(config, findings)) {
         report_emulated_cpu(report);

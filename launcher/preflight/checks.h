@@ -22,7 +22,8 @@ void dinv_preflight_check_memory(const DinvPreflightHost *host, const DinvConfig
                                  DinvPreflight *result);
 /* Uses what was found of the engine's configuration and of the networks outside. */
 void dinv_preflight_check_network(const DinvConfig *config, DinvPreflight *result);
-void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result);
+void dinv_preflight_check_socket(const DinvPreflightHost *host, const DinvConfig *config,
+                                 DinvPreflight *result);
 void dinv_preflight_check_state_dir(const DinvConfig *config, DinvPreflight *result);
 
 /* Each adds lines for what is concerned: every mount, port and endpoint that there is to be. */
@@ -30,7 +31,8 @@ void dinv_preflight_check_mounts(const DinvConfig *config, DinvPreflight *result
 void dinv_preflight_check_ports(const DinvConfig *config, DinvPreflight *result);
 void dinv_preflight_check_engine(const DinvPreflightHost *host, const DinvConfig *config,
                                  DinvPreflight *result);
-void dinv_preflight_check_endpoints(const DinvConfig *config, DinvPreflight *result);
+void dinv_preflight_check_endpoints(const DinvPreflightHost *host, const DinvConfig *config,
+                                    DinvPreflight *result);
 
 /* The name of the state directory's lines. */
 #define DINV_PREFLIGHT_STATE_DIRECTORY "state directory"

@@ -6,8 +6,10 @@
 
 #include "launcher/base/directories.h"
 #include "launcher/base/unix-socket.h"
+#include "launcher/engine/serving.h"
 #include "launcher/preflight/checks.h"
 #include "launcher/tls/files.h"
+#include "launcher/tls/server.h"
 #include "launcher/tls/store.h"
 
 /* --- The unix socket --- */
@@ -43,38 +45,45 @@ static gboolean check_old_socket(const char *path, DinvPreflightReport *report) 
     return FALSE;
 }
 
-void dinv_preflight_check_socket(const DinvConfig *config, DinvPreflight *result) {
-    const char *path = config->socket_path;
+static void check_socket(const char *path, gboolean is_bound, DinvPreflightReport *report) {
     g_autofree char *parent = g_path_get_dirname(path);
     g_autofree char *directory = dinv_directory_nearest(parent);
-    if (!check_old_socket(path, result->report)) {
+    if (!is_bound && !check_old_socket(path, report)) {
         return;
     }
-    if (access(directory, W_OK | X_OK) < 0) {
-        report_socket_problem(result->report,
+    if (!is_bound && access(directory, W_OK | X_OK) < 0) {
+        report_socket_problem(report,
                               g_strdup_printf("DINV_SOCKET: cannot write to \"%s\": %s", directory,
                                               g_strerror(errno)),
                               "set DINV_SOCKET to a path where this user may write, or give the "
                               "container a tmpfs there (docker run --tmpfs /run)");
         return;
     }
-    dinv_preflight_report_add(result->report, "socket", DINV_PREFLIGHT_OK, g_strdup(path), NULL);
+    dinv_preflight_report_add(report, "socket", DINV_PREFLIGHT_OK, g_strdup(path), NULL);
+}
+
+void dinv_preflight_check_socket(const DinvPreflightHost *host, const DinvConfig *config,
+                                 DinvPreflight *result) {
+    check_socket(config->socket_path, host->is_bound, result->report);
+    for (guint i = 0; config->more_sockets != NULL && i < config->more_sockets->len; i++) {
+        check_socket(config->more_sockets->pdata[i], host->is_bound, result->report);
+    }
 }
 
 /* --- TCP --- */
 
-/* Adds a line if `address` cannot be listened on. */
-static gboolean check_port(const char *setting, const DinvTcpAddress *address,
-                           DinvPreflightReport *report) {
+/* Adds a line if the port cannot be listened on. */
+static gboolean check_port(const DinvConfigPort *port, DinvPreflightReport *report) {
     g_autoptr(GError) error = NULL;
-    int fd = dinv_tcp_listen(address, 1, &error);
+    int fd = dinv_tcp_listen(&port->address, 1, &error);
     if (fd >= 0) {
         close(fd);
         return TRUE;
     }
     dinv_preflight_report_add(
-        report, "tcp", DINV_PREFLIGHT_FAILED, g_strdup_printf("%s: %s", setting, error->message),
-        g_strdup_printf("set %s to a free port, or stop who uses it", setting));
+        report, "tcp", DINV_PREFLIGHT_FAILED,
+        g_strdup_printf("%s: %s", port->setting, error->message),
+        g_strdup_printf("set %s to a free port, or stop who uses it", port->setting));
     return FALSE;
 }
 
@@ -84,7 +93,7 @@ static void add_texts(GPtrArray *texts, DinvPreflightStatus status, DinvPrefligh
     }
 }
 
-static gboolean check_certificates(const DinvConfig *config, DinvPreflightReport *report) {
+static gboolean check_store(const DinvConfig *config, DinvPreflightReport *report) {
     g_auto(GStrv) names = dinv_tls_list_names((const char *const *)config->tls_names);
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
@@ -106,22 +115,54 @@ static gboolean check_certificates(const DinvConfig *config, DinvPreflightReport
     return TRUE;
 }
 
-void dinv_preflight_check_endpoints(const DinvConfig *config, DinvPreflight *result) {
-    DinvPreflightReport *report = result->report;
-    if (config->plaintext.port != 0 &&
-        check_port("DINV_PLAINTEXT_PORT", &config->plaintext, report)) {
-        g_autofree char *address = dinv_tcp_address_to_string(&config->plaintext);
+/* Of files that dockerd's options name nothing is made: they can be used, or not. */
+static gboolean check_files(const DinvConfig *config, DinvPreflightReport *report) {
+    g_auto(DinvTlsFiles) files = dinv_engine_serving_get_files(config);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(DinvTlsServer) server = dinv_tls_server_new(&files, NULL, NULL, &error);
+    if (server == NULL) {
         dinv_preflight_report_add(
-            report, "tcp", DINV_PREFLIGHT_OK,
-            g_strdup_printf("%s, without TLS: to everyone who reaches it", address), NULL);
+            report, "certificates", DINV_PREFLIGHT_FAILED, g_strdup(error->message),
+            g_strdup("name others with --tlscacert, --tlscert and --tlskey, or set "
+                     "DOCKER_TLS_CERTDIR=/certs, where they are made"));
     }
-    if (config->tls_directory != NULL && check_port("DINV_TLS_PORT", &config->tls, report) &&
-        check_certificates(config, report)) {
-        g_autofree char *address = dinv_tcp_address_to_string(&config->tls);
-        dinv_preflight_report_add(
-            report, "tcp", DINV_PREFLIGHT_OK,
-            g_strdup_printf("%s, with TLS: to clients with a certificate of \"%s\"", address,
-                            config->tls_directory),
-            NULL);
+    return server != NULL;
+}
+
+/* Whose clients are let in at a port. Transfer full. */
+static char *describe_clients(const DinvConfig *config, gboolean tls) {
+    if (!tls) {
+        return g_strdup("without TLS: to everyone who reaches it");
+    }
+    if (config->tls_any_client) {
+        return g_strdup("with TLS: to everyone who reaches it");
+    }
+    g_auto(DinvTlsFiles) files = dinv_engine_serving_get_files(config);
+    return g_strdup_printf("with TLS: to clients with a certificate of \"%s\"",
+                           config->tls_directory != NULL ? config->tls_directory : files.ca);
+}
+
+void dinv_preflight_check_endpoints(const DinvPreflightHost *host, const DinvConfig *config,
+                                    DinvPreflight *result) {
+    DinvPreflightReport *report = result->report;
+    g_autoptr(GArray) ports = dinv_config_list_ports(config);
+    gboolean certificates_are_good = TRUE;
+    gboolean are_checked = FALSE;
+    for (guint i = 0; i < ports->len; i++) {
+        const DinvConfigPort *port = &g_array_index(ports, DinvConfigPort, i);
+        if (!host->is_bound && !check_port(port, report)) {
+            continue;
+        }
+        if (port->tls && !are_checked) {
+            are_checked = TRUE;
+            certificates_are_good = config->tls_directory != NULL ? check_store(config, report)
+                                                                  : check_files(config, report);
+        }
+        if (!port->tls || certificates_are_good) {
+            g_autofree char *address = dinv_tcp_address_to_string(&port->address);
+            g_autofree char *clients = describe_clients(config, port->tls);
+            dinv_preflight_report_add(report, "tcp", DINV_PREFLIGHT_OK,
+                                      g_strdup_printf("%s, %s", address, clients), NULL);
+        }
     }
 }

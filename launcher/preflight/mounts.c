@@ -62,8 +62,8 @@ void dinv_preflight_look_at_mounts(const DinvPreflightHost *host, const DinvConf
         add_finding(config->mounts->pdata[i], TRUE, until_us, findings);
     }
     look_at_table(host->root, config->mounts_auto, until_us, findings);
-    findings->virtiofsd_is_usable =
-        dinv_machine_virtiofsd_find(&findings->virtiofsd, &findings->virtiofsd_reason);
+    findings->virtiofsd_is_usable = dinv_machine_virtiofsd_find(
+        config->virtiofsd, &findings->virtiofsd, &findings->virtiofsd_reason);
 }
 
 /* --- Telling --- */
@@ -86,6 +86,11 @@ static void report_mount(const DinvPlanMount *mount, DinvPreflightReport *report
             g_strdup("mount its directory where the guest is to write to it"));
         break;
     case DINV_PLAN_MOUNT_COVERED:
+        break;
+    case DINV_PLAN_MOUNT_OWN:
+        dinv_preflight_report_add(
+            report, NAME, DINV_PREFLIGHT_NOTE,
+            g_strdup_printf("%s is not shown in the guest: it %s", source, mount->problem), NULL);
         break;
     case DINV_PLAN_MOUNT_LEFT_OUT:
         dinv_preflight_report_add(

@@ -62,14 +62,17 @@ gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *conf
     dinv_preflight_check_ports(config, result);
     dinv_preflight_check_engine(host, config, result);
     dinv_preflight_check_network(config, result);
-    dinv_preflight_check_socket(config, result);
-    dinv_preflight_check_endpoints(config, result);
+    dinv_preflight_check_socket(host, config, result);
+    dinv_preflight_check_endpoints(host, config, result);
     dinv_preflight_check_state_dir(config, result);
     return conclude(result, error);
 }
 
-gboolean dinv_preflight(const DinvConfig *config, DinvPreflight *result, GError **error) {
-    const DinvPreflightHost host = {
-        .kvm_device = "/dev/kvm", .root = "", .is_emulated = dinv_host_cpu_is_emulated()};
+gboolean dinv_preflight(const DinvConfig *config, gboolean is_bound, DinvPreflight *result,
+                        GError **error) {
+    const DinvPreflightHost host = {.kvm_device = "/dev/kvm",
+                                    .root = "",
+                                    .is_emulated = dinv_host_cpu_is_emulated(),
+                                    .is_bound = is_bound};
     return dinv_preflight_on(&host, config, result, error);
 }

@@ -31,13 +31,16 @@ typedef struct {
     const char *kvm_device; /* "/dev/kvm" */
     const char *root;       /* "": prefix of paths that no setting names */
     gboolean is_emulated;   /* dinv_host_cpu_is_emulated() */
+    gboolean is_bound;      /* this process has the sockets and ports of the engine already */
 } DinvPreflightHost;
 
-/* Runs all checks, also after one has failed. *result is filled in any case (its former content is
+/* Runs all checks, also after one has failed; with `is_bound` (DinvPreflightHost) not whether the
+ * engine's sockets and ports are free. *result is filled in any case (its former content is
  * dropped: zero-initialise), to be given to dinv_preflight_clear(). FALSE when a check failed: the
  * error is the first one, with its remedy. Blocks for up to some seconds (KVM's self-test, qemu
  * --version, 20 ms of TSC measurement). Changes nothing; binds ports and frees them again. */
-gboolean dinv_preflight(const DinvConfig *config, DinvPreflight *result, GError **error);
+gboolean dinv_preflight(const DinvConfig *config, gboolean is_bound, DinvPreflight *result,
+                        GError **error);
 gboolean dinv_preflight_on(const DinvPreflightHost *host, const DinvConfig *config,
                            DinvPreflight *result, GError **error);
 void dinv_preflight_clear(DinvPreflight *result);

@@ -6,6 +6,7 @@
 
 typedef enum {
     DINV_PREFLIGHT_OK,
+    DINV_PREFLIGHT_NOTE, /* good, and said at a start all the same */
     DINV_PREFLIGHT_WARNING,
     DINV_PREFLIGHT_FAILED
 } DinvPreflightStatus;

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "launcher/network/usernet.h"
-#include "launcher/plan/usernet.h"
+#include "launcher/plan/confinement.h"
 #include "launcher/preflight/checks.h"
 
 #define NAME               "network process"

@@ -37,6 +37,13 @@ typedef struct {
     guint16 guest_port;
 } DinvPortForward;
 
+/* A TCP port where the engine answers. */
+typedef struct {
+    DinvTcpAddress address;
+    gboolean tls;
+    const char *setting; /* that asks for it, a static string: "DINV_TLS_PORT", "--host" */
+} DinvConfigPort;
+
 /* Zero-initialised it is empty and may be freed. */
 typedef struct {
     DinvAccel accel;
@@ -47,25 +54,35 @@ typedef struct {
     guint64 memory_bytes; /* guest RAM, a multiple of 1 MiB */
     guint64 disk_bytes;   /* size of data.img, a multiple of 1 MiB */
     char *state_dir;
-    char *volume_path;    /* in the guest, absolute, normalised; NULL: no private volume */
-    guint64 volume_bytes; /* size of volume.img, a multiple of 1 MiB */
-    uid_t volume_uid;     /* (uid_t)-1: leave as it is */
-    gid_t volume_gid;     /* (gid_t)-1: leave as it is */
+    gboolean state_dir_given; /* by the user, and not by default */
+    char *volume_path;        /* in the guest, absolute, normalised; NULL: no private volume */
+    guint64 volume_bytes;     /* size of volume.img, a multiple of 1 MiB */
+    uid_t volume_uid;         /* (uid_t)-1: leave as it is */
+    gid_t volume_gid;         /* (gid_t)-1: leave as it is */
     char *socket_path;
-    uid_t socket_uid; /* (uid_t)-1: leave as created */
-    gid_t socket_gid; /* (gid_t)-1: leave as created */
+    char *socket_link;       /* a path that leads to it; NULL: none */
+    gboolean socket_given;   /* by the user, and not by default */
+    GPtrArray *more_sockets; /* of char*: what else dockerd's --host names; NULL: nothing */
+    uid_t socket_uid;        /* (uid_t)-1: leave as created */
+    gid_t socket_gid;        /* (gid_t)-1: leave as created */
     mode_t socket_mode;
-    char *tls_directory;      /* of the certificates; NULL: no TLS */
-    char **tls_names;         /* more of the server's: "DNS:NAME", "IP:ADDRESS"; NULL: none */
-    DinvTcpAddress tls;       /* where the engine answers with TLS; port 0: nowhere */
-    DinvTcpAddress plaintext; /* where it answers without TLS; port 0: nowhere */
-    GArray *ports;            /* of DinvPortForward */
-    DinvIpv4Network subnet;   /* of the guest; prefix 0: chosen */
-    DinvIpv4Network bip;      /* docker0's address, with its network's prefix; prefix 0: chosen */
-    guint mtu;                /* of the guest's link and of Docker's bridges, in bytes */
-    DinvPublish publish;      /* which ports that are opened inside are forwarded */
-    GPtrArray *mounts;        /* of DinvMountSpec*: those named; preflight adds the others */
-    gboolean mounts_auto;     /* also those of the outer container */
+    char *tls_directory;           /* of the certificates; NULL: no TLS */
+    char **tls_names;              /* more of the server's: "DNS:NAME", "IP:ADDRESS"; NULL: none */
+    DinvTcpAddress tls;            /* where the engine answers with TLS; port 0: nowhere */
+    DinvTcpAddress plaintext;      /* where it answers without TLS; port 0: nowhere */
+    gboolean plaintext_by_default; /* only as the directory for TLS is set but empty */
+    GArray *more_ports; /* of DinvConfigPort: what else dockerd's --host names; NULL: nothing */
+    char *tls_ca;       /* the server's files, where dockerd's options name them; NULL: they are */
+    char *tls_certificate; /* those of tls_directory, as with these two */
+    char *tls_key;
+    gboolean tls_any_client; /* clients with TLS need no certificate */
+    GArray *ports;           /* of DinvPortForward */
+    DinvIpv4Network subnet;  /* of the guest; prefix 0: chosen */
+    DinvIpv4Network bip;     /* docker0's address, with its network's prefix; prefix 0: chosen */
+    guint mtu;               /* of the guest's link and of Docker's bridges, in bytes */
+    DinvPublish publish;     /* which ports that are opened inside are forwarded */
+    GPtrArray *mounts;       /* of DinvMountSpec*: those named; preflight adds the others */
+    gboolean mounts_auto;    /* also those of the outer container */
     DinvMountDriver mount_driver;
     char **dockerd_args;
     char *config_dir;  /* of daemon.json and certs.d */
@@ -77,11 +94,16 @@ typedef struct {
     char *initrd;     /* NULL: none, as for our own kernel */
     char *uml_kernel; /* a linux that is a program, User-Mode Linux */
     char *rootfs;
-    char *qemu;    /* program name or path */
-    char *usernet; /* of dinv-usernet, too */
+    char *qemu;      /* program name or path */
+    char *usernet;   /* of dinv-usernet, too */
+    char *virtiofsd; /* a path; NULL: looked for where Debian has it */
     DinvLogLevel log_level;
     gboolean log_level_given; /* by the user, and not by default */
+    GPtrArray *notes;         /* of char*: sentences for the log at a start; NULL: none */
 } DinvConfig;
+
+/* All TCP ports where the engine answers, of DinvConfigPort. Transfer full. */
+GArray *dinv_config_list_ports(const DinvConfig *config);
 
 /* NULL is allowed. */
 void dinv_config_free(DinvConfig *config);

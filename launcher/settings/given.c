@@ -45,16 +45,24 @@ static void give(DinvSettingsValue *value, const char *origin, const char *text)
     value->text = g_strdup(text);
 }
 
-/* Variables that look like settings and are none, but belong to the tests. */
-static gboolean is_test_variable(const char *name) {
+/* Variables that look like settings and are none, but belong to the tests, or tell a job that it is
+ * one. */
+static gboolean is_known_variable(const char *name) {
     static const char *const names[] = {"DINV_MUST_WORK", "DINV_BUILD_ROOT", "DINV_SOURCE_ROOT",
-                                        NULL};
+                                        "DINV_JOB", NULL};
     return g_strv_contains(names, name);
+}
+
+/* Whether this is a job of a CI system, or a service of one that got the job's variables. */
+static gboolean is_ci(const char *const *environment) {
+    static const char *const no[] = {"", "0", "false", NULL};
+    const char *value = g_environ_getenv((char **)environment, "CI");
+    return value != NULL && !g_strv_contains(no, value);
 }
 
 /* Takes the variable if it is a setting or the older name of one; FALSE if it is neither. */
 static gboolean take_variable(DinvSettingsGiven *given, const char *name, const char *text,
-                              GPtrArray *warnings) {
+                              gboolean in_ci, GPtrArray *warnings) {
     for (const DinvSetting *setting = dinv_settings_table(); setting->name != NULL; setting++) {
         gboolean is_name = strcmp(name, setting->name) == 0;
         if (!is_name && g_strcmp0(name, setting->alias) != 0) {
@@ -62,6 +70,13 @@ static gboolean take_variable(DinvSettingsGiven *given, const char *name, const 
         }
         if (*text == '\0' && (setting->flags & DINV_SETTING_TAKES_EMPTY) == 0) {
             return TRUE; /* as if it were not set */
+        }
+        if (!is_name && in_ci && (setting->flags & DINV_SETTING_ALIAS_NOT_IN_CI) != 0) {
+            g_ptr_array_add(warnings,
+                            g_strdup_printf("%s is ignored where CI is set, as it may be a job's "
+                                            "own; set %s if it is meant for dinv",
+                                            name, setting->name));
+            return TRUE;
         }
         DinvSettingsValue *value = value_of(given, setting);
         if (value->origin != NULL && strcmp(value->text, text) != 0) {
@@ -91,7 +106,7 @@ static void take_foreign_variable(DinvSettingsGiven *given, const char *name, co
 }
 
 static void warn_of_unknown_variable(const char *name, GPtrArray *warnings) {
-    if (!g_str_has_prefix(name, "DINV_") || is_test_variable(name)) {
+    if (!g_str_has_prefix(name, "DINV_") || is_known_variable(name)) {
         return;
     }
     g_autofree char *nearest = dinv_settings_nearest_name(name, FALSE);
@@ -102,13 +117,14 @@ static void warn_of_unknown_variable(const char *name, GPtrArray *warnings) {
 
 void dinv_settings_given_take_environment(DinvSettingsGiven *given, const char *const *environment,
                                           GPtrArray *warnings) {
+    gboolean in_ci = is_ci(environment);
     for (gsize i = 0; environment[i] != NULL; i++) {
         const char *equals = strchr(environment[i], '=');
         if (equals == NULL) {
             continue;
         }
         g_autofree char *name = g_strndup(environment[i], (gsize)(equals - environment[i]));
-        if (!take_variable(given, name, equals + 1, warnings)) {
+        if (!take_variable(given, name, equals + 1, in_ci, warnings)) {
             warn_of_unknown_variable(name, warnings);
         }
     }

@@ -22,6 +22,12 @@ gboolean dinv_settings_rule_cpus(const DinvSettingsContext *context, DinvConfig 
     return TRUE;
 }
 
+gboolean dinv_settings_rule_state_dir(const DinvSettingsContext *context, DinvConfig *config,
+                                      G_GNUC_UNUSED GError **error) {
+    config->state_dir_given = context->is_given;
+    return TRUE;
+}
+
 gboolean dinv_settings_rule_socket(const DinvSettingsContext *context, DinvConfig *config,
                                    GError **error) {
     const gsize longest = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
@@ -33,6 +39,7 @@ gboolean dinv_settings_rule_socket(const DinvSettingsContext *context, DinvConfi
                     context->origin, config->socket_path, length, longest);
         return FALSE;
     }
+    config->socket_given = context->is_given;
     return TRUE;
 }
 
@@ -49,9 +56,27 @@ static void settle_tcp(DinvConfig *config) {
     }
     if (config->tls_directory != NULL && config->plaintext.port == 0) {
         config->plaintext.port = PLAINTEXT_PORT;
+        config->plaintext_by_default = TRUE;
     }
     g_clear_pointer(&config->tls_directory, g_free);
     config->tls.port = 0;
+}
+
+gboolean dinv_settings_check_forwards(const DinvConfig *config, GError **error) {
+    g_autoptr(GArray) ports = dinv_config_list_ports(config);
+    for (guint i = 0; i < config->ports->len; i++) {
+        const DinvPortForward *forward = &g_array_index(config->ports, DinvPortForward, i);
+        for (guint j = 0; forward->protocol == DINV_PROTOCOL_TCP && j < ports->len; j++) {
+            const DinvConfigPort *port = &g_array_index(ports, DinvConfigPort, j);
+            if (forward->host_port == port->address.port) {
+                g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
+                            "DINV_TCP_PORTS: port %u is where the engine answers (%s)",
+                            forward->host_port, port->setting);
+                return FALSE;
+            }
+        }
+    }
+    return TRUE;
 }
 
 /* The ports where the engine answers must differ, and none of them can be forwarded. */
@@ -61,18 +86,7 @@ static gboolean check_engine_ports(const DinvConfig *config, GError **error) {
                     "port %u is both DINV_TLS_PORT and DINV_PLAINTEXT_PORT", config->tls.port);
         return FALSE;
     }
-    for (guint i = 0; i < config->ports->len; i++) {
-        const DinvPortForward *forward = &g_array_index(config->ports, DinvPortForward, i);
-        gboolean is_tls = forward->host_port == config->tls.port;
-        if (forward->protocol == DINV_PROTOCOL_TCP &&
-            (is_tls || forward->host_port == config->plaintext.port)) {
-            g_set_error(error, DINV_SETTINGS_ERROR, DINV_SETTINGS_ERROR_CONFLICT,
-                        "DINV_TCP_PORTS: port %u is where the engine answers (%s)",
-                        forward->host_port, is_tls ? "DINV_TLS_PORT" : "DINV_PLAINTEXT_PORT");
-            return FALSE;
-        }
-    }
-    return TRUE;
+    return dinv_settings_check_forwards(config, error);
 }
 
 /* A mount over the volume's directory would hide the volume; one below it is made in the volume. */

@@ -23,6 +23,8 @@ typedef gboolean (*DinvSettingRule)(const DinvSettingsContext *context, DinvConf
 
 gboolean dinv_settings_rule_cpus(const DinvSettingsContext *context, DinvConfig *config,
                                  GError **error);
+gboolean dinv_settings_rule_state_dir(const DinvSettingsContext *context, DinvConfig *config,
+                                      GError **error);
 gboolean dinv_settings_rule_socket(const DinvSettingsContext *context, DinvConfig *config,
                                    GError **error);
 gboolean dinv_settings_rule_log_level(const DinvSettingsContext *context, DinvConfig *config,
@@ -31,3 +33,8 @@ gboolean dinv_settings_rule_log_level(const DinvSettingsContext *context, DinvCo
 /* The rules between settings: settles where the engine answers, and checks that nothing is in the
  * way of something else. FALSE with DINV_SETTINGS_ERROR_CONFLICT. */
 gboolean dinv_settings_apply_rules(DinvConfig *config, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* No port where the engine answers may be one of those that are forwarded. FALSE with
+ * DINV_SETTINGS_ERROR_CONFLICT. */
+gboolean dinv_settings_check_forwards(const DinvConfig *config,
+                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -44,3 +44,12 @@ void dinv_settings_run_arguments_split(int argc, char **argv, DinvSettingsRunArg
         arguments->command++;
     }
 }
+
+int dinv_settings_run_arguments_find_command(int argc, char **argv) {
+    int at = 0;
+    while (at < argc && argv[at][0] == '-' && argv[at][1] != '\0') {
+        int own = strcmp(argv[at], "--") == 0 ? 0 : count_own(argv + at, argc - at);
+        at = own > 0 ? at + own : argc;
+    }
+    return MIN(at, argc);
+}

@@ -24,3 +24,8 @@ typedef struct {
 /* Splits `argv`, NULL-terminated, which is borrowed and not changed; cannot fail. A flag that looks
  * like a misspelt one of dinv's is left to dinv_settings_load(), which says so. */
 void dinv_settings_run_arguments_split(int argc, char **argv, DinvSettingsRunArguments *arguments);
+
+/* Where the command would be, or "dockerd": the index of the first word that is neither a flag of
+ * dinv's nor its value; argc if there is none. What stands behind a "--" or a flag of another is no
+ * command here, and argc as well. */
+int dinv_settings_run_arguments_find_command(int argc, char **argv);

@@ -118,9 +118,12 @@ static const DinvSetting table[] = {
         .field = FIELD(state_dir),
         .argument = "DIRECTORY",
         .fallback = "/var/lib/dinv",
+        .rule = dinv_settings_rule_state_dir,
         .help = "where the data disk and the console log are kept",
         .more = "Make it a volume to keep images and containers. Only one dinv can use it at a "
-                "time.",
+                "time. Where it is not set and a volume is mounted at /var/lib/docker, as "
+                "docker:dind's users have it, it is dinv in that volume, unless there is a disk "
+                "in /var/lib/dinv already.",
     },
     {
         .name = "DINV_VOLUME_PATH",
@@ -169,6 +172,16 @@ static const DinvSetting table[] = {
         .fallback = "/var/run/docker.sock",
         .rule = dinv_settings_rule_socket,
         .help = "the unix socket where the Docker engine answers",
+    },
+    {
+        .name = "DINV_SOCKET_LINK",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(socket_link),
+        .argument = "PATH",
+        .fallback_shown = "none",
+        .help = "a symbolic link to the socket that is made where nothing else is",
+        .more = "With it, clients that look at the usual path find a socket that DINV_SOCKET has "
+                "elsewhere, as with docker exec; the container image sets /var/run/docker.sock.",
     },
     {
         .name = "DINV_SOCKET_UID",
@@ -236,6 +249,7 @@ static const DinvSetting table[] = {
         .name = "DINV_PLAINTEXT_PORT",
         .alias = "PORT",
         .type = DINV_TYPE_TCP_ADDRESS,
+        .flags = DINV_SETTING_ALIAS_NOT_IN_CI,
         .field = FIELD(plaintext),
         .argument = "[ADDRESS:]PORT",
         .fallback_shown = "none, or 2375 if DINV_TLS_CERTDIR is set but empty",
@@ -351,9 +365,10 @@ static const DinvSetting table[] = {
         .argument = "DIRECTORY",
         .fallback = "/etc/docker",
         .help = "where daemon.json and certs.d for the engine are",
-        .more = "They are read once, at the start. Of daemon.json hosts, tls*, data-root, "
-                "exec-root, pidfile, containerd and userland-proxy-path are not passed on; bip and "
-                "default-address-pools are, and the other inner networks keep clear of them.",
+        .more = "They are read once, at the start. Of daemon.json data-root, exec-root, pidfile, "
+                "containerd and userland-proxy-path are not passed on; hosts, group and tls* are "
+                "carried out here; bip and default-address-pools are passed on, and the other "
+                "inner networks keep clear of them.",
     },
     {
         .name = "DINV_DOCKERD_LOG",
@@ -443,6 +458,16 @@ static const DinvSetting table[] = {
         .argument = "PROGRAM",
         .fallback = DINV_LIBDIR "/dinv-usernet",
         .help = "the program that is the guest's network, a name or a path",
+    },
+    {
+        .name = "DINV_VIRTIOFSD",
+        .type = DINV_TYPE_PATH,
+        .field = FIELD(virtiofsd),
+        .argument = "FILE",
+        .fallback_shown = "Debian's",
+        .help = "the virtiofsd that serves mounts over virtio-fs",
+        .more = "Without it /usr/libexec/virtiofsd is taken, else the one that QEMU 7.2 had, which "
+                "User-Mode Linux cannot use.",
     },
     {
         .name = "DINV_LOG_LEVEL",

@@ -36,6 +36,9 @@ typedef enum {
 typedef enum {
     /* An empty value is one of its own, not the default. */
     DINV_SETTING_TAKES_EMPTY = 1 << 0,
+    /* The older name is not read where CI is set: CI systems hand the variables of a job to its
+     * services, too, and one of that name is common there and means something else. */
+    DINV_SETTING_ALIAS_NOT_IN_CI = 1 << 1,
 } DinvSettingFlags;
 
 /* A variable of docker-in-docker images that says the same in its own way. It counts where neither

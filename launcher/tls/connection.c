@@ -61,6 +61,7 @@ struct DinvTlsConnection {
     gboolean out_blocked; /* the client takes no more for now */
     gboolean broken;
     gboolean greeted; /* the client's first byte was seen */
+    int plain_alert;  /* that the client sent unencrypted; -1: none */
     gsize lingered;
     char *refused;
     DinvTlsConnectionCallbacks callbacks;
@@ -155,7 +156,7 @@ static void tls_refuse(DinvTlsConnection *connection, char *reason) {
 }
 
 static void tls_fail_handshake(DinvTlsConnection *connection, int code) {
-    char *reason = dinv_tls_refusal_to_string(connection->session, code);
+    char *reason = dinv_tls_refusal_to_string(connection->session, code, connection->plain_alert);
     if (reason != NULL && code != GNUTLS_E_FATAL_ALERT_RECEIVED) {
         /* It fits into the empty socket buffer, or is lost. */
         (void)gnutls_alert_send_appropriate(connection->session, code);
@@ -200,6 +201,24 @@ static gboolean tls_open_plain(DinvTlsConnection *connection) {
     return TRUE;
 }
 
+/* OpenSSL's clients say in the clear that they do not trust the server's certificate, when GnuTLS
+ * expects what is encrypted (RFC 8446, 5.1 and 6.2), behind a change_cipher_spec that means
+ * nothing. Looks at what is to be read next, and takes nothing of it. */
+static void tls_look_for_plain_alert(DinvTlsConnection *connection) {
+    static const guint8 change_cipher_spec[] = {20, 3, 3, 0, 1, 1};
+    guint8 bytes[sizeof change_cipher_spec + 7];
+    const guint8 *record = bytes;
+    ssize_t got = recv(connection->client.fd, bytes, sizeof bytes, MSG_PEEK);
+    if (got >= (ssize_t)sizeof change_cipher_spec &&
+        memcmp(bytes, change_cipher_spec, sizeof change_cipher_spec) == 0) {
+        record += sizeof change_cipher_spec;
+        got -= (ssize_t)sizeof change_cipher_spec;
+    }
+    if (got >= 7 && record[0] == 21 && record[1] == 3 && record[3] == 0 && record[4] == 2) {
+        connection->plain_alert = record[6];
+    }
+}
+
 /* TRUE if the connection is OPEN now. */
 static gboolean tls_shake_hands(DinvTlsConnection *connection) {
     if (g_source_get_time(connection->source) >= g_source_get_ready_time(connection->source)) {
@@ -212,6 +231,7 @@ static gboolean tls_shake_hands(DinvTlsConnection *connection) {
     }
     int code;
     do {
+        tls_look_for_plain_alert(connection);
         code = gnutls_handshake(connection->session);
     } while (code < 0 && code != GNUTLS_E_AGAIN && gnutls_error_is_fatal(code) == 0);
     if (code == 0) {
@@ -404,10 +424,11 @@ static gboolean tls_on_dispatch(GSource *source, GSourceFunc callback G_GNUC_UNU
 
 static GSourceFuncs source_funcs = {.dispatch = tls_on_dispatch};
 
-/* A client certificate is asked for, has to be there, and has to be good for a client. */
+/* Unless any client may come in, a client certificate is asked for, has to be there, and has to be
+ * good for a client. */
 static int set_up_session(DinvTlsConnection *connection,
-                          gnutls_certificate_credentials_t credentials,
-                          gnutls_priority_t priority) {
+                          gnutls_certificate_credentials_t credentials, gnutls_priority_t priority,
+                          gboolean any_client) {
     static gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
                                             .data = (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT};
     int code = gnutls_init(&connection->session,
@@ -418,9 +439,11 @@ static int set_up_session(DinvTlsConnection *connection,
     if (code >= 0) {
         code = gnutls_credentials_set(connection->session, GNUTLS_CRD_CERTIFICATE, credentials);
     }
-    if (code >= 0) {
+    if (code >= 0 && !any_client) {
         gnutls_certificate_server_set_request(connection->session, GNUTLS_CERT_REQUIRE);
         gnutls_session_set_verify_cert2(connection->session, &purpose, 1, 0);
+    }
+    if (code >= 0) {
         gnutls_transport_set_int(connection->session, connection->client.fd);
         gnutls_handshake_set_timeout(connection->session, 0); /* ours counts */
     }
@@ -428,17 +451,19 @@ static int set_up_session(DinvTlsConnection *connection,
 }
 
 DinvTlsConnection *dinv_tls_connection_new(int fd, gnutls_certificate_credentials_t credentials,
-                                           gnutls_priority_t priority, guint handshake_ms,
+                                           gnutls_priority_t priority, gboolean any_client,
+                                           guint handshake_ms,
                                            const DinvTlsConnectionCallbacks *callbacks,
                                            gpointer user) {
     DinvTlsConnection *connection = g_new0(DinvTlsConnection, 1);
     connection->client.fd = fd;
     connection->plain.fd = -1;
+    connection->plain_alert = -1;
     connection->callbacks = *callbacks;
     connection->user = user;
     connection->source = g_source_new(&source_funcs, sizeof(ConnectionSource));
     ((ConnectionSource *)connection->source)->connection = connection;
-    if (set_up_session(connection, credentials, priority) < 0) {
+    if (set_up_session(connection, credentials, priority, any_client) < 0) {
         dinv_tls_connection_free(connection);
         return NULL;
     }

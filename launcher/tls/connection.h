@@ -28,10 +28,11 @@ typedef struct {
 } DinvTlsConnectionCallbacks;
 
 /* Takes `fd`, a nonblocking stream socket. `credentials` and `priority` are borrowed for the
- * connection's life, `callbacks` is copied; no callback comes from within. NULL on failure: then
- * `fd` was closed. */
+ * connection's life, `callbacks` is copied; with `any_client` no certificate is asked for; no
+ * callback comes from within. NULL on failure: then `fd` was closed. */
 DinvTlsConnection *dinv_tls_connection_new(int fd, gnutls_certificate_credentials_t credentials,
-                                           gnutls_priority_t priority, guint handshake_ms,
+                                           gnutls_priority_t priority, gboolean any_client,
+                                           guint handshake_ms,
                                            const DinvTlsConnectionCallbacks *callbacks,
                                            gpointer user);
 

@@ -15,6 +15,9 @@
 #include "launcher/base/directories.h"
 #include "launcher/base/input-file.h"
 
+/* What every client takes, and a handshake does not take long with. */
+#define KEY_BITS 2048u
+
 G_DEFINE_QUARK(dinv - tls - error - quark, dinv_tls_error)
 
 #define TEXT_MAX   ((gsize)256 * 1024)
@@ -192,8 +195,7 @@ static char *take_pem(gnutls_datum_t *datum) {
 
 char *dinv_tls_key_to_text(gnutls_x509_privkey_t key, GError **error) {
     gnutls_datum_t datum = {0};
-    int code = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN,
-                                                 &datum);
+    int code = gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &datum);
     if (code < 0) {
         (void)set_tls_error(error, code, "write a private key");
         return NULL;
@@ -217,8 +219,7 @@ gnutls_x509_privkey_t dinv_tls_key_new(GError **error) {
     gnutls_x509_privkey_t key = NULL;
     int code = gnutls_x509_privkey_init(&key);
     if (code >= 0) {
-        code = gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
-                                            GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+        code = gnutls_x509_privkey_generate(key, GNUTLS_PK_RSA, KEY_BITS, 0);
     }
     if (code < 0) {
         gnutls_x509_privkey_deinit(key);

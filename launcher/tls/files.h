@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Keys and certificates as files (PEM), and new ones. Blocks for file I/O and, with a new key, for
- * some milliseconds.
+ * some tenths of a second.
  */
 #pragma once
 
@@ -40,10 +40,12 @@ gboolean dinv_tls_identity_read(DinvTlsIdentity *identity, const char *key_path,
  * one. Only one process may do that in one directory at a time. */
 gboolean dinv_tls_write_text(const char *path, mode_t mode, const char *text, GError **error);
 
-/* A new key (ECDSA, P-256). Transfer full (gnutls_x509_privkey_deinit()), NULL on failure. */
+/* A new key, RSA as docker:dind's: there are clients that know no other. Takes some tenths of a
+ * second. Transfer full (gnutls_x509_privkey_deinit()), NULL on failure. */
 gnutls_x509_privkey_t dinv_tls_key_new(GError **error);
 
-/* PEM, NULL on failure. Transfer full; that of a key is for the caller to wipe. */
+/* PEM, that of a key as PKCS #1 ("RSA PRIVATE KEY"), which old clients in Java look for. NULL on
+ * failure. Transfer full; that of a key is for the caller to wipe. */
 char *dinv_tls_key_to_text(gnutls_x509_privkey_t key, GError **error);
 char *dinv_tls_certificate_to_text(gnutls_x509_crt_t certificate, GError **error);
 

@@ -24,9 +24,24 @@ static const char *reason_of_verification(gnutls_session_t session) {
     return "showed a certificate that is not valid";
 }
 
-char *dinv_tls_refusal_to_string(gnutls_session_t session, int code) {
+/* What a client says that gives up: most often that it knows another CA. */
+static char *reason_of_alert(gnutls_alert_description_t alert) {
+    const char *name = gnutls_alert_get_name(alert);
+    switch ((int)alert) {
+    case GNUTLS_A_UNKNOWN_CA:
+    case GNUTLS_A_BAD_CERTIFICATE:
+    case GNUTLS_A_CERTIFICATE_UNKNOWN:
+        return g_strdup("does not trust the CA of this engine, or the name that it asked for: its "
+                        "ca.pem is to be that of client/");
+    case GNUTLS_A_CERTIFICATE_EXPIRED:
+        return g_strdup("takes the certificate of this engine for expired: are the clocks right?");
+    default:
+        return g_strdup_printf("gave up: %s", name != NULL ? name : "unknown alert");
+    }
+}
+
+char *dinv_tls_refusal_to_string(gnutls_session_t session, int code, int plain_alert) {
     gnutls_alert_description_t alert = gnutls_alert_get(session);
-    const char *alert_name = gnutls_alert_get_name(alert);
     switch (code) {
     case GNUTLS_E_PREMATURE_TERMINATION:
     case GNUTLS_E_PULL_ERROR:
@@ -40,9 +55,9 @@ char *dinv_tls_refusal_to_string(gnutls_session_t session, int code) {
         /* GnuTLS takes any alert that comes instead of a certificate for "none". */
         return code != GNUTLS_E_FATAL_ALERT_RECEIVED && alert == GNUTLS_A_CLOSE_NOTIFY
                    ? g_strdup("showed no certificate")
-                   : g_strdup_printf("gave up: %s",
-                                     alert_name != NULL ? alert_name : "unknown alert");
+                   : reason_of_alert(alert);
     default:
-        return g_strdup_printf("failed: %s", gnutls_strerror(code));
+        return plain_alert >= 0 ? reason_of_alert((gnutls_alert_description_t)plain_alert)
+                                : g_strdup_printf("failed: %s", gnutls_strerror(code));
     }
 }

@@ -29,7 +29,8 @@ typedef struct {
 struct DinvTlsServer {
     gnutls_certificate_credentials_t credentials;
     gnutls_priority_t priority;
-    GQueue pending; /* of Client*, the oldest first */
+    gboolean any_client; /* none has to show a certificate */
+    GQueue pending;      /* of Client*, the oldest first */
     GQueue open;
     guint logged;       /* lines in this window */
     guint log_source;   /* the window's end */
@@ -123,8 +124,9 @@ void dinv_tls_server_take(DinvTlsServer *server, int fd) {
     client->server = server;
     client->link.data = client;
     describe_peer(fd, client->peer, sizeof client->peer);
-    client->connection = dinv_tls_connection_new(fd, server->credentials, server->priority,
-                                                 DINV_TLS_HANDSHAKE_MS, &callbacks, client);
+    client->connection =
+        dinv_tls_connection_new(fd, server->credentials, server->priority, server->any_client,
+                                DINV_TLS_HANDSHAKE_MS, &callbacks, client);
     if (client->connection == NULL) {
         g_free(client);
         return;
@@ -138,7 +140,7 @@ static gboolean tls_server_load(DinvTlsServer *server, const DinvTlsFiles *files
     if (code >= 0) {
         code = gnutls_certificate_allocate_credentials(&server->credentials);
     }
-    if (code >= 0) {
+    if (code >= 0 && files->ca != NULL) {
         failed = files->ca;
         code = gnutls_certificate_set_x509_trust_file(server->credentials, files->ca,
                                                       GNUTLS_X509_FMT_PEM);
@@ -163,6 +165,7 @@ DinvTlsServer *dinv_tls_server_new(const DinvTlsFiles *files, void (*client)(int
     g_queue_init(&server->open);
     server->client = client;
     server->user = user;
+    server->any_client = files->ca == NULL;
     return tls_server_load(server, files, error) ? g_steal_pointer(&server) : NULL;
 }
 

@@ -13,13 +13,14 @@
 
 typedef struct DinvTlsServer DinvTlsServer;
 
-/* The bounds. */
-#define DINV_TLS_PENDING_MAX  128u
-#define DINV_TLS_HANDSHAKE_MS 10000u
+/* The bounds: a pipeline's jobs that all begin at once fit in, also where the machine is busy. */
+#define DINV_TLS_PENDING_MAX  400u
+#define DINV_TLS_HANDSHAKE_MS 30000u
 
-/* Loads the three files, which blocks; NULL with a DINV_TLS_ERROR (files.h). `client` gets a plain
- * stream socket (nonblocking, close-on-exec, owned by the callee) for each client that proved who
- * it is, from the default GMainContext. */
+/* Loads the files, which blocks; without a file of CAs clients need show no certificate. NULL
+ * with a DINV_TLS_ERROR (files.h). `client` gets a plain stream socket (nonblocking, close-on-
+ * exec, owned by the callee) for each client that proved who it is, from the default
+ * GMainContext. */
 DinvTlsServer *dinv_tls_server_new(const DinvTlsFiles *files, void (*client)(int fd, gpointer user),
                                    gpointer user, GError **error);
 /* Breaks off all connections, without a callback. NULL is ignored. */

@@ -38,7 +38,7 @@ gboolean dinv_tls_store_prepare(const char *directory, const char *const *names,
 typedef struct {
     char *certificate; /* paths of PEM files */
     char *key;
-    char *ca; /* the CAs whose clients are let in */
+    char *ca; /* the CAs whose clients are let in; NULL: all clients are */
 } DinvTlsFiles;
 
 /* Which files of the directory a server uses. Transfer full. Does not look at them. */

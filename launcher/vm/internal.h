@@ -50,8 +50,8 @@ struct DinvVm {
     DinvNetworkUsernet *usernet;
     DinvVmConsole *console;
     DinvVmControl *control;
-    DinvVmRelay *relay; /* NULL before hello */
-    DinvVmEndpoints *endpoints;
+    DinvVmRelay *relay;         /* NULL before hello */
+    DinvVmEndpoints *endpoints; /* borrowed; NULL: not started */
     DinvNetworkPublisher *publisher;
     DinvDnsForwarder *resolver; /* NULL: not yet, or it cannot listen */
     GArray *phases;

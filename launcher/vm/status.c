@@ -118,6 +118,7 @@ static struct json_object *describe_vm(const DinvVm *vm) {
                          vm->plan->accel == DINV_MACHINE_UML        ? "uml"
                          : config->machine == DINV_MACHINE_TYPE_Q35 ? "q35"
                                                                     : "microvm");
+    dinv_json_add_string(status, "machine_confined_by", dinv_machine_get_confinement(vm->machine));
     dinv_json_add_string(status, "paused", vm->paused);
     json_object_object_add(status, "disk",
                            describe_image(vm->plan->data_image, DINV_WIRE_DATA_ROOT));

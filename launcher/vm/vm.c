@@ -18,8 +18,7 @@ static gboolean start_network(DinvVm *vm, GError **error) {
 
 static gboolean start_parts(DinvVm *vm, GError **error) {
     const DinvConfig *config = vm->plan->config;
-    vm->endpoints = dinv_vm_endpoints_new(config, error);
-    if (vm->endpoints == NULL || !start_network(vm, error) ||
+    if (!dinv_vm_endpoints_load_certificates(vm->endpoints, error) || !start_network(vm, error) ||
         !dinv_machine_start(vm->machine, dinv_network_usernet_get_machine_fd(vm->usernet), error)) {
         return FALSE;
     }
@@ -38,12 +37,13 @@ static void free_network(DinvVm *vm) {
     g_clear_pointer(&vm->usernet_net, g_free);
 }
 
-gboolean dinv_vm_start(DinvVm *vm, GError **error) {
+gboolean dinv_vm_start(DinvVm *vm, DinvVmEndpoints *endpoints, GError **error) {
     const DinvConfig *config = vm->plan->config;
+    vm->endpoints = endpoints;
     dinv_host_limits_count_oom_kills("", &vm->oom_before);
     if (!start_parts(vm, error)) {
         free_network(vm);
-        g_clear_pointer(&vm->endpoints, dinv_vm_endpoints_free);
+        vm->endpoints = NULL;
         return FALSE;
     }
     vm->control = dinv_vm_control_new(dinv_machine_take_control_fd(vm->machine),
@@ -79,8 +79,10 @@ void dinv_vm_free(DinvVm *vm) {
     }
     g_clear_handle_id(&vm->deadline_source, g_source_remove);
     dinv_vm_stop_clock(vm);
+    if (vm->endpoints != NULL) {
+        dinv_vm_endpoints_stop_listening(vm->endpoints);
+    }
     dinv_vm_relay_free(vm->relay);
-    dinv_vm_endpoints_free(vm->endpoints); /* behind the relay, whose last bytes it passes on */
     dinv_dns_forwarder_free(vm->resolver);
     dinv_vm_control_free(vm->control);
     dinv_machine_free(vm->machine);

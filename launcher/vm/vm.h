@@ -30,6 +30,7 @@
 #include "launcher/machine/machine.h"
 #include "launcher/network/usernet.h"
 #include "launcher/state/directory.h"
+#include "launcher/vm/endpoints.h"
 #include "launcher/vm/relay.h"
 
 typedef struct DinvVm DinvVm;
@@ -58,9 +59,11 @@ DinvVm *dinv_vm_new(const DinvMachinePlan *plan, const DinvEngineConfig *engine,
                     const DinvEngineNetworkPlan *network, const DinvVmCallbacks *callbacks,
                     gpointer user);
 
-/* Binds the sockets and spawns the machine. On failure nothing is left behind and no callback
- * comes. */
-gboolean dinv_vm_start(DinvVm *vm, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Spawns the machine. `endpoints` are bound, and served when the engine answers; they are borrowed
+ * for the vm's whole life, and passed the relay's last bytes on when they are freed after it. On
+ * failure nothing else is left behind and no callback comes. */
+gboolean dinv_vm_start(DinvVm *vm, DinvVmEndpoints *endpoints,
+                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* The owner's request to stop in order within `timeout_ms`: dockerd and its containers, file
  * systems, power. A second call, or the deadline, ends the machine at once; so does the first

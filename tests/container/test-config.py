@@ -104,7 +104,8 @@ def daemon_json_counts(setup):
     equal(setup.container.inner('network', 'inspect', 'bridge', '--format',
                                 '{{(index .IPAM.Config 0).Gateway}}'), '10.123.4.1', 'docker0')
     contains(setup.container.exec_('dinv', 'status').expect(0).out, '10.123.4.1/24', 'the network plan')
-    contains(setup.container.logs(), '"hosts" is not passed on to dockerd', 'the warning')
+    contains(setup.container.exec_('dinv', 'status').expect(0).out, 'tcp://0.0.0.0:2375, without TLS',
+             'the place in "hosts"')
 
 
 def variables_of_docker_in_docker(setup):

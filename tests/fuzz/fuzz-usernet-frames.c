@@ -89,7 +89,7 @@ static void feed(DinvUsernetNetwork *network, int machine, const uint8_t *data, 
         data += len;
         size -= len;
         (void)dinv_usernet_stack_fill(network);
-        dinv_usernet_probes_end_finished(network);
+        dinv_usernet_ends_tick(network);
         dinv_usernet_stack_poll(network);
         drain(machine);
     }

@@ -8,6 +8,7 @@
  *   source  sends zeros until the peer goes away
  *   sink    reads to the half-close, then answers with the number of bytes
  *   udp     sends each datagram back
+ *   late    reads "SECONDS BYTES" to the half-close, and after that time sends so many zeros
  * Prints "listening" once all of them are. Any number of connections at once; never ends.
  */
 #include <arpa/inet.h>
@@ -22,15 +23,17 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { BUFFER_SIZE = 64 * 1024, EVENTS = 64, BACKLOG = 4096 };
+enum { BUFFER_SIZE = 64 * 1024, EVENTS = 64, BACKLOG = 4096, REQUEST_SIZE = 32, LATE_MS = 100 };
 
-typedef enum { ECHO, WHO, SOURCE, SINK, UDP } Service;
+typedef enum { ECHO, WHO, SOURCE, SINK, UDP, LATE } Service;
 
-static const char *const service_names[] = {"echo", "who", "source", "sink", "udp"};
+static const char *const service_names[] = {"echo", "who", "source", "sink", "udp", "late"};
 
-typedef struct {
+typedef struct Socket Socket;
+struct Socket {
     int fd;
     Service service;
     bool listens;
@@ -38,10 +41,15 @@ typedef struct {
     uint64_t got; /* sink */
     size_t start, len;
     char *buffer; /* echo: what has not gone back yet */
-} Socket;
+    char request[REQUEST_SIZE];
+    time_t due;    /* late: in seconds of CLOCK_MONOTONIC; 0 once it has come */
+    uint64_t left; /* late: to be sent */
+    Socket *next_late;
+};
 
 static char bytes[BUFFER_SIZE];
 static int epoll_fd;
+static Socket *first_late; /* those whose time has not come */
 
 _Noreturn static void die(const char *what) {
     perror(what);
@@ -86,7 +94,7 @@ static void listen_on(Service service, unsigned port) {
 
 static void parse(const char *argument) {
     const char *colon = strchr(argument, ':');
-    for (Service service = ECHO; colon != NULL && service <= UDP; service++) {
+    for (Service service = ECHO; colon != NULL && service <= LATE; service++) {
         size_t len = strlen(service_names[service]);
         if (len == (size_t)(colon - argument) &&
             memcmp(argument, service_names[service], len) == 0) {
@@ -182,6 +190,59 @@ static bool serve_source(const Socket *item) {
     return send(item->fd, bytes, sizeof bytes, MSG_NOSIGNAL) > 0 || errno == EAGAIN;
 }
 
+static time_t now_seconds(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* Until it is due nothing is looked for but its peer's going away, once, which is found out again
+ * when it is due. */
+static bool wait_for_time(Socket *item) {
+    unsigned long long left;
+    unsigned seconds;
+    if (sscanf(item->request, "%7u %19llu", &seconds, &left) != 2) {
+        return false;
+    }
+    item->left = left;
+    item->due = now_seconds() + (time_t)seconds;
+    item->next_late = first_late;
+    first_late = item;
+    watch(item, EPOLLONESHOT, EPOLL_CTL_MOD);
+    return true;
+}
+
+static bool serve_late(Socket *item) {
+    if (item->due != 0) {
+        return true;
+    }
+    if (!item->ended) {
+        ssize_t got =
+            recv(item->fd, item->request + item->len, sizeof item->request - 1 - item->len, 0);
+        item->len += got > 0 ? (size_t)got : 0;
+        item->ended = got == 0;
+        return item->ended ? wait_for_time(item) : got > 0 || errno == EAGAIN;
+    }
+    ssize_t sent =
+        send(item->fd, bytes, item->left < sizeof bytes ? item->left : sizeof bytes, MSG_NOSIGNAL);
+    item->left -= sent > 0 ? (uint64_t)sent : 0;
+    return item->left > 0 && (sent > 0 || errno == EAGAIN);
+}
+
+static void wake_late(void) {
+    Socket **at = &first_late;
+    while (*at != NULL) {
+        Socket *item = *at;
+        if (item->due > now_seconds()) {
+            at = &item->next_late;
+            continue;
+        }
+        *at = item->next_late;
+        item->due = 0;
+        watch(item, EPOLLOUT, EPOLL_CTL_MOD);
+    }
+}
+
 static void serve(Socket *item) {
     bool goes_on = true;
     if (item->listens) {
@@ -190,6 +251,8 @@ static void serve(Socket *item) {
         goes_on = serve_echo(item);
     } else if (item->service == SINK) {
         goes_on = serve_sink(item);
+    } else if (item->service == LATE) {
+        goes_on = serve_late(item);
     } else {
         goes_on = serve_source(item);
     }
@@ -220,9 +283,10 @@ int main(int argc, char **argv) {
     (void)fflush(stdout);
     for (;;) {
         struct epoll_event events[EVENTS];
-        int count = epoll_wait(epoll_fd, events, EVENTS, -1);
+        int count = epoll_wait(epoll_fd, events, EVENTS, first_late != NULL ? LATE_MS : -1);
         for (int i = 0; i < count; i++) {
             serve(events[i].data.ptr);
         }
+        wake_late();
     }
 }

@@ -17,6 +17,8 @@ from lib.tap import contains, equal
 from lib.terminal import Terminal
 from lib.waiting import until
 
+# Of the machine's command line, and not of that of a self-test.
+MACHINE_WORD = 'net.ifnames=0' if dinv.ACCEL == 'uml' else 'microvm'
 STATES = ['starting', 'booting', 'configuring', 'engine-starting', 'ready', 'stopping', 'stopped']
 
 
@@ -74,10 +76,11 @@ def bench_measures(machine, tap):
     _, line, *lines = done.out.splitlines()
     equal(line, '|---|---|---|', 'the line below the head')
     figures = {what.strip(): figure.strip() for _, what, figure, _, _ in (line.split('|') for line in lines)}
-    for name in ('CPU', 'kernel', 'QEMU', 'dinv', 'date', 'microVM'):
+    for name in ('CPU', 'kernel', 'dinv', 'date', 'microVM'):
         assert figures[name], f'nothing about {name}'
-    wanted = {'kvm': 'KVM', 'tcg': 'emulation (TCG)'}
+    wanted = {'kvm': 'KVM', 'tcg': 'emulation (TCG)', 'uml': 'User-Mode Linux works (seccomp)'}
     equal(figures['acceleration'], wanted[machine.environment['DINV_ACCEL']], 'acceleration')
+    equal(bool(figures.get('QEMU')), dinv.ACCEL != 'uml', 'whether there is a QEMU')
     units = {'start': 's', 'docker run --rm, hello': 's', 'stream through docker.sock': 'MB/s',
              'mount, file written': 'MB/s', 'mount, file read': 'MB/s', 'mount, small files made': '/s',
              'mount, small files read': '/s', 'data disk, file written': 'MB/s', 'data disk, 4 KiB and fsync': 's',
@@ -96,7 +99,7 @@ def bench_left_nothing(machine):
 
 
 def bench_says_what_is_wrong(machine):
-    broken = machine.verb('doctor', '--bench', '--kernel', '/no/such/kernel').expect(1)
+    broken = machine.verb('doctor', '--bench', '--rootfs', '/no/such/image').expect(1)
     contains(broken.out, 'remedy', 'what to do')
     contains(one_sentence(machine.verb('doctor', '--bench', 'more'), 125), 'more', 'the complaint')
     qemu = os.path.join(machine.directory, 'qemu')
@@ -105,7 +108,7 @@ def bench_says_what_is_wrong(machine):
         file.write(f'#!/bin/sh\n[ "$1" != --version ] || exec {real} --version\n'
                    'echo "no machine today" >&2\nexit 1\n')
     os.chmod(qemu, 0o755)
-    broken = machine.verb('doctor', '--qemu', qemu, '--bench').expect(1)
+    broken = machine.verb('doctor', '--accel', 'tcg', '--qemu', qemu, '--bench').expect(1)
     assert re.search(r'^\| start +\| not measured +\| .*exit status 125', broken.out, re.M), broken
     contains(broken.err, 'no machine today', 'what went wrong')
     os.unlink(qemu)
@@ -117,7 +120,7 @@ def bench_stops_by_a_signal(machine):
     bench = subprocess.Popen(machine.verb_argv('doctor', '--bench'), env=machine.environment,
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        until(lambda: any('microvm' in words for _, words in machine.processes()), 60, 'a QEMU')
+        until(lambda: any(MACHINE_WORD in words for _, words in machine.processes()), 60, 'a machine')
         bench.send_signal(signal.SIGINT)
         out, _ = bench.communicate(timeout=dinv.STOP_DEADLINE)
     finally:
@@ -292,12 +295,12 @@ def shell_killed_from_outside(machine):
 
 def health_of_a_stopped_guest(machine):
     """A machine that stands still is not healthy, and is again when it goes on."""
-    qemu = machine.machine_pid()
-    os.kill(qemu, signal.SIGSTOP)
+    pid = machine.machine_pid()
+    os.kill(pid, signal.SIGSTOP)
     try:
         one_sentence(machine.verb('health'), 1)
     finally:
-        os.kill(qemu, signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
     until(lambda: machine.verb('health').status == 0, 60, 'health to be good again')
 
 

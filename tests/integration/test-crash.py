@@ -153,7 +153,7 @@ def kill(crashes, cycle):
         return
     machine.signal(signal.SIGKILL)
     equal(machine.wait_exit(30), 128 + signal.SIGKILL, 'exit status of dinv')
-    until(lambda: not is_alive(qemu), 10, 'QEMU to end with its launcher')
+    until(lambda: not is_alive(qemu), 10, 'the machine to end with its launcher')
 
 
 def killed_while_it_writes(crashes, cycle):

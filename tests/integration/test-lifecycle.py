@@ -150,7 +150,7 @@ def launcher_is_killed(life):
     qemu = life.machine.machine_pid()
     life.machine.signal(signal.SIGKILL)
     equal(life.machine.wait_exit(30), 137, 'exit status')
-    until(lambda: not dinv.is_alive(qemu), 15, 'QEMU to be gone with its launcher')
+    until(lambda: not dinv.is_alive(qemu), 15, 'the machine to be gone with its launcher')
     life.machine.expect_nothing_left(sockets=False)
     expect_sound_after_crash(life.image, life.work)
 

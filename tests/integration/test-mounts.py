@@ -13,7 +13,7 @@ import os
 import re
 import signal
 
-from lib import artefacts, disk, workspace
+from lib import artefacts, dinv, disk, workspace
 from lib.dinv import run
 from lib.docker import Docker
 from lib.session import main
@@ -399,11 +399,20 @@ def without_capabilities(session):
     return path
 
 
-def body(session):
+def refused_without_capabilities(session):
+    """User-Mode Linux has no other server of mounts than virtiofsd: they are refused, and never stale."""
+    share = session.machine()
+    path = os.path.join(share.directory, 'share')
+    os.mkdir(path)
+    share.environment['DINV_MOUNTS'] = f'{path}:/share'
+    contains(share.verb('run').expect(125).err,
+             'User-Mode Linux cannot show mounts: virtiofsd needs root with Docker\'s default capabilities; give the',
+             'what dinv says')
+    share.expect_nothing_left()
+
+
+def over_9p(session, is_root):
     tap = session.tap
-    if not os.environ.get('ITEST_AS_USER'):
-        tap.check(page_has_this_table)
-    is_root = os.geteuid() == 0
     share = Share(session)
     tap.check(changes_are_seen_on_both_sides, share)
     tap.check(open_file_grows, share)
@@ -416,15 +425,34 @@ def body(session):
     tap.check(is_a_good_file_system, share, ROOT if is_root else USER)
     tap.check(data_disk_is_a_good_file_system, share)
     tap.check(stops, share)
+
+
+def over_virtiofs(session, is_uml):
+    tap = session.tap
+    share = Share(session, MOUNT_DRIVER='virtiofs', SHUTDOWN_TIMEOUT='12')
+    tap.check(changes_are_seen_on_both_sides, share, name='virtiofs-changes-are-seen-on-both-sides')
+    tap.check(open_file_grows, share, name='virtiofs-open-file-grows')
+    if is_uml:
+        tap.check(data_disk_is_a_good_file_system, share)
+    if session.options.files or is_uml:
+        work_is_done(session, share, 'virtiofs-')
+    tap.check(is_a_good_file_system, share, VIRTIOFS, name='virtiofs-is-a-good-file-system')
+    tap.check(virtiofsd_dies, share)
+
+
+def body(session):
+    tap = session.tap
+    is_root, is_uml = os.geteuid() == 0, dinv.ACCEL == 'uml'
+    if not os.environ.get('ITEST_AS_USER'):
+        tap.check(page_has_this_table)
+    if not is_uml:
+        over_9p(session, is_root)
     if is_root:
-        share = Share(session, MOUNT_DRIVER='virtiofs', SHUTDOWN_TIMEOUT='12')
-        tap.check(changes_are_seen_on_both_sides, share, name='virtiofs-changes-are-seen-on-both-sides')
-        tap.check(open_file_grows, share, name='virtiofs-open-file-grows')
-        if session.options.files:
-            work_is_done(session, share, 'virtiofs-')
-        tap.check(is_a_good_file_system, share, VIRTIOFS, name='virtiofs-is-a-good-file-system')
-        tap.check(virtiofsd_dies, share)
+        over_virtiofs(session, is_uml)
         os.environ['DINV_TEST_BINARY'] = without_capabilities(session)
+    if is_uml:
+        tap.check(refused_without_capabilities, session)
+    elif is_root:
         share = Share(session)
         tap.check(is_a_good_file_system, share, NO_CAPABILITIES, name='root-without-capabilities')
         tap.check(stops, share, name='root-without-capabilities-stops')

@@ -6,7 +6,6 @@
 port proxies driven directly instead of 20.
 """
 
-import hashlib
 import json
 import os
 import signal
@@ -14,6 +13,8 @@ import socket
 import subprocess
 
 from lib import artefacts, port_server
+from lib.clients import (expect_accepted, expect_datagrams, expect_echo, expect_refused, expect_reset, free_ports,
+                         has_ipv6, open_and_send, outer_address, peer, read_all)
 from lib.docker import BUSYBOX, Docker
 from lib.port_server import PORT_SERVER, PROGRAM
 from lib.session import main
@@ -71,112 +72,9 @@ class Ports:
         return [len(os.listdir(f'/proc/{pid}/fd')) for pid in pids]
 
 
-def free_ports(count):
-    """The first of as many ports in a row as are free for TCP and UDP, below those of outgoing
-    connections."""
-    found = []
-    for port in range(20000 + os.getpid() % 5000, 32000):
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(('0.0.0.0', port))
-                udp.bind(('0.0.0.0', port))
-            except OSError:
-                found = []
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError('no free ports')
-
-
-def outer_address():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(('198.51.100.1', 9))  # sends nothing, asks the routing table only
-        return probe.getsockname()[0]
-
-
-def has_ipv6():
-    with socket.socket(socket.AF_INET6) as probe:
-        try:
-            probe.bind(('::1', 0))
-        except OSError:
-            return False
-    return True
-
-
 def both_families(port, protocol='tcp'):
     """The rules of a `-p` without an address."""
     return [f'{protocol} 0.0.0.0 {port}'] + ([f'{protocol} :: {port}'] if has_ipv6() else [])
-
-
-# Clients. None of them tries twice.
-
-def open_and_send(port, number, address='127.0.0.1'):
-    connection = socket.create_connection((address, port), timeout=120)
-    token = hashlib.sha256(str(number).encode()).digest()
-    connection.sendall(token)
-    connection.shutdown(socket.SHUT_WR)
-    return connection, token
-
-
-def read_all(connection):
-    with connection:
-        back = b''
-        while piece := connection.recv(1 << 16):
-            back += piece
-    return back
-
-
-def expect_echo(port, number=0, address='127.0.0.1'):
-    connection, token = open_and_send(port, number, address)
-    equal(read_all(connection), token, f'what came back from {address}:{port}')
-
-
-def expect_accepted(port):
-    with socket.create_connection(('127.0.0.1', port), timeout=10):
-        pass
-
-
-def expect_refused(port, address='127.0.0.1'):
-    with socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET) as probe:
-        probe.settimeout(10)
-        try:
-            probe.connect((address, port))
-        except ConnectionRefusedError:
-            return
-    raise AssertionError(f'port {port} does not refuse')
-
-
-def expect_reset(port, address):
-    """Refused or reset, whichever comes first, and no quiet end."""
-    try:
-        with socket.create_connection((address, port), timeout=60) as connection:
-            equal(connection.recv(1), None, f'an end of {address}:{port} that looks like an answer')
-    except ConnectionResetError:
-        pass
-
-
-def expect_datagrams(address, port, sizes):
-    """A datagram of each size, with four bytes more, comes back whole: it is sent again until it does."""
-    with socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.connect((address, port))
-        client.settimeout(1)
-        for number, size in enumerate(sizes):
-            datagram = number.to_bytes(4, 'big') + os.urandom(size)
-            def comes_back(sent=datagram):
-                try:
-                    client.send(sent)
-                    while (got := client.recv(65536)) != sent:
-                        equal(got[:4] < sent[:4], True, 'a late answer of an earlier datagram')
-                    return True
-                except (TimeoutError, ConnectionRefusedError):
-                    return False
-            until(comes_back, 60, f'datagram {number}, of {size + 4} bytes, from {address}:{port}')
-
-
-def peer(port, address='127.0.0.1'):
-    """The address that the service `who` sees of us."""
-    return read_all(socket.create_connection((address, port), timeout=60)).decode().split()[0]
 
 
 # Checks.
@@ -287,24 +185,6 @@ def source_addresses(ports):
         done = ports.docker.try_('run', '--rm', *options, BUSYBOX, 'nc', '-w', '10', address, str(port))
         contains(done.out, '.', f'an answer from {address}:{port} inside')
     ports.remove('who')
-
-
-def host_network(ports):
-    """What listens in the guest's own network is reached outside, for as long as it listens; and
-    what the guest itself or a client opens there is not."""
-    port = ports.published
-    ports.serve('host', '--network', 'host', services=(f'echo:{port}', f'udp:{port}'))
-    identity = ports.docker('inspect', '-f', '{{.Id}}', 'host')[:12]
-
-    def published():
-        return sorted(entry['protocol'] for entry in ports.listed()['ports']
-                      if entry['host_port'] == port and entry['containers'] == [f'container {identity}'])
-    until(lambda: {'tcp', 'udp'} <= set(published()), 30, 'the ports to be published')
-    expect_echo(port)
-    ports.remove('host')
-    until(lambda: published() == [], 30, 'the ports to be gone')
-    expect_refused(port)
-    equal([entry for entry in ports.listed()['ports'] if not entry['declared']], [], 'other ports')
 
 
 def udp_echo(ports):
@@ -553,7 +433,7 @@ def body(session):
     ports.docker.import_busybox()
     ports.docker('import', '-', PORT_SERVER, stdin=port_server.tar())
     for check in (answers_at_once, containers_come_and_go, taken_outside, ways_to_publish, many_ports,
-                  source_addresses, host_network, udp_echo, large_datagrams, udp_from_two_ports, by_ipv6, to_ipv6_inside,
+                  source_addresses, udp_echo, large_datagrams, udp_from_two_ports, by_ipv6, to_ipv6_inside,
                   addresses_of_the_guest, several_addresses, nothing_listens, many_connections,
                   proxies_leave_nothing, network_dies, dockerd_dies, stops_in_order):
         session.tap.check(check, ports, deadline=1500 if ports.cycles else 600)

@@ -171,6 +171,23 @@ echo SYNCED; sleep 1000'''
         equal(dirty_pages(disk), 0, 'pages that are not on the disk')
 
 
+def zeroes_are_holes(session):
+    """What was written is zeroes again, reads as such, and takes no space."""
+    disk = make_disk(session.work, 32 * MEBIBYTE)
+    script = '''dd if=/dev/urandom of=/dev/ubdc bs=1M count=16 conv=fsync 2>/dev/null; echo FULL
+dd if=/dev/zero of=/dev/ubdc bs=1M count=16 conv=fsync 2>/dev/null
+echo 3 >/proc/sys/vm/drop_caches
+echo SUM $(head -c 16777216 /dev/ubdc | sha256sum); echo EMPTY; sleep 1000'''
+    with Uml(session, script, disk=disk) as uml:
+        uml.wait_for('FULL')
+        full = os.stat(disk).st_blocks * 512
+        assert full >= 16 * MEBIBYTE, f'{full} bytes'
+        uml.wait_for('EMPTY')
+        equal(uml.wait_for('SUM').split()[0], hashlib.sha256(bytes(16 * MEBIBYTE)).hexdigest(), 'what is read')
+        empty = os.stat(disk).st_blocks * 512
+        assert empty < MEBIBYTE, f'{empty} bytes'
+
+
 def full_host_waits(session):
     if not small_disk.can_be_made():
         raise Skip('only root can make a small file system')
@@ -245,7 +262,7 @@ def busy_stubs(uml):
 
 def body(session):
     for check in (static, boots, memory_is_a_memfd, channel_in, channel_out, channel_waits,
-                  free_memory_goes_back, flush_is_a_sync, full_host_waits, pinned):
+                  free_memory_goes_back, flush_is_a_sync, zeroes_are_holes, full_host_waits, pinned):
         session.tap.check(check, session)
 
 

@@ -60,6 +60,8 @@ __attribute__((constructor)) static void slow_clock_constructor(void) {
     set_up();
 }
 
+/* Their own names for the parameters are those of the C library alone. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int clock_gettime(clockid_t clock, struct timespec *time) {
     set_up();
     int result = real_clock_gettime(clock, time);
@@ -69,6 +71,7 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     return result;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int ppoll(struct pollfd *items, nfds_t count, const struct timespec *timeout,
           const sigset_t *mask) {
     set_up();

@@ -1,28 +1,78 @@
 /* SPDX-License-Identifier: MIT */
-/* Privileges, capabilities, core dumps and Landlock. */
+/* The system calls, and the one capability, that the loop needs. */
 #include "usernet/process/confine.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <stdint.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define PORT_START "/proc/sys/net/ipv4/ip_unprivileged_port_start"
-#define CAP_MAX    63
 
-/* linux/landlock.h of a newer kernel than the headers may be. */
-#define LANDLOCK_VERSION 1u
-#define LANDLOCK_SCOPES  3u /* abstract sockets and signals, from version 6 */
+/* As they are. None of them names a path, a program or another process. sigaltstack is what
+ * AddressSanitizer calls at each exit: the tests run confined under it, too. */
+static const int calls[] = {
+    SYS_read,         SYS_write,           SYS_readv,         SYS_writev,
+    SYS_close,        SYS_recvfrom,        SYS_recvmsg,       SYS_sendto,
+    SYS_sendmsg,      SYS_accept4,         SYS_bind,          SYS_connect,
+    SYS_listen,       SYS_shutdown,        SYS_getsockopt,    SYS_setsockopt,
+    SYS_getsockname,  SYS_getpeername,     SYS_dup3,          SYS_epoll_ctl,
+    SYS_epoll_pwait,  SYS_ppoll,           SYS_brk,           SYS_munmap,
+    SYS_mremap,       SYS_madvise,         SYS_futex,         SYS_getrandom,
+    SYS_exit,         SYS_exit_group,      SYS_rt_sigaction,  SYS_rt_sigprocmask,
+    SYS_rt_sigreturn, SYS_restart_syscall, SYS_clock_gettime, SYS_gettimeofday,
+    SYS_getpid,       SYS_gettid,          SYS_sched_yield,   SYS_sigaltstack,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+#ifdef SYS_poll
+    SYS_poll,
+#endif
+#ifdef SYS_time
+    SYS_time,
+#endif
+};
 
-typedef struct {
-    uint64_t access_fs, access_net, scoped;
-} LandlockRuleset;
+#define TYPE_MASK (~(uint32_t)(SOCK_CLOEXEC | SOCK_NONBLOCK))
+
+static const DinvConfineRule rules[] = {
+    /* Of TCP, UDP and, where ping_group_range allows it, echo; nothing raw, nothing local. */
+    {.call = SYS_socket,
+     .count = 2,
+     .checks =
+         {{.argument = 0, .mask = UINT32_MAX, .count = 2, .values = {AF_INET, AF_INET6}},
+          {.argument = 1, .mask = TYPE_MASK, .count = 2, .values = {SOCK_STREAM, SOCK_DGRAM}}}},
+    /* Not who gets signals of a descriptor. */
+    {.call = SYS_fcntl,
+     .count = 1,
+     .checks = {{.argument = 1,
+                 .mask = UINT32_MAX,
+                 .count = 4,
+                 .values = {F_GETFD, F_SETFD, F_GETFL, F_SETFL}}}},
+    {.call = SYS_ioctl,
+     .count = 1,
+     .checks = {{.argument = 1, .mask = UINT32_MAX, .count = 2, .values = {FIONBIO, FIONREAD}}}},
+    {.call = SYS_mmap,
+     .count = 1,
+     .checks = {{.argument = 2, .mask = PROT_EXEC, .count = 1, .values = {0}}}},
+    {.call = SYS_mprotect,
+     .count = 1,
+     .checks = {{.argument = 2, .mask = PROT_EXEC, .count = 1, .values = {0}}}},
+    /* abort() */
+    {.call = SYS_tgkill, .count = 1, .checks = {{.kind = DINV_CONFINE_SELF, .argument = 0}}},
+};
+
+static const DinvConfineTable table = {
+    .calls = calls,
+    .call_count = sizeof(calls) / sizeof(calls[0]),
+    .rules = rules,
+    .rule_count = sizeof(rules) / sizeof(rules[0]),
+};
 
 /* Whether ports below 1024 need a capability here; yes, where that cannot be found out. */
 static bool are_low_ports_privileged(void) {
@@ -36,78 +86,15 @@ static bool are_low_ports_privileged(void) {
     return strcmp(text, "0\n") != 0;
 }
 
-static bool drop_capabilities(void) {
-    uint64_t keep = are_low_ports_privileged() ? UINT64_C(1) << CAP_NET_BIND_SERVICE : 0;
-    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    /* Without CAP_SETPCAP the bounding set stays: with no_new_privs nothing comes of it. */
-    for (unsigned long capability = 0; capability <= CAP_MAX; capability++) {
-        (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
-    }
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2];
-    if (syscall(SYS_capget, &header, data) < 0) {
-        return false;
-    }
-    for (int i = 0; i < 2; i++) {
-        uint32_t mask = (uint32_t)(keep >> (32 * i));
-        data[i].permitted &= mask;
-        data[i].effective = data[i].permitted;
-        data[i].inheritable = 0;
-    }
-    return syscall(SYS_capset, &header, data) == 0;
-}
-
-/* Every right that this kernel's Landlock knows is handled, and no rule grants any. */
-static bool restrict_paths(void) {
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
-    if (version < 1) {
-        return false;
-    }
-    unsigned rights = version >= 5 ? 16 : version >= 3 ? 15 : version == 2 ? 14 : 13;
-    LandlockRuleset ruleset = {
-        .access_fs = (UINT64_C(1) << rights) - 1,
-        .scoped = version >= 6 ? LANDLOCK_SCOPES : 0,
+DinvConfinement dinv_usernet_confine(void) {
+    static const DinvConfineTable *const tables[] = {&table};
+    const DinvConfinePlan plan = {
+        .capabilities = are_low_ports_privileged() ? UINT64_C(1) << CAP_NET_BIND_SERVICE : 0,
+        .tables = tables,
+        .table_count = 1,
     };
-    size_t size = version >= 6 ? sizeof(ruleset) : sizeof(ruleset.access_fs);
-    int fd = (int)syscall(SYS_landlock_create_ruleset, &ruleset, size, 0);
-    if (fd < 0) {
-        return false;
-    }
-    bool done = syscall(SYS_landlock_restrict_self, fd, 0) == 0;
-    (void)close(fd);
-    return done;
-}
-
-DinvUsernetConfinement dinv_usernet_confine(void) {
-    struct rlimit none = {0, 0};
-    DinvUsernetConfinement confinement = {0};
-    confinement.no_new_privs = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
-    confinement.core = setrlimit(RLIMIT_CORE, &none) == 0;
-    confinement.capabilities = drop_capabilities();
-    confinement.landlock = restrict_paths();
-    confinement.seccomp = dinv_usernet_confine_seccomp();
+    DinvConfinement confinement = dinv_confine(&plan);
+    /* The filter leaves no signal and no local socket, so this says nothing more. */
+    confinement.scope = false;
     return confinement;
-}
-
-void dinv_usernet_confinement_format(const DinvUsernetConfinement *confinement, char *out,
-                                     unsigned long size) {
-    const struct {
-        bool on;
-        const char *name;
-    } parts[] = {
-        {confinement->no_new_privs, "no_new_privs"},
-        {confinement->capabilities, "capabilities"},
-        {confinement->seccomp, "seccomp"},
-        {confinement->landlock, "landlock"},
-        {confinement->core, "core"},
-    };
-    size_t used = 0;
-    (void)snprintf(out, size, "none");
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (parts[i].on && used < size) {
-            int written =
-                snprintf(out + used, size - used, "%s%s", used > 0 ? "," : "", parts[i].name);
-            used += written > 0 ? (size_t)written : 0;
-        }
-    }
 }

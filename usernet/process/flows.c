@@ -15,7 +15,7 @@ struct DinvUsernetFlows {
     DinvUsernetFlow **buckets;
     size_t bucket_count; /* a power of two */
     size_t count;
-    DinvUsernetFlow *finished; /* by next_finished */
+    DinvUsernetFlow *ending; /* by next_ending */
     DinvUsernetFlow **by_fd;
     size_t fd_count;
 };
@@ -149,35 +149,40 @@ DinvUsernetFlow *dinv_usernet_flows_add(DinvUsernetFlows *flows, const DinvUsern
     return flow;
 }
 
-static bool is_finished(const DinvUsernetFlow *flow) {
-    return flow->guest_finished && flow->outside_finished;
-}
-
-static void link_finished(DinvUsernetFlows *flows, DinvUsernetFlow *flow) {
-    flow->next_finished = flows->finished;
-    if (flows->finished != NULL) {
-        flows->finished->previous_finished = flow;
+/* Once both sides have finished. */
+static void link_ending(DinvUsernetFlows *flows, DinvUsernetFlow *flow) {
+    if (flow->ending || !flow->outside_finished || !(flow->guest_finished || flow->end_held)) {
+        return;
     }
-    flows->finished = flow;
+    flow->ending = true;
+    flow->next_ending = flows->ending;
+    if (flows->ending != NULL) {
+        flows->ending->previous_ending = flow;
+    }
+    flows->ending = flow;
     if (flow->forward != NULL) {
         flow->forward->open--;
     }
 }
 
-static void unlink_finished(DinvUsernetFlows *flows, DinvUsernetFlow *flow) {
-    *(flow->previous_finished != NULL ? &flow->previous_finished->next_finished
-                                      : &flows->finished) = flow->next_finished;
-    if (flow->next_finished != NULL) {
-        flow->next_finished->previous_finished = flow->previous_finished;
+static void unlink_ending(DinvUsernetFlows *flows, DinvUsernetFlow *flow) {
+    *(flow->previous_ending != NULL ? &flow->previous_ending->next_ending : &flows->ending) =
+        flow->next_ending;
+    if (flow->next_ending != NULL) {
+        flow->next_ending->previous_ending = flow->previous_ending;
     }
 }
 
-DinvUsernetFlow *dinv_usernet_flows_finished(DinvUsernetFlows *flows) {
-    return flows->finished;
+DinvUsernetFlow *dinv_usernet_flows_ending(DinvUsernetFlows *flows) {
+    return flows->ending;
+}
+
+DinvUsernetFlow *dinv_usernet_flows_of_fd(DinvUsernetFlows *flows, int fd) {
+    return fd >= 0 && (size_t)fd < flows->fd_count ? flows->by_fd[fd] : NULL;
 }
 
 void dinv_usernet_flows_remove(DinvUsernetFlows *flows, int fd) {
-    DinvUsernetFlow *flow = fd >= 0 && (size_t)fd < flows->fd_count ? flows->by_fd[fd] : NULL;
+    DinvUsernetFlow *flow = dinv_usernet_flows_of_fd(flows, fd);
     if (flow == NULL) {
         return;
     }
@@ -188,8 +193,8 @@ void dinv_usernet_flows_remove(DinvUsernetFlows *flows, int fd) {
     *at = flow->next_in_bucket;
     flows->by_fd[fd] = NULL;
     flows->count--;
-    if (is_finished(flow)) {
-        unlink_finished(flows, flow);
+    if (flow->ending) {
+        unlink_ending(flows, flow);
     } else if (flow->forward != NULL) {
         flow->forward->open--;
     }
@@ -238,16 +243,14 @@ void dinv_usernet_flow_from_guest(DinvUsernetFlows *flows, DinvUsernetFlow *flow
         return;
     }
     flow->guest_acknowledged = packet->acknowledged;
+    flow->guest_window = packet->window;
     uint32_t bytes = advance(&flow->from_guest_next, &flow->from_guest_known, packet);
     if (flow->forward != NULL) {
         flow->forward->from_guest += bytes;
     }
-    if ((packet->flags & DINV_USERNET_TCP_FIN) != 0 && !flow->guest_finished) {
+    if ((packet->flags & DINV_USERNET_TCP_FIN) != 0) {
         flow->guest_finished = true;
-        set_reset_on_close(flow->fd, false);
-        if (is_finished(flow)) {
-            link_finished(flows, flow);
-        }
+        link_ending(flows, flow);
     }
 }
 
@@ -262,10 +265,26 @@ void dinv_usernet_flow_to_guest(DinvUsernetFlows *flows, DinvUsernetFlow *flow,
     }
     flow->acknowledged = packet->acknowledged;
     flow->window = packet->window;
-    if ((packet->flags & DINV_USERNET_TCP_FIN) != 0 && !flow->outside_finished) {
+    if ((packet->flags & DINV_USERNET_TCP_FIN) != 0) {
         flow->outside_finished = true;
-        if (is_finished(flow)) {
-            link_finished(flows, flow);
-        }
+        link_ending(flows, flow);
     }
+}
+
+void dinv_usernet_flows_hold_end(DinvUsernetFlows *flows, DinvUsernetFlow *flow,
+                                 uint32_t sequence) {
+    flow->end_held = true;
+    flow->end_sequence = sequence;
+    link_ending(flows, flow);
+}
+
+void dinv_usernet_flow_end_guest(DinvUsernetFlow *flow) {
+    flow->guest_finished = true;
+    flow->from_guest_next = flow->end_sequence + 1;
+    dinv_usernet_flow_given(flow);
+}
+
+void dinv_usernet_flow_given(DinvUsernetFlow *flow) {
+    flow->given = true;
+    set_reset_on_close(flow->fd, false);
 }

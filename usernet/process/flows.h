@@ -5,8 +5,9 @@
  * directions a flow knows what libslirp does not tell: whether the guest has ended it in order.
  *
  * The socket of a flow is one whose close() resets the connection (SO_LINGER of no time), until
- * the guest's FIN has been seen; after a RST of the guest again. So a client learns of a port
- * where nothing listens, of a reset, and of this process' own end as what they are.
+ * the client has been given all that the guest sent and its end; after a RST of the guest again.
+ * So a client learns of a port where nothing listens, of a reset, and of this process' own end as
+ * what they are.
  */
 #pragma once
 
@@ -30,18 +31,23 @@ typedef struct DinvUsernetFlow {
     DinvUsernetFlowKey key;
     int fd;                      /* owned by libslirp */
     DinvUsernetForward *forward; /* NULL: from inside, or its forward is gone */
-    bool guest_finished;         /* the guest has sent its FIN */
+    bool guest_finished;         /* libslirp has the guest's FIN */
     bool outside_finished;       /* libslirp has sent one to the guest */
-    uint32_t to_guest_next;      /* sequence number behind the last byte sent to the guest */
+    bool given;                  /* the client has all that the guest sent, and its end */
+    bool end_held;          /* the guest's FIN has come; ends.c decides when libslirp gets it */
+    bool end_told;          /* and the guest believes that it did */
+    bool ending;            /* in the list of those */
+    uint32_t end_sequence;  /* of a FIN that is held */
+    uint32_t to_guest_next; /* sequence number behind the last byte sent to the guest */
     uint32_t from_guest_next;
     uint32_t acknowledged; /* to the guest, in the last frame that went to it */
     uint16_t window;       /* likewise */
     bool to_guest_known, from_guest_known;
     uint32_t guest_acknowledged; /* by the guest, likewise */
+    uint16_t guest_window;       /* likewise */
     int64_t last_ns;             /* when the guest was last heard */
     struct DinvUsernetFlow *next_in_bucket;
-    /* Those that both sides have finished, until their socket is closed. */
-    struct DinvUsernetFlow *next_finished, *previous_finished;
+    struct DinvUsernetFlow *next_ending, *previous_ending;
 } DinvUsernetFlow;
 
 typedef struct DinvUsernetFlows DinvUsernetFlows;
@@ -63,8 +69,16 @@ void dinv_usernet_flows_orphan(DinvUsernetFlows *flows, const DinvUsernetForward
 void dinv_usernet_flows_each(DinvUsernetFlows *flows, void (*each)(void *, DinvUsernetFlow *),
                              void *opaque);
 
-/* The first of the flows that both sides have finished. */
-DinvUsernetFlow *dinv_usernet_flows_finished(DinvUsernetFlows *flows);
+DinvUsernetFlow *dinv_usernet_flows_of_fd(DinvUsernetFlows *flows, int fd);
+/* The first of the flows that both sides have finished, and whose socket is still there. */
+DinvUsernetFlow *dinv_usernet_flows_ending(DinvUsernetFlows *flows);
+
+/* The guest's FIN has come, with this sequence number, and libslirp does not get it yet. */
+void dinv_usernet_flows_hold_end(DinvUsernetFlows *flows, DinvUsernetFlow *flow, uint32_t sequence);
+/* libslirp gets it now, and the client has all that came before it. */
+void dinv_usernet_flow_end_guest(DinvUsernetFlow *flow);
+/* Now close() ends the connection in order. */
+void dinv_usernet_flow_given(DinvUsernetFlow *flow);
 
 /* What a TCP frame says. The first is to be called before libslirp gets the frame. */
 void dinv_usernet_flow_from_guest(DinvUsernetFlows *flows, DinvUsernetFlow *flow,

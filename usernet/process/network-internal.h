@@ -28,6 +28,7 @@ struct DinvUsernetNetwork {
     int64_t probes_ns;    /* when half-closed connections were looked at last */
     bool listeners_rest;  /* for want of descriptors */
     int64_t rest_ends_ns; /* then they are tried again, if no descriptor was freed before */
+    uint8_t changed[DINV_USERNET_FRAME_MAX]; /* a frame of the guest as libslirp gets it */
 };
 
 /* stack.c: libslirp's callbacks, and frames on their way into it. */
@@ -40,9 +41,21 @@ void dinv_usernet_stack_poll(DinvUsernetNetwork *network);
 /* Whether libslirp calls the accept() of doors.c. */
 bool dinv_usernet_stack_check(DinvUsernetNetwork *network);
 
-/* probes.c: once a turn. The second after dinv_usernet_stack_fill(). */
+/* probes.c: once a turn. */
 void dinv_usernet_probes_tick(DinvUsernetNetwork *network, int64_t now_ns);
-void dinv_usernet_probes_end_finished(DinvUsernetNetwork *network);
+
+/* ends.c. A frame of the guest that libslirp is to get: the same, another, or NULL for none; the
+ * packet is changed with it. */
+const uint8_t *dinv_usernet_ends_hold(DinvUsernetNetwork *network, DinvUsernetFlow *flow,
+                                      DinvUsernetPacket *packet, const uint8_t *frame, size_t len);
+/* libslirp wants this socket in this turn; `has_more`: to write what the guest sent. */
+void dinv_usernet_ends_polled(DinvUsernetNetwork *network, int fd, bool has_more);
+/* Whether what can be read from this socket is an end that libslirp must not see yet. */
+bool dinv_usernet_ends_hide(DinvUsernetNetwork *network, int fd);
+/* As if the guest had been heard, for a connection that it knows no more. */
+void dinv_usernet_ends_keep(DinvUsernetNetwork *network, DinvUsernetFlow *flow, int64_t now_ns);
+/* Once a turn, after dinv_usernet_stack_fill(). */
+void dinv_usernet_ends_tick(DinvUsernetNetwork *network);
 
 /* forwards.c */
 void dinv_usernet_forwards_wake(DinvUsernetNetwork *network);

@@ -97,7 +97,7 @@ static int sooner(int timeout, int64_t at_ns, int64_t now_ns) {
  * again either. Without that, what waits would grow for as long as it is away. */
 void dinv_usernet_network_turn(DinvUsernetNetwork *network) {
     int timeout = dinv_usernet_stack_fill(network);
-    dinv_usernet_probes_end_finished(network);
+    dinv_usernet_ends_tick(network);
     bool blocked = dinv_usernet_frames_blocked(network->frames);
     int64_t now = dinv_usernet_now_ns();
     if (network->listeners_rest) {

@@ -8,6 +8,12 @@
 #define ETHERTYPE_ARP  0x0806u
 #define TIME_TO_LIVE   64
 
+/* Options of TCP (RFC 793). */
+#define OPTION_END      0
+#define OPTION_NOTHING  1
+#define OPTION_MSS      2
+#define OPTION_MSS_SIZE 4
+
 void dinv_usernet_put_u16(uint8_t out[static 2], unsigned value) {
     out[0] = (uint8_t)(value >> 8);
     out[1] = (uint8_t)value;
@@ -151,6 +157,43 @@ void dinv_usernet_segment_write(uint8_t out[static DINV_USERNET_PROBE_SIZE],
     uint32_t sum = dinv_usernet_pseudo_sum(header->source, header->destination,
                                            DINV_USERNET_PROTOCOL_TCP, DINV_USERNET_TCP_SIZE);
     dinv_usernet_put_u16(tcp + 16, dinv_usernet_checksum(tcp, DINV_USERNET_TCP_SIZE, sum));
+}
+
+/* Two bytes of a header are others now. The checksum changes by what its sum of 16-bit words does
+ * (RFC 1624): one that was wrong stays so. A word at an odd place counts with its bytes swapped. */
+static void change_checksum(uint8_t *tcp, size_t at, uint16_t before, uint16_t after) {
+    if (at % 2 != 0) {
+        before = (uint16_t)(before << 8 | before >> 8);
+        after = (uint16_t)(after << 8 | after >> 8);
+    }
+    uint32_t sum = (uint16_t)~dinv_usernet_get_u16(tcp + 16);
+    sum += (uint16_t)~before + (uint32_t)after;
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    dinv_usernet_put_u16(tcp + 16, (uint16_t)~sum);
+}
+
+void dinv_usernet_segment_without_fin(uint8_t *tcp) {
+    uint16_t before = dinv_usernet_get_u16(tcp + 12);
+    tcp[13] &= (uint8_t)~DINV_USERNET_TCP_FIN;
+    change_checksum(tcp, 12, before, dinv_usernet_get_u16(tcp + 12));
+}
+
+void dinv_usernet_segment_limit_mss(uint8_t *tcp, size_t len, uint16_t most) {
+    size_t at = DINV_USERNET_TCP_SIZE;
+    while (at + 1 < len && tcp[at] != OPTION_END) {
+        size_t size = tcp[at] == OPTION_NOTHING ? 1 : tcp[at + 1];
+        if (size == 0 || size > len - at) {
+            return;
+        }
+        if (tcp[at] == OPTION_MSS && size == OPTION_MSS_SIZE) {
+            uint16_t before = dinv_usernet_get_u16(tcp + at + 2);
+            uint16_t after = before < most ? before : most;
+            dinv_usernet_put_u16(tcp + at + 2, after);
+            change_checksum(tcp, at + 2, before, after);
+        }
+        at += size;
+    }
 }
 
 void dinv_usernet_arp_request_write(uint8_t out[static DINV_USERNET_ARP_SIZE],

@@ -86,6 +86,12 @@ typedef struct {
 void dinv_usernet_segment_write(uint8_t out[static DINV_USERNET_PROBE_SIZE],
                                 const DinvUsernetHeader *header, const DinvUsernetSegment *segment);
 
+/* Lets a SYN ask for segments of `most` bytes at most; `tcp` is its header, of `len` bytes with its
+ * options. */
+void dinv_usernet_segment_limit_mss(uint8_t *tcp, size_t len, uint16_t most);
+/* Takes the FIN out of a segment; `tcp` is its header, of at least DINV_USERNET_TCP_SIZE bytes. */
+void dinv_usernet_segment_without_fin(uint8_t *tcp);
+
 /* Who has `target`, asks `source`. */
 void dinv_usernet_arp_request_write(uint8_t out[static DINV_USERNET_ARP_SIZE],
                                     const uint8_t source_mac[static 6], uint32_t source,

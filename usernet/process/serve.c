@@ -3,6 +3,7 @@
  * `ready`. */
 #include "usernet/process/serve.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include "usernet/process/confine.h"
 #include "usernet/process/control.h"
 #include "usernet/process/resolver.h"
+
+#define BUFFER_LEAST (96 << 10)
 
 static int complain(const char *text) {
     (void)fprintf(stderr, "dinv-usernet: %s\n", text);
@@ -26,6 +29,12 @@ static void raise_descriptors(void) {
     }
 }
 
+/* libslirp has two buffers of 128 KiB and more for each connection. By themselves they would soon
+ * come from memory that is not given back when connections end. */
+static void give_memory_back(void) {
+    (void)mallopt(M_MMAP_THRESHOLD, BUFFER_LEAST);
+}
+
 static int serve_loop(DinvUsernetLoop *loop, const DinvUsernetArguments *arguments) {
     const char *problem = NULL;
     DinvUsernetNetwork *network =
@@ -33,9 +42,9 @@ static int serve_loop(DinvUsernetLoop *loop, const DinvUsernetArguments *argumen
     if (network == NULL) {
         return complain(problem);
     }
-    DinvUsernetConfinement confinement = dinv_usernet_confine();
+    DinvConfinement confinement = dinv_usernet_confine();
     char features[DINV_USERNET_FEATURES_MAX + 1];
-    dinv_usernet_confinement_format(&confinement, features, sizeof(features));
+    dinv_confinement_format(&confinement, features, sizeof(features));
     DinvUsernetControl *control =
         dinv_usernet_control_new(loop, arguments->control_fd, network, features);
     if (control == NULL) {
@@ -53,6 +62,7 @@ static int serve_loop(DinvUsernetLoop *loop, const DinvUsernetArguments *argumen
 int dinv_usernet_serve(const DinvUsernetArguments *arguments) {
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
+    give_memory_back();
     dinv_usernet_resolver_read();
     DinvUsernetLoop *loop = dinv_usernet_loop_new();
     if (loop == NULL) {

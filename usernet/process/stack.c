@@ -12,7 +12,8 @@
 /* libslirp's own, when it has no timer that runs. */
 #define NO_TIMER_MS 1000u
 /* For the start-up check: no forward is there yet. */
-#define CHECK_PORT 1
+#define CHECK_PORT  1
+#define SEGMENT_MAX 21800
 
 static DinvUsernetFlow *flow_of(DinvUsernetNetwork *network, const DinvUsernetPacket *packet,
                                 bool from_guest, DinvUsernetFlowKey *key) {
@@ -36,6 +37,9 @@ static ssize_t stack_send_packet(const void *frame, size_t len, void *opaque) {
         if (flow != NULL) {
             dinv_usernet_flow_to_guest(network->flows, flow, &packet);
         }
+        if (flow != NULL && flow->end_told) {
+            return (ssize_t)len; /* the guest knows of no connection any more */
+        }
     }
     dinv_usernet_frames_send(network->frames, frame, len);
     return (ssize_t)len;
@@ -52,7 +56,23 @@ static bool is_wanted(const DinvUsernetPacket *packet) {
            packet->protocol == DINV_USERNET_PROTOCOL_ICMP;
 }
 
-static void input_packet(DinvUsernetNetwork *network, const DinvUsernetPacket *packet,
+/* A SYN that asks for segments of a third of libslirp's window at most: of those that are larger
+ * than half of it one alone would be under way, and when a full window has been emptied libslirp
+ * says so only once there is room for two. */
+static const uint8_t *limit_segments(DinvUsernetNetwork *network, DinvUsernetPacket *packet,
+                                     const uint8_t *frame, size_t len) {
+    if (len > sizeof(network->changed)) {
+        return frame;
+    }
+    size_t tcp = (size_t)(packet->body - frame);
+    memcpy(network->changed, frame, len);
+    dinv_usernet_segment_limit_mss(network->changed + tcp, packet->body_len - packet->data_len,
+                                   SEGMENT_MAX);
+    (void)dinv_usernet_packet_parse(network->changed, len, packet);
+    return network->changed;
+}
+
+static void input_packet(DinvUsernetNetwork *network, DinvUsernetPacket *packet,
                          const uint8_t *frame, size_t len) {
     DinvUsernetFlowKey key;
     if (packet->source == network->guest.s_addr) {
@@ -62,8 +82,15 @@ static void input_packet(DinvUsernetNetwork *network, const DinvUsernetPacket *p
         }
     }
     if (is_tcp(packet)) {
+        if ((packet->flags & DINV_USERNET_TCP_SYN) != 0) {
+            frame = limit_segments(network, packet, frame, len);
+        }
         DinvUsernetFlow *flow = flow_of(network, packet, true, &key);
         if (flow != NULL) {
+            frame = dinv_usernet_ends_hold(network, flow, packet, frame, len);
+            if (frame == NULL) {
+                return;
+            }
             dinv_usernet_flow_from_guest(network->flows, flow, packet, dinv_usernet_now_ns());
         } else if ((packet->flags & DINV_USERNET_TCP_SYN) != 0) {
             network->connecting = &key;
@@ -175,13 +202,18 @@ Slirp *dinv_usernet_stack_new(DinvUsernetNetwork *network) {
 
 static int stack_add_poll(int fd, int events, void *opaque) {
     DinvUsernetNetwork *network = opaque;
-    if (!dinv_usernet_doors_is_door(network->doors, fd)) {
-        network->polled++;
-        dinv_usernet_loop_want(network->loop, fd,
-                               ((events & SLIRP_POLL_IN) != 0 ? (uint32_t)EPOLLIN : 0) |
-                                   ((events & SLIRP_POLL_OUT) != 0 ? (uint32_t)EPOLLOUT : 0) |
-                                   ((events & SLIRP_POLL_PRI) != 0 ? (uint32_t)EPOLLPRI : 0));
+    if (dinv_usernet_doors_is_door(network->doors, fd)) {
+        return fd;
     }
+    network->polled++;
+    dinv_usernet_ends_polled(network, fd, (events & SLIRP_POLL_OUT) != 0);
+    if ((events & SLIRP_POLL_IN) != 0 && dinv_usernet_ends_hide(network, fd)) {
+        events &= ~(SLIRP_POLL_IN | SLIRP_POLL_PRI);
+    }
+    dinv_usernet_loop_want(network->loop, fd,
+                           ((events & SLIRP_POLL_IN) != 0 ? (uint32_t)EPOLLIN : 0) |
+                               ((events & SLIRP_POLL_OUT) != 0 ? (uint32_t)EPOLLOUT : 0) |
+                               ((events & SLIRP_POLL_PRI) != 0 ? (uint32_t)EPOLLPRI : 0));
     return fd;
 }
 
@@ -206,6 +238,9 @@ static int stack_get_events(int fd, void *opaque) {
         return dinv_usernet_doors_is_ready(network->doors, fd) ? SLIRP_POLL_IN : 0;
     }
     uint32_t seen = dinv_usernet_loop_seen(network->loop, fd);
+    if ((seen & EPOLLIN) != 0 && dinv_usernet_ends_hide(network, fd)) {
+        seen &= ~(uint32_t)(EPOLLIN | EPOLLPRI);
+    }
     return ((seen & EPOLLIN) != 0 ? SLIRP_POLL_IN : 0) |
            ((seen & EPOLLOUT) != 0 ? SLIRP_POLL_OUT : 0) |
            ((seen & EPOLLPRI) != 0 ? SLIRP_POLL_PRI : 0);

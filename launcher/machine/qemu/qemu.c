@@ -119,8 +119,8 @@ static void qemu_on_kvm(struct json_object *result, const GError *error, gpointe
     } else if (json_object_is_type(result, json_type_object) &&
                json_object_object_get_ex(result, "enabled", &enabled) &&
                json_object_is_type(enabled, json_type_boolean)) {
-        qemu->base.kvm_state = json_object_get_boolean(enabled) ? DINV_MACHINE_KVM_ENABLED
-                                                                : DINV_MACHINE_KVM_DISABLED;
+        qemu->base.kvm_state =
+            json_object_get_boolean(enabled) ? DINV_MACHINE_KVM_ENABLED : DINV_MACHINE_KVM_DISABLED;
     }
 }
 

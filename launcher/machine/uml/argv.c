@@ -5,7 +5,8 @@
  * What was found out about it, so that nobody has to find it out again:
  *
  * - Disks and sockets are named in lists with ":" and ",". All files come as /proc/self/fd/N,
- *   so that no path can be taken apart, and none of the state directory is known in there.
+ *   so that no path can be taken apart, and none of the state directory is known in there. With its
+ *   patch for that the kernel takes the descriptor N for it; else it opens that name (cage.h).
  * - Without the flag d a disk that begins with the magic number of a COW file is taken for one,
  *   and the backing file that it names is opened: the guest could read any file here.
  * - uml_dir is where the kernel makes a directory with its pid in it, and it dies when it has none.
@@ -18,8 +19,8 @@
 #include "wire/channels.h"
 #include "wire/disks.h"
 
-/* Frames that are taken from the socket together. */
-#define NETWORK_DEPTH 128
+/* Frames that are taken from the socket together; the kernel warns of more. */
+#define NETWORK_DEPTH 64
 /* Of virtio_ids.h. */
 #define VIRTIO_ID_FS 26
 
@@ -31,7 +32,8 @@ static void add(GPtrArray *argv, const char *format, ...) {
     va_end(values);
 }
 
-static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan, const char *pins) {
+static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan, const DinvUmlFds *fds,
+                       const char *pins) {
     add(argv, "mem=%" G_GUINT64_FORMAT "M", plan->config->memory_bytes >> 20);
     add(argv, "seccomp=%s", plan->uml.use_ptrace ? "off" : "on");
     if (plan->cpus > 1) {
@@ -39,6 +41,9 @@ static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan, const char 
     }
     if (pins != NULL) {
         add(argv, "pin=%s", pins);
+    }
+    if (fds->cpuinfo >= 0) {
+        add(argv, "cpuinfo=/proc/self/fd/%d", fds->cpuinfo);
     }
     add(argv, "uml_dir=/proc/");
     add(argv, "quiet");
@@ -77,7 +82,7 @@ static void add_shares(GPtrArray *argv, const DinvMachinePlan *plan, const DinvU
 char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds, const char *pins) {
     GPtrArray *argv = g_ptr_array_new();
     add(argv, DINV_UML_ARGV0);
-    add_kernel(argv, plan, pins);
+    add_kernel(argv, plan, fds, pins);
     add_disks(argv, plan, fds);
     add_channels(argv, fds);
     add(argv, "vec0:transport=fd,fd=%d,depth=%d,mtu=%u", fds->network, NETWORK_DEPTH,

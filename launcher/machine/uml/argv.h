@@ -17,11 +17,12 @@ typedef struct {
     int relay;
     int console;
     int network; /* a datagram socket, one Ethernet frame a message */
-    int root;    /* files, which the kernel opens once more */
+    int root;    /* files */
     int data;
     int volume;      /* with plan->volume_image */
-    int first_share; /* with plan->virtiofsd: O_PATH of the sockets of the servers, from this number
-                        on; one for each directory, and one for plan->files_dir */
+    int first_share; /* with plan->virtiofsd: sockets to the servers, from this number on, or their
+                        names (virtiofs.h); one for each directory, and one for plan->files_dir */
+    int cpuinfo;     /* of /proc/cpuinfo; -1: the kernel opens it */
 } DinvUmlFds;
 
 /* The name of the program in its own argv. No file has it, so that a guest that reboots, which for

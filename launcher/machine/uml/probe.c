@@ -12,6 +12,7 @@
 
 #include "launcher/machine/process.h"
 #include "launcher/machine/uml/argv.h"
+#include "launcher/machine/uml/cage.h"
 #include "launcher/machine/uml/placement.h"
 #include "wire/self-test.h"
 
@@ -25,11 +26,13 @@ typedef struct {
     gboolean has_ended;
     gboolean timed_out;
     int wait_status;
+    DinvConfinement in_force;
 } Test;
 
 void dinv_uml_verdict_clear(DinvUmlVerdict *verdict) {
     g_clear_pointer(&verdict->text, g_free);
     g_clear_pointer(&verdict->remedy, g_free);
+    g_clear_pointer(&verdict->confinement, g_free);
 }
 
 /* ---- what it means ---- */
@@ -113,8 +116,11 @@ static gboolean probe_on_console(int fd, GIOCondition condition, gpointer user) 
     return (condition & G_IO_IN) != 0 ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }
 
+/* The descriptors that it has: the root image, its end of the console, those of its cage. */
+enum { TEST_ROOT = DINV_MACHINE_PROCESS_FIRST_FD, TEST_CONSOLE, TEST_CAGE };
+
 /* The smallest machine that gets to its first program. */
-static char **make_argv(const DinvConfig *config, const char *pins, int root, int console) {
+static char **make_argv(const DinvConfig *config, const char *pins, int cpuinfo) {
     GPtrArray *argv = g_ptr_array_new();
     g_ptr_array_add(argv, g_strdup(DINV_UML_ARGV0));
     g_ptr_array_add(argv, g_strdup("mem=64M"));
@@ -126,31 +132,54 @@ static char **make_argv(const DinvConfig *config, const char *pins, int root, in
     g_ptr_array_add(argv, g_strdup("uml_dir=/proc/"));
     g_ptr_array_add(argv, g_strdup("quiet"));
     g_ptr_array_add(argv, g_strdup("loglevel=3"));
-    g_ptr_array_add(argv, g_strdup_printf("ubd0rd=/proc/self/fd/%d", root));
+    if (cpuinfo >= 0) {
+        g_ptr_array_add(argv, g_strdup_printf("cpuinfo=/proc/self/fd/%d", cpuinfo));
+    }
+    g_ptr_array_add(argv, g_strdup_printf("ubd0rd=/proc/self/fd/%d", TEST_ROOT));
     g_ptr_array_add(argv, g_strdup("root=/dev/ubda"));
     g_ptr_array_add(argv, g_strdup("ro"));
     g_ptr_array_add(argv, g_strdup("init=/sbin/dinv-guest"));
     g_ptr_array_add(argv, g_strdup("ssl=null"));
     g_ptr_array_add(argv, g_strdup("con=null"));
-    g_ptr_array_add(argv, g_strdup_printf("con0=fd:%d", console));
+    g_ptr_array_add(argv, g_strdup_printf("con0=fd:%d", TEST_CONSOLE));
     /* What the kernel does not know itself it hands to its first program. */
     g_ptr_array_add(argv, g_strdup(DINV_WIRE_SELF_TEST_VARIABLE "=1"));
     g_ptr_array_add(argv, NULL);
     return (char **)g_ptr_array_free(argv, FALSE);
 }
 
-/* Runs it to its end. `fds` are the root image, and the kernel's end of the console. */
-static void run_test(const DinvConfig *config, const int *fds, int console_fd, Test *test,
-                     DinvUmlVerdict *verdict) {
-    enum { ROOT = DINV_MACHINE_PROCESS_FIRST_FD, CONSOLE };
-    g_autoptr(GError) error = NULL;
+/* `fds` are the root image, and the kernel's end of the console. */
+static DinvMachineProcess *start_test(const DinvConfig *config, const int *fds, Test *test,
+                                      gboolean opens_files, GError **error) {
+    static const int disks[] = {TEST_ROOT};
     g_autoptr(DinvUmlPlacement) placement = dinv_uml_placement_new(1);
-    g_auto(GStrv) argv = make_argv(config, dinv_uml_placement_get_pins(placement), ROOT, CONSOLE);
-    DinvMachineProcess *process = dinv_machine_process_spawn_named(config->uml_kernel, argv, fds, 2,
-                                                                   probe_on_gone, test, &error);
+    DinvUmlCage cage;
+    if (!dinv_uml_cage_init(&cage, config->uml_kernel, config->uml == DINV_UML_PTRACE, opens_files,
+                            TEST_CAGE, disks, G_N_ELEMENTS(disks), error)) {
+        return NULL;
+    }
+    g_auto(GStrv) argv = make_argv(config, dinv_uml_placement_get_pins(placement), cage.cpuinfo);
+    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(int));
+    g_array_append_vals(all, fds, TEST_CAGE - TEST_ROOT);
+    g_array_append_vals(all, cage.fds->data, cage.fds->len);
+    const DinvMachineProcessCage process_cage = {
+        .program = TEST_CAGE - TEST_ROOT, .plan = &cage.plan, .in_force = &test->in_force};
+    DinvMachineProcess *process =
+        dinv_machine_process_spawn_caged(&process_cage, argv, (const int *)(const void *)all->data,
+                                         all->len, probe_on_gone, test, error);
+    dinv_uml_cage_clear(&cage);
+    return process;
+}
+
+/* Runs it to its end. */
+static void run_test(const DinvConfig *config, const int *fds, int console_fd, gboolean opens_files,
+                     Test *test, DinvUmlVerdict *verdict) {
+    g_autoptr(GError) error = NULL;
+    DinvMachineProcess *process = start_test(config, fds, test, opens_files, &error);
     if (process == NULL) {
         verdict->kind = DINV_UML_BROKEN;
-        verdict->text = g_strdup_printf("DINV_UML_KERNEL: %s", error->message);
+        verdict->text =
+            g_strdup_printf("DINV_UML_KERNEL: \"%s\" %s", config->uml_kernel, error->message);
         verdict->remedy = g_strdup("set DINV_UML_KERNEL to a kernel for User-Mode Linux");
         return;
     }
@@ -175,6 +204,10 @@ static void run_test(const DinvConfig *config, const int *fds, int console_fd, T
                                      .console = said};
     dinv_uml_interpret(config, &seen, verdict);
     dinv_machine_process_free(process);
+    verdict->opens_files = opens_files;
+    if (verdict->kind == DINV_UML_WORKS) {
+        verdict->confinement = dinv_uml_cage_describe(&test->in_force, opens_files);
+    }
 }
 
 static void set_problem(DinvUmlVerdict *verdict, DinvUmlVerdictKind kind, const char *setting,
@@ -187,8 +220,25 @@ static void set_problem(DinvUmlVerdict *verdict, DinvUmlVerdictKind kind, const 
                                       setting);
 }
 
+/* FALSE if there is no use in another try. */
+static gboolean try_kernel(const DinvConfig *config, int root, gboolean opens_files,
+                           DinvUmlVerdict *verdict) {
+    int pair[2];
+    dinv_uml_verdict_clear(verdict);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        set_problem(verdict, DINV_UML_BROKEN, "User-Mode Linux", "a socket pair", errno);
+        return FALSE;
+    }
+    (void)g_unix_set_fd_nonblocking(pair[0], TRUE, NULL);
+    Test test = {.console = g_string_new(NULL)};
+    run_test(config, (const int[]){root, pair[1]}, pair[0], opens_files, &test, verdict);
+    g_string_free(test.console, TRUE);
+    (void)close(pair[0]);
+    (void)close(pair[1]);
+    return test.has_ended && verdict->kind == DINV_UML_BROKEN;
+}
+
 void dinv_uml_probe(const DinvConfig *config, DinvUmlVerdict *verdict) {
-    int pair[2] = {-1, -1};
     *verdict = (DinvUmlVerdict){.kind = DINV_UML_BROKEN};
     if (access(config->uml_kernel, X_OK) < 0) {
         set_problem(verdict, DINV_UML_MISSING, "DINV_UML_KERNEL", config->uml_kernel, errno);
@@ -199,16 +249,8 @@ void dinv_uml_probe(const DinvConfig *config, DinvUmlVerdict *verdict) {
         set_problem(verdict, DINV_UML_BROKEN, "DINV_ROOTFS", config->rootfs, errno);
         return;
     }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ||
-        fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0) {
-        set_problem(verdict, DINV_UML_BROKEN, "User-Mode Linux", "a socket pair", errno);
-    } else {
-        Test test = {.console = g_string_new(NULL)};
-        run_test(config, (const int[]){root, pair[1]}, pair[0], &test, verdict);
-        g_string_free(test.console, TRUE);
+    if (try_kernel(config, root, FALSE, verdict)) {
+        (void)try_kernel(config, root, TRUE, verdict);
     }
     (void)close(root);
-    for (guint i = 0; i < G_N_ELEMENTS(pair) && pair[i] >= 0; i++) {
-        (void)close(pair[i]);
-    }
 }

@@ -2,7 +2,9 @@
 /*
  * Whether User-Mode Linux works here: it is started as far as its first program, which makes
  * another process and powers off. That takes whatever the outer container may refuse: seccomp
- * filters or ptrace, executable memory of a file without a name.
+ * filters or ptrace, executable memory of a file without a name. It runs in the cage that the
+ * machine will have (cage.h), the narrow one first: whether the kernel opens files by itself is
+ * known by that.
  */
 #pragma once
 
@@ -16,13 +18,15 @@ typedef enum {
 
 typedef struct {
     DinvUmlVerdictKind kind;
-    char *text;   /* a sentence without a full stop */
-    char *remedy; /* what to do; NULL when it works */
+    char *text;           /* a sentence without a full stop */
+    char *remedy;         /* what to do; NULL when it works */
+    gboolean opens_files; /* as DinvMachineUmlPlan */
+    char *confinement;    /* what is in force, a comma list (cage.h); NULL unless it works */
 } DinvUmlVerdict;
 
 /* Tests the kernel config->uml_kernel in the mode config->uml, with the root image. Blocks for a
- * quarter of a second, or a few seconds at the most; runs the default main context meanwhile, in
- * which nothing else may be yet. *verdict is to be cleared. */
+ * quarter of a second, twice if it does not work, or a few seconds at the most; runs the default
+ * main context meanwhile, in which nothing else may be yet. *verdict is to be cleared. */
 void dinv_uml_probe(const DinvConfig *config, DinvUmlVerdict *verdict);
 
 /* What the test has shown. */

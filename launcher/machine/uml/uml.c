@@ -3,10 +3,10 @@
  * The machine of machine.h as User-Mode Linux: its start and its end.
  *
  * Theory of operation. The kernel is one process; programs of the guest run in children of it,
- * which ask to be killed when it ends. It inherits its ends of the channels and of the network as
- * they are. The disks it opens itself, by /proc/self/fd, from descriptors that it inherits. It has
- * no monitor, and needs none: how it ended is in its wait status, and to end it at once is to kill
- * it. What the guest has written is in the page cache of the images by then.
+ * which ask to be killed when it ends. It inherits its ends of the channels and of the network, and
+ * its disks, and is confined to them before it runs (cage.h). It has no monitor, and needs none:
+ * how it ended is in its wait status, and to end it at once is to kill it. What the guest has
+ * written is in the page cache of the images by then.
  */
 #include "launcher/machine/uml/uml.h"
 
@@ -19,6 +19,7 @@
 
 #include "launcher/machine/implementation.h"
 #include "launcher/machine/uml/argv.h"
+#include "launcher/machine/uml/cage.h"
 #include "launcher/machine/uml/placement.h"
 
 typedef struct {
@@ -124,6 +125,35 @@ static void append_others(const DinvMachine *machine, const int *theirs, int net
     }
 }
 
+/* Spawns the kernel with the descriptors `fds`, which get those of the cage behind them. */
+static DinvMachineProcess *spawn_kernel(DinvUml *uml, GArray *fds, DinvUmlFds *numbers,
+                                        GError **error) {
+    DinvMachine *machine = &uml->base;
+    const DinvMachinePlan *plan = machine->plan;
+    const int disks[] = {numbers->root, numbers->data, numbers->volume};
+    gsize program = fds->len;
+    DinvUmlCage cage;
+    if (!dinv_uml_cage_init(&cage, plan->config->uml_kernel, plan->uml.use_ptrace,
+                            plan->uml.opens_files, DINV_MACHINE_PROCESS_FIRST_FD + (int)program,
+                            disks, plan->volume_image != NULL ? 3 : 2, error)) {
+        return NULL;
+    }
+    numbers->cpuinfo = cage.cpuinfo;
+    g_array_append_vals(fds, cage.fds->data, cage.fds->len);
+    DinvConfinement in_force = {0};
+    const DinvMachineProcessCage process_cage = {
+        .program = program, .plan = &cage.plan, .in_force = &in_force};
+    g_auto(GStrv) argv = dinv_uml_argv(plan, numbers, dinv_uml_placement_get_pins(uml->placement));
+    DinvMachineProcess *process =
+        dinv_machine_process_spawn_caged(&process_cage, argv, (const int *)(const void *)fds->data,
+                                         fds->len, uml_on_process_gone, uml, error);
+    dinv_uml_cage_clear(&cage);
+    if (process != NULL) {
+        machine->confinement = dinv_uml_cage_describe(&in_force, plan->uml.opens_files);
+    }
+    return process;
+}
+
 /* The kernel and what serves its shares. `disks` is empty, for what the caller is to close. */
 static gboolean start_process(DinvUml *uml, const int *theirs, int network_fd, GArray *disks,
                               GError **error) {
@@ -136,18 +166,14 @@ static gboolean start_process(DinvUml *uml, const int *theirs, int network_fd, G
     g_autoptr(GArray) fds = g_array_copy(disks);
     append_others(machine, theirs, network_fd, fds, &numbers);
     uml->placement = dinv_uml_placement_new(machine->plan->cpus);
-    const char *pins = dinv_uml_placement_get_pins(uml->placement);
-    const char *kernel = machine->plan->config->uml_kernel;
-    g_auto(GStrv) argv = dinv_uml_argv(machine->plan, &numbers, pins);
-    machine->process =
-        dinv_machine_process_spawn_named(kernel, argv, (const int *)(const void *)fds->data,
-                                         fds->len, uml_on_process_gone, uml, error);
+    machine->process = spawn_kernel(uml, fds, &numbers, error);
     if (machine->virtiofs != NULL) {
         dinv_machine_virtiofs_close_fds(machine->virtiofs);
     }
     if (machine->process == NULL) {
         g_clear_pointer(&uml->placement, dinv_uml_placement_free);
-        g_prefix_error(error, "cannot start User-Mode Linux (DINV_UML_KERNEL=%s): ", kernel);
+        g_prefix_error(error, "cannot start User-Mode Linux (DINV_UML_KERNEL=%s): ",
+                       machine->plan->config->uml_kernel);
         return FALSE;
     }
     dinv_machine_process_tell_lines(machine->process, uml_on_said);

@@ -41,6 +41,16 @@ def uml_kernel():
     return _existing('DINV_TEST_UML_KERNEL', 'images/linux-uml')
 
 
+def virtiofsd():
+    """One that User-Mode Linux can use, which Debian 12 does not have."""
+    path = os.environ.get('DINV_TEST_VIRTIOFSD')
+    if not path:
+        recipe = os.path.join(source_root(), 'images', 'virtiofsd')
+        path = subprocess.run([recipe], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+        os.environ['DINV_TEST_VIRTIOFSD'] = path
+    return path
+
+
 def rootfs():
     return _existing('DINV_TEST_ROOTFS', 'images/rootfs.ext4')
 

@@ -38,11 +38,11 @@ while (my $peer = $tcp->accept) {
 '''
 
 
-def cached_debian():
-    """A small Debian as a tar file, made once and kept in dinv's cache; None if it cannot be."""
+def cached(name='test-debian', *packages):
+    """A small Debian with these packages as a tar file, made once and kept in dinv's cache; None if it cannot be."""
     cache = os.environ.get('DINV_CACHE_DIR') or os.path.join(
         os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'dinv')
-    path = os.path.join(cache, f'test-debian-{SUITE}-1.tar')
+    path = os.path.join(cache, f'{name}-{SUITE}-1.tar')
     if os.path.exists(path):
         return path
     os.makedirs(cache, exist_ok=True)
@@ -50,8 +50,9 @@ def cached_debian():
         made = os.path.join(folder, 'debian.tar')
         without = [f'--dpkgopt=path-exclude=/usr/share/{name}/*'
                    for name in ('man', 'doc', 'locale')]
+        include = [f'--include={",".join(packages)}'] if packages else []
         try:
-            subprocess.run([artefacts.tool('mmdebstrap'), '--quiet', '--variant=apt', *without,
+            subprocess.run([artefacts.tool('mmdebstrap'), '--quiet', '--variant=apt', *include, *without,
                             SUITE, made], stdout=sys.stderr, check=True, timeout=600)
         except (BailOut, subprocess.SubprocessError) as error:
             print(f'# no Debian image: {error}', flush=True)
@@ -62,7 +63,7 @@ def cached_debian():
 
 
 def prepare():
-    return {'DINV_TEST_DEBIAN_TAR': os.environ.get('DINV_TEST_DEBIAN_TAR') or cached_debian()}
+    return {'DINV_TEST_DEBIAN_TAR': os.environ.get('DINV_TEST_DEBIAN_TAR') or cached()}
 
 
 def import_to(docker):

@@ -21,8 +21,8 @@ from . import artefacts
 from .terminal import Terminal
 from .waiting import Expired, until
 
-# What runs the guest: tcg, kvm, or uml (then DINV_TEST_UML may be ptrace).
-ACCEL = os.environ.get('DINV_TEST_ACCEL', 'tcg')
+# What runs the guest: uml (then DINV_TEST_UML may be ptrace), tcg or kvm.
+ACCEL = os.environ.get('DINV_TEST_ACCEL', 'uml')
 
 # Under emulation on a busy machine a start takes up to a minute; a hang is still found.
 BOOT_DEADLINE = 240
@@ -133,6 +133,7 @@ class Dinv:
         if ACCEL == 'uml':
             values['UML_KERNEL'] = artefacts.uml_kernel()
             values['UML'] = os.environ.get('DINV_TEST_UML')
+            values['VIRTIOFSD'] = artefacts.virtiofsd()
             # Only a kernel without its patches has its memory there.
             environment['TMPDIR'] = os.environ.get('DINV_TEST_UML_TMPDIR', self.temporary)
         if os.environ.get('DINV_TEST_QEMU'):

@@ -70,6 +70,7 @@ def main(body, prepare=None):
     parser.add_argument('--only', action='append', metavar='CHECK', help='only the checks named so')
     parser.add_argument('--cycles', type=int, metavar='N', help='how often a test repeats itself')
     parser.add_argument('--files', type=int, metavar='N', help='how many small files a test makes')
+    parser.add_argument('--seconds', type=int, metavar='N', help='how long a test lets a side be silent')
     parser.add_argument('--small', action='store_true',
                         help='less data and fewer starts of the machine')
     options = parser.parse_args()

@@ -38,6 +38,7 @@ static inline DinvVmEndpoints *endpoints_new(const EndpointsFixture *fixture) {
     g_autoptr(GError) error = NULL;
     DinvVmEndpoints *endpoints = dinv_vm_endpoints_new(&fixture->config, &error);
     g_assert_no_error(error);
+    g_assert_true(dinv_vm_endpoints_load_certificates(endpoints, &error));
     return endpoints;
 }
 

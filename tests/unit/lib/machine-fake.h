@@ -99,6 +99,10 @@ void dinv_machine_quit(DinvMachine *machine) {
     machine->quits++;
 }
 
+const char *dinv_machine_get_confinement(const DinvMachine *machine G_GNUC_UNUSED) {
+    return "no_new_privs";
+}
+
 GPid dinv_machine_get_pid(const DinvMachine *machine) {
     return machine->runs ? 4242 : 0;
 }
@@ -188,6 +192,7 @@ typedef struct {
     guint readies;
     guint stops;
     gboolean failed;
+    DinvVmEndpoints *endpoints; /* bound by vm_start() */
 } VmFixture;
 
 static inline void vm_on_ready(DinvVm *vm, gpointer user) {
@@ -245,6 +250,7 @@ static inline void vm_set_up(VmFixture *fixture, gconstpointer data) {
 static inline void vm_tear_down(VmFixture *fixture, gconstpointer data) {
     (void)data;
     dinv_vm_free(fixture->vm);
+    dinv_vm_endpoints_free(fixture->endpoints);
     g_assert_null(fake);
     g_assert_null(fake_usernet);
     run_loop();
@@ -277,7 +283,9 @@ static inline guint vm_count_log(const VmFixture *fixture, const char *text) {
 
 static inline void vm_start(VmFixture *fixture) {
     g_autoptr(GError) error = NULL;
-    gboolean started = dinv_vm_start(fixture->vm, &error);
+    fixture->endpoints = dinv_vm_endpoints_new(&fixture->config, &error);
+    g_assert_no_error(error);
+    gboolean started = dinv_vm_start(fixture->vm, fixture->endpoints, &error);
     g_assert_no_error(error);
     g_assert_true(started);
     g_assert_cmpint(dinv_vm_get_state(fixture->vm), ==, DINV_VM_BOOTING);

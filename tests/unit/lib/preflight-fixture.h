@@ -64,6 +64,11 @@ static inline void write_program(const char *path, const char *text) {
     g_assert_cmpint(chmod(path, 0755), ==, 0);
 }
 
+/* What plays User-Mode Linux, and works. To be freed. */
+static inline char *find_fake_kernel(void) {
+    return g_test_build_filename(G_TEST_BUILT, "fake-kernel", NULL);
+}
+
 static inline void set_text(char **field, char *text) {
     g_free(*field);
     *field = text;

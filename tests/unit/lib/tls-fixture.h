@@ -22,6 +22,16 @@
 
 /* --- Certificates --- */
 
+/* A key of a kind that is made quickly; dinv takes it as well. */
+static inline gnutls_x509_privkey_t tls_key(void) {
+    gnutls_x509_privkey_t key = NULL;
+    g_assert_cmpint(gnutls_x509_privkey_init(&key), ==, 0);
+    g_assert_cmpint(gnutls_x509_privkey_generate(
+                        key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+                    ==, 0);
+    return key;
+}
+
 /* A key and a certificate that is valid from `start` to `end`, in seconds from now. */
 static inline DinvTlsIdentity tls_identity(DinvTlsRole role, const char *common_name,
                                            const DinvTlsIdentity *issuer, time_t start,
@@ -29,8 +39,7 @@ static inline DinvTlsIdentity tls_identity(DinvTlsRole role, const char *common_
     static const char *const names[] = {"DNS:localhost", "IP:127.0.0.1", NULL};
     time_t now = (time_t)(g_get_real_time() / G_USEC_PER_SEC);
     g_autoptr(GError) error = NULL;
-    DinvTlsIdentity identity = {.key = dinv_tls_key_new(&error)};
-    g_assert_no_error(error);
+    DinvTlsIdentity identity = {.key = tls_key()};
     identity.certificates = g_new0(gnutls_x509_crt_t, 1);
     identity.count = 1;
     identity.certificates[0] =
@@ -49,7 +58,7 @@ static inline DinvTlsIdentity tls_identity(DinvTlsRole role, const char *common_
 /* A CA without dinv's mark, that is valid from `start` to `end`, in seconds from now. */
 static inline DinvTlsIdentity tls_unmarked_ca(const char *common_name, time_t start, time_t end) {
     time_t now = (time_t)(g_get_real_time() / G_USEC_PER_SEC);
-    DinvTlsIdentity identity = {.key = dinv_tls_key_new(NULL), .count = 1};
+    DinvTlsIdentity identity = {.key = tls_key(), .count = 1};
     gnutls_x509_crt_t certificate = NULL;
     g_assert_nonnull(identity.key);
     g_assert_cmpint(gnutls_x509_crt_init(&certificate), ==, 0);
@@ -70,9 +79,19 @@ static inline DinvTlsIdentity tls_unmarked_ca(const char *common_name, time_t st
     return identity;
 }
 
-/* All that a server in that directory needs. */
+/* All that a server in that directory needs, for keys that handshakes are quick with. */
 static inline void tls_make_certificates(const char *directory) {
+    static const char *const roles[] = {"ca", "server", "client"};
     g_auto(GStrv) names = dinv_tls_list_names(NULL);
+    for (guint i = 0; i < G_N_ELEMENTS(roles); i++) {
+        g_autofree char *place = g_build_filename(directory, roles[i], NULL);
+        g_autofree char *path = g_build_filename(place, "key.pem", NULL);
+        gnutls_x509_privkey_t key = tls_key();
+        g_autofree char *text = dinv_tls_key_to_text(key, NULL);
+        g_assert_cmpint(g_mkdir_with_parents(place, 0755), ==, 0);
+        g_assert_true(dinv_tls_write_text(path, 0600, text, NULL));
+        gnutls_x509_privkey_deinit(key);
+    }
     g_autoptr(GError) error = NULL;
     g_assert_true(
         dinv_tls_store_prepare(directory, (const char *const *)names, NULL, NULL, &error));

@@ -189,20 +189,27 @@ static inline DinvUsernetHeader usernet_header(uint32_t foreign, uint8_t protoco
                                .protocol = protocol};
 }
 
+/* A SYN says how much a segment may hold, as that of every guest. */
 static inline void usernet_tcp_send(UsernetGuest *guest, UsernetTcp *tcp, uint8_t flags,
                                     const void *data, gsize len) {
     DinvUsernetHeader header = usernet_header(tcp->foreign, DINV_USERNET_PROTOCOL_TCP);
-    gsize size = DINV_USERNET_TCP_SIZE + len;
+    gsize options = (flags & DINV_USERNET_TCP_SYN) != 0 ? 4 : 0;
+    gsize size = DINV_USERNET_TCP_SIZE + options + len;
     g_autofree uint8_t *body = g_malloc0(size);
     dinv_usernet_put_u16(body, tcp->port);
     dinv_usernet_put_u16(body + 2, tcp->foreign_port);
     dinv_usernet_put_u32(body + 4, tcp->sequence);
     dinv_usernet_put_u32(body + 8, tcp->expected);
-    body[12] = 5 << 4;
+    body[12] = (uint8_t)((DINV_USERNET_TCP_SIZE + options) / 4 << 4);
     body[13] = flags;
+    if (options > 0) {
+        body[DINV_USERNET_TCP_SIZE] = 2;
+        body[DINV_USERNET_TCP_SIZE + 1] = 4;
+        dinv_usernet_put_u16(body + DINV_USERNET_TCP_SIZE + 2, guest->mtu - 40);
+    }
     dinv_usernet_put_u16(body + 14, 65535);
     if (len > 0) {
-        memcpy(body + DINV_USERNET_TCP_SIZE, data, len);
+        memcpy(body + DINV_USERNET_TCP_SIZE + options, data, len);
     }
     dinv_usernet_put_u16(
         body + 16, dinv_usernet_checksum(body, size,
@@ -234,6 +241,21 @@ static inline void usernet_tcp_take_syn(UsernetGuest *guest, UsernetTcp *tcp, ui
 static inline void usernet_tcp_accept(UsernetGuest *guest, UsernetTcp *tcp, uint16_t port) {
     usernet_tcp_take_syn(guest, tcp, port);
     usernet_tcp_send(guest, tcp, DINV_USERNET_TCP_SYN | DINV_USERNET_TCP_ACK, NULL, 0);
+}
+
+/* A connection from inside to a port of the outer container's loopback; sends its SYN alone. */
+static inline void usernet_tcp_begin(UsernetGuest *guest, UsernetTcp *tcp, uint16_t outer_port) {
+    *tcp = (UsernetTcp){usernet_address("10.0.2.2"), outer_port, 40000, 1000000, 0};
+    usernet_tcp_send(guest, tcp, DINV_USERNET_TCP_SYN, NULL, 0);
+}
+
+static inline void usernet_tcp_connect(UsernetGuest *guest, UsernetTcp *tcp, uint16_t outer_port) {
+    DinvUsernetPacket packet;
+    usernet_tcp_begin(guest, tcp, outer_port);
+    usernet_tcp_next(guest, &packet, DINV_USERNET_TCP_SYN | DINV_USERNET_TCP_RST);
+    g_assert_cmpuint(packet.flags, ==, DINV_USERNET_TCP_SYN | DINV_USERNET_TCP_ACK);
+    tcp->expected = packet.sequence + 1;
+    usernet_tcp_send(guest, tcp, DINV_USERNET_TCP_ACK, NULL, 0);
 }
 
 /* Data of the client, acknowledged; exactly this. */

@@ -2,6 +2,8 @@
 /* What the launcher is asked for when sockets come and go in a made-up /proc. */
 #include "guest/ports/listeners.h"
 
+#include <sys/stat.h>
+
 #include "tests/unit/lib/fake-proc.h"
 #include "tests/unit/lib/guest-harness.h"
 
@@ -165,6 +167,71 @@ static void test_not_published(Fixture *fixture, gconstpointer data) {
     answer_all(fixture, NULL);
 }
 
+static bool has_rules(void *user) {
+    const Fixture *fixture = user;
+    g_autofree char *path = scratch_path(&fixture->proc, "log");
+    g_autofree char *log = NULL;
+    return g_file_get_contents(path, &log, NULL, NULL) &&
+           (g_strrstr(log, "--dport 82 ") != NULL) == (fixture->expected != NULL) &&
+           g_str_has_suffix(log, "COMMIT\n");
+}
+
+/* A container's server on the loopback is published there; no other's, and on no other address. */
+static void test_loopback(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    g_autofree char *program = scratch_path(&fixture->proc, "restore");
+    g_autofree char *script = g_strdup_printf("#!/bin/sh\ncat >'%s/log'\n", fixture->proc.path);
+    scratch_write(&fixture->proc, "restore", script);
+    g_assert_cmpint(chmod(program, 0755), ==, 0);
+    scratch_write(&fixture->proc, "sys/net/ipv4/conf/eth0/route_localnet", "0\n");
+    DinvNetworkLoopback *loopback =
+        dinv_network_loopback_new(fixture->harness.loop, program, fixture->proc.path);
+    dinv_ports_listeners_use_loopback(fixture->listeners, loopback);
+    fake_proc_add(&fixture->proc, 10, "dockerd", "/engine", 20);
+    fake_proc_add(&fixture->proc, 11, "sh", "/", 21);
+    fake_proc_add(&fixture->proc, 12, "local", CONTAINER, 22);
+    fake_proc_add(&fixture->proc, 13, "other", CONTAINER, 23);
+    scratch_write(&fixture->proc, "net/tcp",
+                  HEADER LINE("0100007F", "0050", "0A", "20") LINE("0100007F", "0051", "0A", "21")
+                      LINE("0100007F", "0052", "0A", "22") LINE("0F02000A", "0053", "0A", "23"));
+    dinv_ports_listeners_start(fixture->listeners);
+    expect(fixture, "publish tcp 127.0.0.1 82 container 0123456789ab\n"
+                    "publish tcp ::1 82 container 0123456789ab\n");
+    fixture->expected = "";
+    harness_run_until(&fixture->harness, has_rules, fixture);
+    answer_all(fixture, NULL);
+    scratch_write(&fixture->proc, "net/tcp", HEADER);
+    fixture->expected = "82 container 0123456789ab\n";
+    harness_run_until(&fixture->harness, has_heard, fixture);
+    answer_all(fixture, NULL);
+    fixture->expected = NULL;
+    harness_run_until(&fixture->harness, has_rules, fixture);
+    dinv_network_loopback_free(loopback);
+}
+
+static bool is_later(void *user) {
+    return g_get_monotonic_time() > *(gint64 *)user;
+}
+
+/* A table that cannot be read is none in which nothing listens. */
+static void test_unreadable(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    fake_proc_add(&fixture->proc, 10, "server", CONTAINER, 4711);
+    scratch_write(&fixture->proc, "net/tcp", HEADER TCP("1F90", "4711"));
+    dinv_ports_listeners_start(fixture->listeners);
+    expect(fixture, "publish tcp 0.0.0.0 8080 container 0123456789ab\n"
+                    "publish tcp :: 8080 container 0123456789ab\n");
+    answer_all(fixture, NULL);
+    g_autofree char *path = scratch_path(&fixture->proc, "net/udp6");
+    g_assert_cmpint(g_mkdir(path, 0755), ==, 0);
+    scratch_write(&fixture->proc, "net/tcp", HEADER);
+    gint64 after_some_looks = g_get_monotonic_time() + 2500000;
+    harness_run_until(&fixture->harness, is_later, &after_some_looks);
+    scratch_write(&fixture->proc, "net/tcp", HEADER TCP("1F90", "4711"));
+    g_assert_cmpint(g_rmdir(path), ==, 0);
+    expect_nothing_but(fixture, HEADER TCP("1F90", "4711"));
+}
+
 /* What the launcher refuses is not asked for again, until another socket has the port. */
 static void test_refused(Fixture *fixture, gconstpointer data) {
     (void)data;
@@ -206,6 +273,8 @@ int main(int argc, char **argv) {
     ADD("comes-and-goes", test_comes_and_goes);
     ADD("gone-too-soon", test_gone_too_soon);
     ADD("not-published", test_not_published);
+    ADD("loopback", test_loopback);
+    ADD("unreadable", test_unreadable);
     ADD("refused", test_refused);
     ADD("many", test_many);
     return g_test_run();

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define ERASE "\r\033[K"
@@ -16,6 +17,12 @@ typedef struct {
     int screen; /* the terminal's other side */
     int real_log;
 } Fixture;
+
+/* Docker gives a terminal a size when somebody attaches to it. */
+static void set_rows(const Fixture *fixture, unsigned short rows) {
+    const struct winsize size = {.ws_row = rows, .ws_col = rows > 0 ? 80 : 0};
+    g_assert_cmpint(ioctl(fixture->screen, TIOCSWINSZ, &size), ==, 0);
+}
 
 static void set_up(Fixture *fixture, gconstpointer data) {
     (void)data;
@@ -28,6 +35,7 @@ static void set_up(Fixture *fixture, gconstpointer data) {
     fixture->real_log = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     g_assert_cmpint(dup2(terminal, STDERR_FILENO), ==, STDERR_FILENO);
     close(terminal);
+    set_rows(fixture, 24);
     dinv_log_start(DINV_LOG_INFO);
 }
 
@@ -106,6 +114,36 @@ static void test_twice_a_second(Fixture *fixture, gconstpointer data) {
     }
 }
 
+/* Where nobody looks it is said once, in a line; and drawn as soon as somebody does. */
+static void test_unwatched(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    set_rows(fixture, 0);
+    GSource *timer = wait_for("the kernel");
+    for (guint i = 0; i < 300; i++) {
+        make_due(timer);
+    }
+    g_autofree char *log = take_screen(fixture);
+    g_assert_cmpuint(count(log, "waiting for the kernel\r\n"), ==, 1);
+    g_assert_cmpuint(count(log, "\n"), ==, 1);
+    g_assert_cmpuint(count(log, ERASE), ==, 0);
+    set_rows(fixture, 24);
+    timer = wait_for("the engine");
+    make_due(timer);
+    g_autofree char *frame = take_screen(fixture);
+    g_assert_cmpuint(count(frame, ERASE "dinv: ["), ==, 1);
+}
+
+/* Two minutes and a half do not fill a log. */
+static void test_long_wait(Fixture *fixture, gconstpointer data) {
+    (void)data;
+    GSource *timer = wait_for("the kernel");
+    for (guint i = 0; i < 300; i++) {
+        make_due(timer);
+    }
+    g_autofree char *frames = take_screen(fixture);
+    g_assert_cmpuint(count(frames, ERASE "dinv: ["), ==, 48);
+}
+
 /* Only a line that stands there is erased, and none is drawn anew before its time. */
 static void test_messages_between(Fixture *fixture, gconstpointer data) {
     (void)data;
@@ -150,6 +188,8 @@ int main(int argc, char **argv) {
 #define ADD(name, function)                                                                        \
     g_test_add("/launcher/log/" name, Fixture, NULL, set_up, function, tear_down)
     ADD("twice-a-second", test_twice_a_second);
+    ADD("unwatched", test_unwatched);
+    ADD("long-wait", test_long_wait);
     ADD("messages-between", test_messages_between);
     g_test_add_func("/launcher/log/printable", test_printable);
     g_test_add_func("/launcher/log/printable-line", test_printable_line);

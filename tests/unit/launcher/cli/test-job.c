@@ -76,6 +76,31 @@ static void test_cannot_start(void) {
     scratch_remove(&scratch);
 }
 
+/* What a start would say is said before; a program that can be run is not tried. */
+static void test_check(void) {
+    Scratch scratch;
+    scratch_make(&scratch);
+    scratch_write(&scratch, "plain", "no program\n");
+    scratch_write(&scratch, "runs", "#!/bin/false\n");
+    g_autofree char *plain = scratch_path(&scratch, "plain");
+    g_autofree char *runs = scratch_path(&scratch, "runs");
+    g_autofree char *before = g_strdup(g_getenv("PATH"));
+    g_autofree char *path = g_strconcat(scratch.path, ":", before, NULL);
+    g_assert_cmpint(g_chmod(runs, 0755), ==, 0);
+    g_assert_cmpint(dinv_cli_job_check("/no/such/program"), ==, 127);
+    g_assert_cmpint(dinv_cli_job_check("no-such-program-in-path"), ==, 127);
+    g_assert_cmpint(dinv_cli_job_check("plain"), ==, 127);
+    g_assert_cmpint(dinv_cli_job_check(plain), ==, 126);
+    g_assert_cmpint(dinv_cli_job_check(scratch.path), ==, 126);
+    g_assert_cmpint(dinv_cli_job_check(runs), ==, 0);
+    g_assert_cmpint(dinv_cli_job_check("sh"), ==, 0);
+    g_setenv("PATH", path, TRUE);
+    g_assert_cmpint(dinv_cli_job_check("plain"), ==, 126);
+    g_assert_cmpint(dinv_cli_job_check("runs"), ==, 0);
+    g_setenv("PATH", before, TRUE);
+    scratch_remove(&scratch);
+}
+
 static void test_environment(void) {
     g_setenv("DOCKER_HOST", "tcp://elsewhere", TRUE);
     g_setenv("DOCKER_CONTEXT", "elsewhere", TRUE);
@@ -86,6 +111,11 @@ static void test_environment(void) {
                               " && test -z \"$DOCKER_CONTEXT$DOCKER_TLS_VERIFY$DOCKER_CERT_PATH\""),
                     ==, 0);
     g_assert_cmpstr(g_getenv("DOCKER_HOST"), ==, "tcp://elsewhere");
+    /* Ports that are published inside are open here, whatever address docker0 has. */
+    g_unsetenv("TESTCONTAINERS_HOST_OVERRIDE");
+    g_assert_cmpint(run_shell("test $TESTCONTAINERS_HOST_OVERRIDE = localhost"), ==, 0);
+    g_setenv("TESTCONTAINERS_HOST_OVERRIDE", "mine", TRUE);
+    g_assert_cmpint(run_shell("test $TESTCONTAINERS_HOST_OVERRIDE = mine"), ==, 0);
 }
 
 /* The command has stdin, stdout and stderr, no other descriptor of ours; no signal is blocked or
@@ -150,6 +180,7 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/launcher/job/status", test_status);
     g_test_add_func("/launcher/job/cannot-start", test_cannot_start);
+    g_test_add_func("/launcher/job/check", test_check);
     g_test_add_func("/launcher/job/environment", test_environment);
     g_test_add_func("/launcher/job/inherits-nothing", test_inherits_nothing);
     g_test_add_func("/launcher/job/signal", test_signal);

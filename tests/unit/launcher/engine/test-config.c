@@ -164,10 +164,11 @@ static void test_options(Fixture *fixture, gconstpointer data) {
         guint warnings;
     } cases[] = {
         {"--debug --label a", "--debug --label a", 0},
-        {"-H tcp://0.0.0.0 --debug", "--debug", 1},
-        {"-Htcp://0.0.0.0 -H=unix:///x --host=x --host y -D", "-D", 4},
-        {"--tls=false --tlsverify --tlscert /c -D", "-D", 2},
-        {"--tls --debug", "--debug", 1},
+        {"-H tcp://0.0.0.0 --debug", "--debug", 0},
+        {"-Htcp://0.0.0.0 -H=unix:///x --host=x --host y -D", "-D", 0},
+        {"-G 5 --group=x --groups", "--groups", 0},
+        {"--tls=false --tlsverify --tlscert /c -D", "-D", 0},
+        {"--tls --debug", "--debug", 0},
         {"--data-root=/x --exec-root /y -p /z --pidfile=/z", "", 4},
         {"--host-gateway-ip 10.0.0.1 --hostile", "--host-gateway-ip 10.0.0.1 --hostile", 0},
         {"--config-file /x --userland-proxy-path", "", 2},

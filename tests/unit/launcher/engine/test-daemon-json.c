@@ -92,17 +92,8 @@ static void test_size(void) {
 }
 
 static void test_kept_keys(void) {
-    static const char *const keys[] = {"hosts",
-                                       "tlsverify",
-                                       "tlscacert",
-                                       "tlscert",
-                                       "tlskey",
-                                       "data-root",
-                                       "graph",
-                                       "exec-root",
-                                       "pidfile",
-                                       "containerd",
-                                       "userland-proxy-path"};
+    static const char *const keys[] = {"data-root", "graph",      "exec-root",
+                                       "pidfile",   "containerd", "userland-proxy-path"};
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
         g_autofree char *text = g_strdup_printf("{\"%s\": \"x\", \"debug\": true}", keys[i]);
         g_autofree char *shown = g_strdup_printf("\"%s\" is not passed on to dockerd: ", keys[i]);
@@ -111,10 +102,25 @@ static void test_kept_keys(void) {
         g_assert_cmpuint(file->warnings->len, ==, 1);
         g_assert_true(g_str_has_prefix(file->warnings->pdata[0], shown));
     }
-    /* It asks for nothing else than what is. */
-    g_autoptr(DinvEngineDaemonJson) file = parse("{\"tls\": false}");
+}
+
+/* What dinv does in dockerd's place: it is taken out without a word, and kept. */
+static void test_served_keys(void) {
+    g_autoptr(DinvEngineDaemonJson) file = parse(
+        "{\"hosts\": [\"tcp://127.0.0.1:2375\", \"unix://\"], \"group\": \"1\", \"tls\": false, "
+        "\"tlsverify\": true, \"tlscacert\": \"/a\", \"tlscert\": \"/b\", \"tlskey\": \"/c\"}");
     assert_passed_on(file, "{}");
     g_assert_cmpuint(file->warnings->len, ==, 0);
+    g_assert_cmpint(json_object_object_length(file->served), ==, 7);
+    assert_refused("{\"hosts\": \"tcp://x\"}",
+                   "\"hosts\": a list of addresses, such as [\"unix:///var/run/docker.sock\"], is "
+                   "expected");
+    assert_refused("{\"hosts\": [1]}",
+                   "\"hosts\": a list of addresses, such as [\"unix:///var/run/docker.sock\"], is "
+                   "expected");
+    assert_refused("{\"group\": 5}", "\"group\": a text is expected");
+    assert_refused("{\"group\": \"a\\u0000b\"}", "\"group\": a text is expected");
+    assert_refused("{\"tls\": \"yes\"}", "\"tls\": true or false is expected");
 }
 
 static void test_networks(void) {
@@ -155,6 +161,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/launcher/daemon-json/extensions-of-json-c", test_extensions_of_json_c);
     g_test_add_func("/launcher/daemon-json/size", test_size);
     g_test_add_func("/launcher/daemon-json/kept-keys", test_kept_keys);
+    g_test_add_func("/launcher/daemon-json/served-keys", test_served_keys);
     g_test_add_func("/launcher/daemon-json/networks", test_networks);
     g_test_add_func("/launcher/daemon-json/limits", test_limits);
     return g_test_run();

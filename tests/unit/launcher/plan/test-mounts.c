@@ -74,9 +74,17 @@ static void test_found(Fixture *fixture, gconstpointer data) {
     g_free(fixture->findings.socket_path);
     fixture->findings.socket_path = g_strdup("/sock/docker.sock");
     add_found(fixture, "/sock");
-    assert_last(fixture, DINV_PLAN_MOUNT_LEFT_OUT, "holds the engine's socket");
+    assert_last(fixture, DINV_PLAN_MOUNT_OWN, "holds the engine's socket");
     add_found(fixture, "/certs/client");
-    assert_last(fixture, DINV_PLAN_MOUNT_LEFT_OUT, "holds the engine's certificates and keys");
+    assert_last(fixture, DINV_PLAN_MOUNT_OWN, "holds the engine's certificates and keys");
+    fixture->config.tls_key = (char *)"/mine/key.pem";
+    add_found(fixture, "/mine");
+    assert_last(fixture, DINV_PLAN_MOUNT_OWN, "holds the engine's key for TLS");
+    add_found(fixture, "/var/lib/docker");
+    assert_last(fixture, DINV_PLAN_MOUNT_LEFT_OUT, "would hide /var/lib/docker of the guest");
+    g_free(fixture->findings.state_dir);
+    fixture->findings.state_dir = g_strdup("/var/lib/docker/dinv");
+    assert_last(fixture, DINV_PLAN_MOUNT_OWN, "holds the state directory");
     add_found(fixture, "/cache");
     assert_last(fixture, DINV_PLAN_MOUNT_LEFT_OUT,
                 "would hide the private volume (DINV_VOLUME_PATH)");

@@ -35,8 +35,7 @@ static void test_processes(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_assert_true(run(fixture));
     g_assert_null(find_line(fixture, "processes", DINV_PREFLIGHT_WARNING));
     fixture->config->accel = DINV_ACCEL_UML;
-    set_text(&fixture->config->uml_kernel, scratch_path(&fixture->scratch, "linux"));
-    write_program(fixture->config->uml_kernel, "exit 0");
+    set_text(&fixture->config->uml_kernel, find_fake_kernel());
     g_assert_true(run(fixture));
     const DinvPreflightLine *line = find_line(fixture, "processes", DINV_PREFLIGHT_WARNING);
     g_assert_nonnull(line);

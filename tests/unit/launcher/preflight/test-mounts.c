@@ -134,7 +134,9 @@ static void test_auto_mounts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     const DinvPreflightLine *line = find_line(fixture, "mount", DINV_PREFLIGHT_WARNING);
     g_assert_nonnull(strstr(line->text, "/etc/dinv-test is not shown in the guest: it would hide "
                                         "/etc of the guest"));
-    g_assert_cmpuint(count_lines(fixture, "mount", DINV_PREFLIGHT_WARNING), ==, 4);
+    g_assert_cmpuint(count_lines(fixture, "mount", DINV_PREFLIGHT_WARNING), ==, 3);
+    line = find_line(fixture, "mount", DINV_PREFLIGHT_NOTE);
+    g_assert_nonnull(strstr(line->text, "is not shown in the guest: it holds the engine's socket"));
 }
 
 /* A limit cannot be raised again: in a process of its own. */
@@ -148,10 +150,25 @@ static void test_few_descriptors(void) {
     DinvMachineVirtiofsd found = {0};
     g_autofree char *reason = NULL;
     g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &few), ==, 0);
-    g_assert_false(dinv_machine_virtiofsd_find(&found, &reason));
+    g_assert_false(dinv_machine_virtiofsd_find(NULL, &found, &reason));
     g_assert_cmpstr(reason, ==,
                     "virtiofsd needs a limit of 8192 descriptors or more, which is 1024 here "
                     "(docker run --ulimit nofile=524288)");
+}
+
+/* A program that was chosen and is none is said by its name, and no other is taken. */
+static void test_chosen_virtiofsd(void) {
+    DinvMachineVirtiofsd found = {0};
+    g_autofree char *reason = NULL;
+    if (!dinv_machine_virtiofsd_find("/proc/self/exe", &found, &reason)) {
+        /* Only with these capabilities does it get as far as to look at the program. */
+        g_assert_cmpstr(reason, ==, "virtiofsd needs root with Docker's default capabilities");
+        return;
+    }
+    g_assert_cmpstr(found.program, ==, "/proc/self/exe");
+    g_assert_false(found.is_of_qemu);
+    g_assert_false(dinv_machine_virtiofsd_find("/no/virtiofsd", &found, &reason));
+    g_assert_cmpstr(reason, ==, "DINV_VIRTIOFSD: \"/no/virtiofsd\" is not a program");
 }
 
 int main(int argc, char **argv) {
@@ -160,5 +177,6 @@ int main(int argc, char **argv) {
     PREFLIGHT_TEST("mounts/forbidden", test_forbidden_mounts);
     PREFLIGHT_TEST("mounts/auto", test_auto_mounts);
     g_test_add_func("/preflight/mounts/few-descriptors", test_few_descriptors);
+    g_test_add_func("/preflight/mounts/chosen-virtiofsd", test_chosen_virtiofsd);
     return g_test_run();
 }

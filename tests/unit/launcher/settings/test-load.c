@@ -121,6 +121,32 @@ static void test_aliases(void) {
 }
 
 /* The variables of docker-in-docker images, which have values of their own kind. */
+/* CI systems hand a job's PORT to its services. */
+static void test_port_in_ci(void) {
+    static const struct {
+        const char *environment;
+        guint16 port;
+        guint warnings;
+    } cases[] = {
+        {"PORT=5000", 5000, 0},
+        {"PORT=5000|CI=true", 0, 1},
+        {"CI=1|PORT=not-even-a-port", 0, 1},
+        {"PORT=5000|CI=", 5000, 0},
+        {"PORT=5000|CI=false", 5000, 0},
+        {"PORT=|CI=true", 0, 0},
+        {"PORT=5000|CI=true|DINV_PLAINTEXT_PORT=6000", 6000, 1},
+    };
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(Load) load = load_good(cases[i].environment, "");
+        g_assert_cmpuint(load->config->plaintext.port, ==, cases[i].port);
+        g_assert_cmpuint(load->warnings->len, ==, cases[i].warnings);
+    }
+    g_autoptr(Load) load = load_good("PORT=5000|CI=true", "");
+    g_assert_cmpstr(load->warnings->pdata[0], ==,
+                    "PORT is ignored where CI is set, as it may be a job's own; set "
+                    "DINV_PLAINTEXT_PORT if it is meant for dinv");
+}
+
 static void test_docker_in_docker(void) {
     static const struct {
         const char *environment;
@@ -213,6 +239,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/settings/empty-is-default", test_empty_is_default);
     g_test_add_func("/settings/aliases", test_aliases);
     g_test_add_func("/settings/docker-in-docker", test_docker_in_docker);
+    g_test_add_func("/settings/port-in-ci", test_port_in_ci);
     g_test_add_func("/settings/dockerd-words", test_dockerd_words);
     g_test_add_func("/settings/log-level-given", test_log_level_given);
     g_test_add_func("/settings/unknown-variables", test_unknown_variables);

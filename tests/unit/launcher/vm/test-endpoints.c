@@ -96,6 +96,41 @@ static void test_port_taken(EndpointsFixture *fixture, gconstpointer data G_GNUC
     close(taken);
 }
 
+/* All that dockerd's own options ask for, and a link to the socket, which goes with it. */
+static void test_more(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autofree char *second = scratch_path(&fixture->scratch, "below/second.sock");
+    g_autofree char *link = scratch_path(&fixture->scratch, "link.sock");
+    DinvConfigPort port = {.address = {"127.0.0.1", tcp_port_find_free()}, .setting = "--host"};
+    fixture->config.more_sockets = g_ptr_array_new();
+    g_ptr_array_add(fixture->config.more_sockets, second);
+    fixture->config.more_ports = g_array_new(FALSE, FALSE, sizeof port);
+    g_array_append_val(fixture->config.more_ports, port);
+    fixture->config.socket_link = link;
+    DinvVmEndpoints *endpoints = endpoints_new(fixture);
+    g_auto(GStrv) paths = dinv_vm_endpoints_list_paths(endpoints);
+    g_assert_cmpuint(g_strv_length(paths), ==, 3);
+    dinv_vm_endpoints_serve(endpoints, endpoints_on_client, fixture);
+    expect_served(fixture, connect_unix(fixture->config.socket_path));
+    expect_served(fixture, connect_unix(second));
+    expect_served(fixture, connect_unix(link));
+    expect_served(fixture, tcp_port_connect("127.0.0.1", port.address.port));
+    dinv_vm_endpoints_free(endpoints);
+    for (guint i = 0; paths[i] != NULL; i++) {
+        g_assert_false(g_file_test(paths[i], G_FILE_TEST_IS_SYMLINK));
+        g_assert_false(g_file_test(paths[i], G_FILE_TEST_EXISTS));
+    }
+    g_ptr_array_unref(fixture->config.more_sockets);
+    g_array_unref(fixture->config.more_ports);
+}
+
+static void test_directory_in_the_way(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    g_autoptr(GError) error = NULL;
+    g_assert_cmpint(g_mkdir(fixture->config.socket_path, 0700), ==, 0);
+    g_assert_null(dinv_vm_endpoints_new(&fixture->config, &error));
+    g_assert_nonnull(strstr(error->message, "docker.sock"));
+    g_assert_cmpint(g_rmdir(fixture->config.socket_path), ==, 0);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function)                                                                        \
@@ -104,5 +139,7 @@ int main(int argc, char **argv) {
     ADD("plaintext", test_plaintext);
     ADD("one-address", test_one_address);
     ADD("port-taken", test_port_taken);
+    ADD("more", test_more);
+    ADD("directory-in-the-way", test_directory_in_the_way);
     return g_test_run();
 }

@@ -138,6 +138,70 @@ static void test_stop(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     gnutls_certificate_free_credentials(credentials);
 }
 
+/* --- Many at once --- */
+
+#define TOGETHER 300u
+
+/* A pipeline whose jobs all begin now: each says hello before the first one is served, and all come
+ * in. */
+static void test_together(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    gnutls_certificate_credentials_t credentials = tls_credentials(&fixture->ca, &fixture->client);
+    TlsClient *clients[TOGETHER];
+    guint left = TOGETHER;
+    gboolean done[TOGETHER] = {FALSE};
+    for (guint i = 0; i < TOGETHER; i++) {
+        clients[i] = tls_client_new(connect_to(fixture), credentials, NULL);
+        g_assert_cmpint(gnutls_handshake(clients[i]->session), ==, GNUTLS_E_AGAIN);
+    }
+    while (left > 0) {
+        g_main_context_iteration(NULL, TRUE);
+        for (guint i = 0; i < TOGETHER; i++) {
+            int code = done[i] ? GNUTLS_E_AGAIN : gnutls_handshake(clients[i]->session);
+            done[i] = done[i] || code == 0;
+            left -= code == 0;
+            g_assert_true(code == 0 || gnutls_error_is_fatal(code) == 0);
+        }
+    }
+    for (guint i = 0; i < TOGETHER; i++) {
+        char answer[8] = "";
+        g_assert_cmpint(tls_client_receive(clients[i], answer, sizeof answer), ==, 5);
+        tls_client_finish(clients[i]);
+        tls_client_free(clients[i]);
+    }
+    g_assert_cmpuint(fixture->base.clients, ==, TOGETHER);
+    gnutls_certificate_free_credentials(credentials);
+}
+
+/* --- Those who do not trust us --- */
+
+/* OpenSSL's clients say so unencrypted, some behind a change_cipher_spec; and other alerts. */
+static void test_alerts_in_the_clear(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    static const struct {
+        const char *records;
+        gsize length;
+        const char *said;
+    } cases[] = {
+        {"\x15\x03\x03\x00\x02\x02\x30", 7, "does not trust the CA of this engine"},
+        {"\x14\x03\x03\x00\x01\x01\x15\x03\x03\x00\x02\x02\x2a", 13,
+         "does not trust the CA of this engine"},
+        {"\x15\x03\x03\x00\x02\x02\x2d", 7, "takes the certificate of this engine for expired"},
+        {"\x15\x03\x03\x00\x02\x02\x50", 7, "gave up: Internal error"},
+        {"\x17\x03\x03\x00\x02\x02\x30", 7, "failed: "},
+    };
+    gnutls_certificate_credentials_t credentials = tls_credentials(&fixture->ca, &fixture->client);
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        TlsClient *client = tls_client_new(connect_to(fixture), credentials, NULL);
+        g_assert_cmpint(gnutls_handshake(client->session), ==, GNUTLS_E_AGAIN);
+        tls_wait_fd(client->fd, G_IO_IN); /* the server has said who it is */
+        g_assert_cmpint(send(client->fd, cases[i].records, cases[i].length, MSG_NOSIGNAL), ==,
+                        (gssize)cases[i].length);
+        guint before = log_capture_count(&fixture->log, cases[i].said);
+        wait_until(log_capture_count(&fixture->log, cases[i].said) > before);
+        tls_client_free(client);
+    }
+    gnutls_certificate_free_credentials(credentials);
+}
+
 /* --- The uninvited --- */
 
 static guint count_descriptors(void) {
@@ -277,7 +341,7 @@ static void test_crowd(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     crowd_make(&crowd, fixture);
     for (guint i = 0; i < ATTEMPTS; i++) {
         try_once(&crowd, (Kind)(i % KINDS));
-        if (i == ATTEMPTS / 10) { /* as many pending as there can be */
+        if (i == ATTEMPTS / 5) { /* as many pending as there can be */
             rss = get_rss();
         }
         if (i % 500 == 0) {
@@ -285,7 +349,7 @@ static void test_crowd(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
             expect_served(fixture);
         }
     }
-    g_test_message("resident: %zu KiB after a tenth, %zu KiB at the end", rss / 1024,
+    g_test_message("resident: %zu KiB after a fifth, %zu KiB at the end", rss / 1024,
                    get_rss() / 1024);
 #if ATTEMPTS == 10000u /* AddressSanitizer keeps freed memory on purpose */
     g_assert_cmpuint(get_rss(), <, rss + (4u << 20));
@@ -341,6 +405,8 @@ static void test_locked(void) {
     g_assert_cmpint(flock(lock, LOCK_EX | LOCK_NB), ==, 0);
     g_autoptr(GError) error = NULL;
     DinvVmEndpoints *endpoints = dinv_vm_endpoints_new(&config, &error);
+    g_assert_no_error(error);
+    g_assert_true(dinv_vm_endpoints_load_certificates(endpoints, &error));
     g_assert_no_error(error); /* who waits for the lock fails after a while */
     dinv_vm_endpoints_free(endpoints);
     close(lock);
@@ -353,6 +419,8 @@ int main(int argc, char **argv) {
     g_test_add("/launcher/tls-server/" name, Fixture, NULL, set_up, function, tear_down)
     ADD("served", test_served);
     ADD("stop", test_stop);
+    ADD("together", test_together);
+    ADD("alerts-in-the-clear", test_alerts_in_the_clear);
     ADD("oldest-goes", test_oldest_goes);
     ADD("crowd", test_crowd);
     g_test_add_func("/launcher/tls-server/locked", test_locked);

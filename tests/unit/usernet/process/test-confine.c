@@ -129,7 +129,7 @@ static int run_confined(int (*attempt)(void)) {
     pid_t pid = fork();
     g_assert_cmpint(pid, >=, 0);
     if (pid == 0) {
-        DinvUsernetConfinement confinement = dinv_usernet_confine();
+        DinvConfinement confinement = dinv_usernet_confine();
         _exit(confinement.seccomp ? attempt() : 255);
     }
     int status;
@@ -154,22 +154,8 @@ static void test_seccomp(void) {
     }
 }
 
-static void test_format(void) {
-    DinvUsernetConfinement confinement = {0};
-    char text[128];
-    dinv_usernet_confinement_format(&confinement, text, sizeof(text));
-    g_assert_cmpstr(text, ==, "none");
-    confinement.landlock = true;
-    dinv_usernet_confinement_format(&confinement, text, sizeof(text));
-    g_assert_cmpstr(text, ==, "landlock");
-    confinement = (DinvUsernetConfinement){true, true, true, true, true};
-    dinv_usernet_confinement_format(&confinement, text, sizeof(text));
-    g_assert_cmpstr(text, ==, "no_new_privs,capabilities,seccomp,landlock,core");
-}
-
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/usernet/process/confine/seccomp", test_seccomp);
-    g_test_add_func("/usernet/process/confine/format", test_format);
     return g_test_run();
 }

@@ -139,6 +139,56 @@ static gboolean parse_line(const char *line, DinvUsernetArguments *arguments, ch
     return dinv_usernet_arguments_parse((int)g_strv_length(words), words, arguments, problem, 256);
 }
 
+/* It is the segment that would have been made without. */
+static void test_without_fin(void) {
+    DinvUsernetHeader header = {.source_mac = macs + 6,
+                                .destination_mac = macs,
+                                .source = htonl(0x0a00020f),
+                                .destination = htonl(0x0a000202),
+                                .protocol = DINV_USERNET_PROTOCOL_TCP};
+    for (guint i = 0; i < 70000; i++) {
+        DinvUsernetSegment segment = {80, 4000, i, i * 7919, (guint16)i, DINV_USERNET_TCP_ACK};
+        guint8 plain[DINV_USERNET_PROBE_SIZE];
+        guint8 stripped[DINV_USERNET_PROBE_SIZE];
+        dinv_usernet_segment_write(plain, &header, &segment);
+        segment.flags |= DINV_USERNET_TCP_FIN;
+        dinv_usernet_segment_write(stripped, &header, &segment);
+        dinv_usernet_segment_without_fin(stripped + HEADERS);
+        g_assert_cmpint(memcmp(plain, stripped, sizeof(plain)), ==, 0);
+    }
+}
+
+/* One option among others, at an even and at an odd place, or none, or nonsense: the checksum stays
+ * right. */
+static void check_limit(const guint8 *options, gsize len, const guint8 *expected) {
+    guint8 tcp[DINV_USERNET_TCP_SIZE + 16] = {0x12, 0x34, 0x56, 0x78, 9, 8, 7, 6, 5, 4, 3, 2, 0, 2};
+    gsize size = DINV_USERNET_TCP_SIZE + len;
+    memcpy(tcp + DINV_USERNET_TCP_SIZE, options, len);
+    dinv_usernet_put_u16(tcp + 16, dinv_usernet_checksum(tcp, size, 0));
+    dinv_usernet_segment_limit_mss(tcp, size, 21800); /* 0x5528 */
+    g_assert_cmpint(memcmp(tcp + DINV_USERNET_TCP_SIZE, expected, len), ==, 0);
+    g_assert_cmpuint(dinv_usernet_checksum(tcp, size, 0), ==, 0);
+}
+
+static void test_limit_mss(void) {
+    static const guint8 even[] = {2, 4, 0xff, 0xd8, 1, 1, 4, 2};
+    static const guint8 even_limited[] = {2, 4, 0x55, 0x28, 1, 1, 4, 2};
+    static const guint8 odd[] = {1, 2, 4, 0xff, 0xd8, 0, 0, 0};
+    static const guint8 odd_limited[] = {1, 2, 4, 0x55, 0x28, 0, 0, 0};
+    static const guint8 small[] = {4, 2, 2, 4, 0x05, 0xb4, 0, 0};
+    static const guint8 cut[] = {1, 1, 1, 2};
+    static const guint8 endless[] = {3, 0, 2, 4};
+    static const guint8 behind[] = {0, 0, 0, 0, 2, 4, 0xff, 0xd8};
+    static const guint8 beyond[] = {2, 40, 0xff, 0xd8};
+    check_limit(even, sizeof(even), even_limited);
+    check_limit(odd, sizeof(odd), odd_limited);
+    check_limit(small, sizeof(small), small);
+    check_limit(cut, sizeof(cut), cut);
+    check_limit(endless, sizeof(endless), endless);
+    check_limit(behind, sizeof(behind), behind);
+    check_limit(beyond, sizeof(beyond), beyond);
+}
+
 static void test_arguments(void) {
     DinvUsernetArguments arguments;
     char problem[256] = "";
@@ -177,6 +227,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/usernet/process/packet/reassembly", test_reassembly);
     g_test_add_func("/usernet/process/packet/reassembly-refuses", test_reassembly_refuses);
     g_test_add_func("/usernet/process/packet/reassembly-bounded", test_reassembly_bounded);
+    g_test_add_func("/usernet/process/packet/without-fin", test_without_fin);
+    g_test_add_func("/usernet/process/packet/limit-mss", test_limit_mss);
     g_test_add_func("/usernet/process/packet/arguments", test_arguments);
     return g_test_run();
 }

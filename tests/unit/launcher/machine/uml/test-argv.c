@@ -35,7 +35,8 @@ static void set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
                                 .relay = 7,
                                 .console = 8,
                                 .network = 9,
-                                .first_share = 10};
+                                .first_share = 10,
+                                .cpuinfo = 14};
 }
 
 static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
@@ -74,6 +75,7 @@ static void test_cpus(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void test_not_bound(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->pins = NULL;
+    fixture->fds.cpuinfo = -1;
     compare(fixture, "not-bound.argv");
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the self-test of User-Mode Linux concludes. Scripts play the kernel. */
+/* What the self-test of User-Mode Linux concludes. A small program plays the kernel. */
 #include "launcher/machine/uml/probe.h"
 
 #include <signal.h>
@@ -29,10 +29,11 @@ static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     scratch_remove(&fixture->scratch);
 }
 
-static void probe(Fixture *fixture, const char *script) {
-    g_autofree char *text = g_strconcat("#!/bin/sh\n", script, "\n", NULL);
-    scratch_write(&fixture->scratch, "linux", text);
-    g_assert_cmpint(g_chmod(fixture->config.uml_kernel, 0755), ==, 0);
+/* `words` are for fake-kernel.c. */
+static void probe(Fixture *fixture, const char *words) {
+    g_free(fixture->config.uml_kernel);
+    fixture->config.uml_kernel = g_test_build_filename(G_TEST_BUILT, "fake-kernel", NULL);
+    g_setenv("DINV_FAKE_KERNEL", words, TRUE);
     dinv_uml_verdict_clear(&fixture->verdict);
     dinv_uml_probe(&fixture->config, &fixture->verdict);
 }
@@ -47,38 +48,52 @@ static void test_missing(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
 
 static void test_no_root_image(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     g_assert_cmpint(g_unlink(fixture->config.rootfs), ==, 0);
-    probe(fixture, "exit 0");
+    probe(fixture, "");
     g_assert_cmpint(fixture->verdict.kind, ==, DINV_UML_BROKEN);
     g_assert_true(g_str_has_prefix(fixture->verdict.text, "DINV_ROOTFS: \""));
 }
 
 /* It has the root image and the console, by the numbers that it is told. */
 static void test_works(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    probe(fixture, "for word; do\n"
-                   "case $word in\n"
-                   "ubd0rd=*) read -r line <${word#*=}; [ \"$line\" = root ] || exit 3;;\n"
-                   "con0=fd:*) [ -S /proc/self/fd/${word#*:} ] || exit 4;;\n"
-                   "seccomp=*) mode=$word;;\n"
-                   "esac\n"
-                   "done\n"
-                   "[ \"$mode\" = seccomp=on ]");
+    probe(fixture, "given;mode=on");
     g_assert_cmpstr(fixture->verdict.text, ==, "User-Mode Linux works (seccomp)");
     g_assert_cmpint(fixture->verdict.kind, ==, DINV_UML_WORKS);
     g_assert_null(fixture->verdict.remedy);
+    g_assert_false(fixture->verdict.opens_files);
+    g_assert_nonnull(strstr(fixture->verdict.confinement, "seccomp"));
+    g_assert_true(g_str_has_suffix(fixture->verdict.confinement, ",descriptors"));
     fixture->config.uml = DINV_UML_PTRACE;
-    probe(fixture, "for word; do [ \"$word\" = seccomp=off ] && exit 0; done; exit 5");
+    probe(fixture, "given;mode=off");
     g_assert_cmpstr(fixture->verdict.text, ==, "User-Mode Linux works (ptrace)");
+}
+
+/* A kernel without the patch that takes descriptors for names. */
+static void test_opens(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    probe(fixture, "given;opens");
+    g_assert_cmpstr(fixture->verdict.text, ==, "User-Mode Linux works (seccomp)");
+    g_assert_true(fixture->verdict.opens_files);
+    g_assert_false(g_str_has_suffix(fixture->verdict.confinement, ",descriptors"));
+}
+
+static void test_no_program(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
+    scratch_write(&fixture->scratch, "linux", "no program\n");
+    g_assert_cmpint(g_chmod(fixture->config.uml_kernel, 0755), ==, 0);
+    dinv_uml_probe(&fixture->config, &fixture->verdict);
+    g_assert_cmpint(fixture->verdict.kind, ==, DINV_UML_BROKEN);
+    g_assert_true(g_str_has_prefix(fixture->verdict.text, "DINV_UML_KERNEL: \"/"));
+    g_assert_true(
+        g_str_has_suffix(fixture->verdict.text, "/linux\" cannot be started: Exec format error"));
 }
 
 /* What the kernel says as a program, as one that panics, and one that says nothing. */
 static void test_broken(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
-    probe(fixture, "echo first >&2; echo 'ptrace: Operation not permitted' >&2; exit 1");
+    probe(fixture, "say=first;say=ptrace: Operation not permitted;exit=1");
     g_assert_cmpint(fixture->verdict.kind, ==, DINV_UML_BROKEN);
     g_assert_cmpstr(fixture->verdict.text, ==,
                     "User-Mode Linux (seccomp) does not work: ptrace: Operation not permitted "
                     "(ended with status 1)");
     g_assert_nonnull(strstr(fixture->verdict.remedy, "DINV_UML=ptrace"));
-    probe(fixture, "kill -ABRT $$");
+    probe(fixture, "signal=6");
     g_assert_cmpstr(fixture->verdict.text, ==,
                     "User-Mode Linux (seccomp) does not work: killed by signal 6");
 }
@@ -108,6 +123,8 @@ int main(int argc, char **argv) {
     PROBE_TEST("missing", test_missing);
     PROBE_TEST("no-root-image", test_no_root_image);
     PROBE_TEST("works", test_works);
+    PROBE_TEST("opens", test_opens);
+    PROBE_TEST("no-program", test_no_program);
     PROBE_TEST("broken", test_broken);
     PROBE_TEST("panic", test_panic);
     PROBE_TEST("hangs", test_hangs);

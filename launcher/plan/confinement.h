@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the guest's network process is held back by, judged. */
+/* What holds the guest's network process and the kernel of User-Mode Linux back, judged. */
 #pragma once
 
 #include "launcher/plan/findings.h"
@@ -11,3 +11,7 @@ char *dinv_plan_usernet_missing(const DinvPlanFindings *findings);
 /* Whether it is held back well enough to say nothing of it at a start: a hole in it leads neither
  * to files nor to programs. */
 gboolean dinv_plan_usernet_is_caged(const DinvPlanFindings *findings);
+
+/* The same two of User-Mode Linux, which has to work. */
+char *dinv_plan_uml_missing(const DinvPlanFindings *findings);
+gboolean dinv_plan_uml_is_caged(const DinvPlanFindings *findings);
