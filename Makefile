@@ -68,8 +68,9 @@ run: images
 
 test: MACHINES = qemu uml
 test: test-dependencies images
+	@tests/kvm/host "$$BUILD"
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
-	    integration,integration-as-user+container,integration-tcg
+	    integration,integration-as-user+container,integration-tcg,kvm
 
 soak: MACHINES = qemu uml
 soak: test-dependencies images
