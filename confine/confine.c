@@ -3,7 +3,6 @@
 #include "confine/confine.h"
 
 #include <linux/capability.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>

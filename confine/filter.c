@@ -18,6 +18,8 @@
 #define ARCHITECTURE AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
+#else
+#define ARCHITECTURE 0u /* not known here */
 #endif
 
 #define PROGRAM_MAX 1024
@@ -184,7 +186,6 @@ static void emit_tree(Program *program, size_t first, size_t count) {
     emit_tree(program, first + half, count - half);
 }
 
-#ifdef ARCHITECTURE
 static void write_program(Program *program) {
     emit_load(program, offsetof(struct seccomp_data, arch));
     emit(program, BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
@@ -197,14 +198,11 @@ static void write_program(Program *program) {
         emit_refusal(program, 0);
     }
 }
-#endif
 
 int dinv_confine_filter(const DinvConfineTable *const *tables, size_t count) {
-#ifndef ARCHITECTURE
-    (void)tables;
-    (void)count;
-    return -ENOSYS;
-#else
+    if (ARCHITECTURE == 0u) {
+        return -ENOSYS;
+    }
     Program program = {.self = (uint32_t)getpid(), .parent = (uint32_t)getppid()};
     for (size_t i = 0; i < count; i++) {
         add_table(&program, tables[i]);
@@ -216,5 +214,4 @@ int dinv_confine_filter(const DinvConfineTable *const *tables, size_t count) {
     }
     struct sock_fprog filter = {(unsigned short)program.len, program.code};
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0 ? 0 : -errno;
-#endif
 }

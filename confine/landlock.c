@@ -4,7 +4,6 @@
  * it runs on. Every right that the kernel knows is handled; rules grant a few for single files.
  */
 #include <stdint.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>

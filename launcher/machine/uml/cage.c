@@ -132,7 +132,7 @@ static const int calls[] = {
     { .kind = DINV_CONFINE_NOT_PARENT, .argument = (number) }
 
 static const DinvConfineRule rules[] = {
-    /* Which kernels have no other name for: only what was opened, only itself. */
+    /* By a descriptor, as far as a filter can see that. */
     {.call = SYS_newfstatat, .count = 1, .checks = {ARGUMENT(3, AT_EMPTY_PATH)}},
     {.call = SYS_execveat, .count = 1, .checks = {ARGUMENT(4, AT_EMPTY_PATH)}},
     {.call = SYS_prlimit64, .count = 1, .checks = {ARGUMENT(0, 0)}},
@@ -169,6 +169,7 @@ static const DinvConfineRule seccomp_rules[] = {
 
 /* Children that have asked to be traced; to attach to a process is not among these. */
 static const DinvConfineRule ptrace_rules[] = {
+#ifdef __x86_64__ /* as is User-Mode Linux */
     {.call = SYS_ptrace,
      .count = 1,
      .checks = {ARGUMENT(0, PTRACE_TRACEME, PTRACE_PEEKUSER, PTRACE_POKEUSER, PTRACE_CONT,
@@ -178,6 +179,9 @@ static const DinvConfineRule ptrace_rules[] = {
      .count = 1,
      .checks = {ARGUMENT(0, PTRACE_GETREGS, PTRACE_SETREGS, PTRACE_GETFPREGS, PTRACE_SETFPREGS,
                          PTRACE_GETREGSET, PTRACE_SETREGSET, PTRACE_GETSIGINFO)}},
+#else
+    {.call = SYS_ptrace},
+#endif
 };
 
 static const int opening_calls[] = {
