@@ -163,7 +163,7 @@ def refused(setup, what, text, *says, options=(), mode=0o644):
     volume = setup.outer.volume(what)
     done = setup.outer.run(
         what, ['--volume', f'{path}:/etc/docker/daemon.json:ro', '--volume', f'{volume}:/var/lib/dinv',
-               *options], kvm=False, deadline=240, DINV_ACCEL='tcg', DINV_LOG_LEVEL='warning').expect(125)
+               *options], kvm=False, deadline=240, DINV_ACCEL='uml', DINV_LOG_LEVEL='warning').expect(125)
     equal(done.out, '', 'stdout')
     sentence = one_sentence(done.err)
     for part in says:

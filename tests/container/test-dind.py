@@ -9,7 +9,7 @@ from lib.docker import BUSYBOX, busybox_tar
 from lib.tap import contains, equal
 from outer import main, one_sentence
 
-QUIET = {'kvm': False, 'DINV_ACCEL': 'tcg'}
+QUIET = {'kvm': False, 'DINV_ACCEL': 'uml'}
 
 
 # --- Words behind the image's name

@@ -33,7 +33,7 @@ BYTES = 8 << 20
 
 class Site:
     def __init__(self, outer, kind):
-        self.dinv = outer.start(kind, KINDS[kind], kvm=False, DINV_ACCEL='tcg')
+        self.dinv = outer.start(kind, KINDS[kind], kvm=False, DINV_ACCEL='uml')
         self.dinv.wait_ready()
         self.dinv.import_busybox()
         self.dinv.inner('import', '-', PORT_SERVER, stdin=port_server.tar(), deadline=180)

@@ -39,7 +39,7 @@ class SlowStart:
     """A start that hangs in its checks until it is let go, and then fails."""
 
     def __init__(self, session, *words):
-        self.machine = session.machine()
+        self.machine = session.machine(ACCEL='tcg')
         self.qemu = os.path.join(self.machine.directory, 'qemu')
         with open(self.qemu, 'w', encoding='utf-8') as file:
             file.write(SLOW_QEMU)
