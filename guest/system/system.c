@@ -38,6 +38,11 @@ void dinv_system_set_sysctls(void) {
         /* Databases and search engines in containers ask for these. */
         {"vm/max_map_count", "262144"},
         {"vm/overcommit_memory", "1"},
+        /* Nobody else is on the guest's networks, and for the second that looking for others takes
+         * a bridge's address cannot be used: what connects meanwhile takes the address of another
+         * device, and gets no answer. */
+        {"net/ipv6/conf/all/accept_dad", "0"},
+        {"net/ipv6/conf/default/accept_dad", "0"},
         {"fs/protected_hardlinks", "1"},
         {"fs/protected_symlinks", "1"},
         /* A panic ends the machine, and with it the launcher, at once. */

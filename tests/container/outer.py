@@ -254,9 +254,10 @@ def main(body):
 
 def one_sentence(text):
     """The message of a dinv that refused to work: its last line, before which there may be warnings
-    (of this machine's /dev/kvm, say) and nothing else."""
+    and notes (of this machine's /dev/kvm, say)."""
     lines = [line for line in text.splitlines() if line.strip()]
-    equal([' warning: ' in line for line in lines], [True] * (len(lines) - 1) + [False],
-          f'warnings in {text!r}')
+    equal([' error: ' in line for line in lines], [False] * (len(lines) - 1) + [' error: ' in lines[-1]],
+          f'errors in {text!r}')
+    assert ' warning: ' not in lines[-1], f'the last line of {text!r} is a warning'
     contains(lines[-1], 'dinv: ', 'who says it')
     return lines[-1]

@@ -61,7 +61,7 @@ def end_for_want_of_memory_is_explained(outer):
 def q35_has_all_it_needs(outer):
     """Firmware and option ROMs of the image are enough for the other machine, too."""
     done = outer.run('q35', command=['sh', '-c', 'dinv status --json; docker version --format {{.Server.Os}}'],
-                     DINV_MACHINE='q35').expect(0)
+                     DINV_ACCEL='tcg', DINV_MACHINE='q35').expect(0)
     contains(done.out, '"machine":"q35"', 'the status')
     equal(done.out.split()[-1], 'linux', 'the last word of the engine')
 

@@ -8,7 +8,6 @@
  *   find         prints how far above its stack the page is
  *   create PATH  makes a file of the host
  *   kill PID     kills a process of the host
- *   keep         blocks the signal of the timer, and computes for ever
  *
  * It prints what it is about to do. Nothing comes back from the stub: whether it was done has to be
  * seen outside.
@@ -21,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #define PAGE 4096
@@ -88,30 +86,6 @@ static _Noreturn void go(uintptr_t gate, long call, long a, long b, long c) {
     __builtin_unreachable();
 }
 
-static _Noreturn void spin(void) {
-    for (volatile unsigned long count = 0;; count++) {
-    }
-}
-
-/* As if a signal's handler returned to spin(), with a mask that has the timer's signal. */
-static _Noreturn void keep_the_cpu(uintptr_t gate) {
-    static char stack[65536] __attribute__((aligned(64)));
-    static ucontext_t context;
-    context.uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)spin;
-    context.uc_mcontext.gregs[REG_RSP] = (greg_t)(uintptr_t)(stack + sizeof stack - 64 - 8);
-    context.uc_mcontext.gregs[REG_EFL] = 0x202;
-    context.uc_mcontext.gregs[REG_CSGSFS] = (greg_t)(UINT64_C(0x2b) << 48 | 0x33);
-    (void)sigemptyset(&context.uc_sigmask);
-    (void)sigaddset(&context.uc_sigmask, SIGALRM);
-    (void)fflush(stdout);
-    __asm__ volatile("mov %[frame], %%rsp\n\t"
-                     "jmp *%[gate]"
-                     :
-                     : [frame] "r"(&context), [gate] "r"(gate), "a"((long)SYS_rt_sigreturn)
-                     : "memory");
-    __builtin_unreachable();
-}
-
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     const char *operand = argc > 2 ? argv[2] : "";
@@ -123,10 +97,6 @@ int main(int argc, char **argv) {
     if (strcmp(what, "kill") == 0) {
         printf("killing %s\n", operand);
         go(gate, SYS_kill, atol(operand), SIGKILL, 0);
-    }
-    if (strcmp(what, "keep") == 0) {
-        printf("computing\n");
-        keep_the_cpu(gate);
     }
     return strcmp(what, "find") == 0 ? 0 : 1;
 }
