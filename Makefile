@@ -68,9 +68,8 @@ run: images
 
 test: MACHINES = qemu uml
 test: test-dependencies images
-	@tests/kvm/host "$$BUILD"
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
-	    integration,integration-as-user+container,integration-tcg,kvm
+	    integration,integration-as-user+container,integration-tcg
 
 soak: MACHINES = qemu uml
 soak: test-dependencies images
