@@ -174,14 +174,18 @@ echo SYNCED; sleep 1000'''
 def zeroes_are_holes(session):
     """What was written is zeroes again, reads as such, and takes no space."""
     disk = make_disk(session.work, 32 * MEBIBYTE)
-    script = '''dd if=/dev/urandom of=/dev/ubdc bs=1M count=16 conv=fsync 2>/dev/null; echo FULL
+    script = '''stty -F /dev/ttyS0 raw -echo
+exec 3</dev/ttyS0
+dd if=/dev/urandom of=/dev/ubdc bs=1M count=16 conv=fsync 2>/dev/null; echo FULL
+head -c 1 <&3 >/dev/null
 dd if=/dev/zero of=/dev/ubdc bs=1M count=16 conv=fsync 2>/dev/null
 echo 3 >/proc/sys/vm/drop_caches
 echo SUM $(head -c 16777216 /dev/ubdc | sha256sum); echo EMPTY; sleep 1000'''
-    with Uml(session, script, disk=disk) as uml:
+    with Uml(session, script, disk=disk, lines=1) as uml:
         uml.wait_for('FULL')
         full = os.stat(disk).st_blocks * 512
         assert full >= 16 * MEBIBYTE, f'{full} bytes'
+        uml.channel[0].sendall(b'!')
         uml.wait_for('EMPTY')
         equal(uml.wait_for('SUM').split()[0], hashlib.sha256(bytes(16 * MEBIBYTE)).hexdigest(), 'what is read')
         empty = os.stat(disk).st_blocks * 512
