@@ -4,6 +4,7 @@ its first process is a shell script of the test's.
 
 For a kernel without its patches DINV_TEST_UML_TMPDIR names a tmpfs that is large enough."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -102,8 +103,11 @@ class Uml:
         path = f'/proc/{self.process.pid}/task/{self.process.pid}/children'
         pids = []
         for task in os.listdir(f'/proc/{self.process.pid}/task'):
-            with open(path.replace(f'task/{self.process.pid}', f'task/{task}'), encoding='ascii') as file:
-                pids += map(int, file.read().split())
+            try:
+                with open(path.replace(f'task/{self.process.pid}', f'task/{task}'), encoding='ascii') as file:
+                    pids += map(int, file.read().split())
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # the thread has ended
         return pids
 
     def end(self):
@@ -115,7 +119,8 @@ class Uml:
             end.close()
         for pid in [*(self.stubs() if self.process.poll() is None else []), self.process.pid]:
             if pid != self.process.pid or self.process.poll() is None:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait(30)
         self._reader.join(30)
         self._log.close()
