@@ -130,8 +130,9 @@ def no_device(outer):
     container = outer.start('nothing', [*HARDENED, '--network', 'none', '--user', '1000:1000',
                                         '--tmpfs', '/var/lib/dinv:mode=1777,size=1g'],
                             kvm=False)
-    container.proves_itself()
+    container.wait_ready()
     equal(json.loads(container.exec_('dinv', 'status', '--json').out)['accel'], 'uml', 'what runs the guest')
+    container.proves_itself()
 
 
 def body(outer):
