@@ -124,6 +124,7 @@ def execute(docker):
         terminal.expect(r'# ')
         terminal.send('until [ "$(stty size)" = "31 99" ]; do :; done; echo sized-$((1+1))\n')
         terminal.expect(r'\nsized-2\n')
+        terminal.expect(r'# ')  # what is typed before the shell asks is lost when it asks
         terminal.send('\x04')
         equal(terminal.wait(), 0, 'exit status after Ctrl-D')
     docker('rm', '-f', 'execute')
