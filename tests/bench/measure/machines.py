@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-from lib import debian
+from lib import artefacts, debian
 from lib.dinv import Dinv
 from lib.docker import BUSYBOX, Docker
 
@@ -104,7 +104,8 @@ class Machine:
     def __init__(self, settings, work_directory):
         share = os.path.join(work_directory, 'share')
         os.makedirs(share, exist_ok=True)
-        self.dinv = Dinv(MOUNTS=f'{share}:/share', BOOT_TIMEOUT=BOOT_TIMEOUT, **settings)
+        self.dinv = Dinv(MOUNTS=f'{share}:/share', BOOT_TIMEOUT=BOOT_TIMEOUT, UML_KERNEL=artefacts.uml_kernel(),
+                         VIRTIOFSD=artefacts.virtiofsd(), **settings)
         self.docker = Docker(self.dinv.socket, work_directory)
         self.is_prepared = False
 
