@@ -74,11 +74,11 @@ static void input_segment(DinvUsernetNetwork *network, const DinvUsernetFlow *fl
     slirp_input(network->slirp, frame, sizeof(frame));
 }
 
-/* Of the other end of the connection, to the guest. */
-static void acknowledge(DinvUsernetNetwork *network, const DinvUsernetFlow *flow) {
+void dinv_usernet_ends_tell_guest(DinvUsernetNetwork *network, const DinvUsernetFlow *flow,
+                                  uint32_t sequence, uint32_t acknowledged) {
     const uint8_t *guest_mac = dinv_usernet_udp_guest_mac(network->udp);
     if (guest_mac == NULL || dinv_usernet_frames_blocked(network->frames)) {
-        return; /* it asks again */
+        return;
     }
     DinvUsernetHeader header = {
         .source_mac = dinv_usernet_udp_own_mac(network->udp),
@@ -90,14 +90,19 @@ static void acknowledge(DinvUsernetNetwork *network, const DinvUsernetFlow *flow
     DinvUsernetSegment segment = {
         .source_port = flow->key.foreign_port,
         .destination_port = flow->key.guest_port,
-        .sequence = flow->to_guest_next,
-        .acknowledged = flow->end_sequence + 1,
+        .sequence = sequence,
+        .acknowledged = acknowledged,
         .window = flow->window,
         .flags = DINV_USERNET_TCP_ACK,
     };
     uint8_t frame[DINV_USERNET_PROBE_SIZE];
     dinv_usernet_segment_write(frame, &header, &segment);
     dinv_usernet_frames_send(network->frames, frame, sizeof(frame));
+}
+
+/* Its end; a guest that does not hear of it sends it again. */
+static void acknowledge(DinvUsernetNetwork *network, const DinvUsernetFlow *flow) {
+    dinv_usernet_ends_tell_guest(network, flow, flow->to_guest_next, flow->end_sequence + 1);
 }
 
 const uint8_t *dinv_usernet_ends_hold(DinvUsernetNetwork *network, DinvUsernetFlow *flow,

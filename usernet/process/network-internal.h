@@ -52,6 +52,10 @@ const uint8_t *dinv_usernet_ends_hold(DinvUsernetNetwork *network, DinvUsernetFl
 void dinv_usernet_ends_polled(DinvUsernetNetwork *network, int fd, bool has_more);
 /* Whether what can be read from this socket is an end that libslirp must not see yet. */
 bool dinv_usernet_ends_hide(DinvUsernetNetwork *network, int fd);
+/* A segment without data of the other end of the connection, to the guest, if that is known and
+ * takes frames. */
+void dinv_usernet_ends_tell_guest(DinvUsernetNetwork *network, const DinvUsernetFlow *flow,
+                                  uint32_t sequence, uint32_t acknowledged);
 /* As if the guest had been heard, for a connection that it knows no more. */
 void dinv_usernet_ends_keep(DinvUsernetNetwork *network, DinvUsernetFlow *flow, int64_t now_ns);
 /* Once a turn, after dinv_usernet_stack_fill(). */

@@ -26,24 +26,7 @@ static void probe(void *opaque, DinvUsernetFlow *flow) {
         dinv_usernet_ends_keep(network, flow, round->now_ns);
         return;
     }
-    DinvUsernetHeader header = {
-        .source_mac = dinv_usernet_udp_own_mac(network->udp),
-        .destination_mac = dinv_usernet_udp_guest_mac(network->udp),
-        .source = flow->key.foreign,
-        .destination = flow->key.guest,
-        .protocol = DINV_USERNET_PROTOCOL_TCP,
-    };
-    DinvUsernetSegment segment = {
-        .source_port = flow->key.foreign_port,
-        .destination_port = flow->key.guest_port,
-        .sequence = flow->to_guest_next - 1,
-        .acknowledged = flow->acknowledged,
-        .window = flow->window,
-        .flags = DINV_USERNET_TCP_ACK,
-    };
-    uint8_t frame[DINV_USERNET_PROBE_SIZE];
-    dinv_usernet_segment_write(frame, &header, &segment);
-    dinv_usernet_frames_send(network->frames, frame, sizeof(frame));
+    dinv_usernet_ends_tell_guest(network, flow, flow->to_guest_next - 1, flow->acknowledged);
 }
 
 void dinv_usernet_probes_tick(DinvUsernetNetwork *network, int64_t now_ns) {
