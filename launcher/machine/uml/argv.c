@@ -18,6 +18,7 @@
 
 #include "wire/channels.h"
 #include "wire/disks.h"
+#include "wire/self-test.h"
 
 /* Frames that are taken from the socket together; the kernel warns of more. */
 #define NETWORK_DEPTH 64
@@ -32,26 +33,35 @@ static void add(GPtrArray *argv, const char *format, ...) {
     va_end(values);
 }
 
-static void add_kernel(GPtrArray *argv, const DinvMachinePlan *plan, const DinvUmlFds *fds,
-                       const char *pins) {
-    add(argv, "mem=%" G_GUINT64_FORMAT "M", plan->config->memory_bytes >> 20);
-    add(argv, "seccomp=%s", plan->uml.use_ptrace ? "off" : "on");
-    if (plan->cpus > 1) {
-        add(argv, "ncpus=%u", plan->cpus);
+/* What every start has, that of a machine and that of a self-test. */
+typedef struct {
+    guint64 mebibytes;
+    gboolean use_ptrace;
+    guint cpus;
+    const char *pins;
+    int cpuinfo;
+    guint log_level;
+} Kernel;
+
+static void add_kernel(GPtrArray *argv, const Kernel *kernel) {
+    add(argv, DINV_UML_ARGV0);
+    add(argv, "mem=%" G_GUINT64_FORMAT "M", kernel->mebibytes);
+    add(argv, "seccomp=%s", kernel->use_ptrace ? "off" : "on");
+    if (kernel->cpus > 1) {
+        add(argv, "ncpus=%u", kernel->cpus);
     }
-    if (pins != NULL) {
-        add(argv, "pin=%s", pins);
+    if (kernel->pins != NULL) {
+        add(argv, "pin=%s", kernel->pins);
     }
-    if (fds->cpuinfo >= 0) {
-        add(argv, "cpuinfo=/proc/self/fd/%d", fds->cpuinfo);
+    if (kernel->cpuinfo >= 0) {
+        add(argv, "cpuinfo=/proc/self/fd/%d", kernel->cpuinfo);
     }
     add(argv, "uml_dir=/proc/");
     add(argv, "quiet");
-    add(argv, "loglevel=4");
+    add(argv, "loglevel=%u", kernel->log_level);
     add(argv, "root=/dev/ubda");
     add(argv, "ro");
     add(argv, "init=/sbin/dinv-guest");
-    add(argv, "net.ifnames=0");
 }
 
 static void add_disks(GPtrArray *argv, const DinvMachinePlan *plan, const DinvUmlFds *fds) {
@@ -81,8 +91,13 @@ static void add_shares(GPtrArray *argv, const DinvMachinePlan *plan, const DinvU
 
 char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds, const char *pins) {
     GPtrArray *argv = g_ptr_array_new();
-    add(argv, DINV_UML_ARGV0);
-    add_kernel(argv, plan, fds, pins);
+    add_kernel(argv, &(Kernel){.mebibytes = plan->config->memory_bytes >> 20,
+                               .use_ptrace = plan->uml.use_ptrace,
+                               .cpus = plan->cpus,
+                               .pins = pins,
+                               .cpuinfo = fds->cpuinfo,
+                               .log_level = 4});
+    add(argv, "net.ifnames=0");
     add_disks(argv, plan, fds);
     add_channels(argv, fds);
     add(argv, "vec0:transport=fd,fd=%d,depth=%d,mtu=%u", fds->network, NETWORK_DEPTH,
@@ -90,6 +105,24 @@ char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds, const c
     if (plan->virtiofsd != NULL) {
         add_shares(argv, plan, fds);
     }
+    g_ptr_array_add(argv, NULL);
+    return (char **)g_ptr_array_free(argv, FALSE);
+}
+
+char **dinv_uml_test_argv(gboolean use_ptrace, const DinvUmlFds *fds, const char *pins) {
+    GPtrArray *argv = g_ptr_array_new();
+    add_kernel(argv, &(Kernel){.mebibytes = 64,
+                               .use_ptrace = use_ptrace,
+                               .cpus = 1,
+                               .pins = pins,
+                               .cpuinfo = fds->cpuinfo,
+                               .log_level = 3});
+    add(argv, "ubd0rd=/proc/self/fd/%d", fds->root);
+    add(argv, "ssl=null");
+    add(argv, "con=null");
+    add(argv, "con0=fd:%d", fds->console);
+    /* What the kernel does not know itself it hands to its first program. */
+    add(argv, DINV_WIRE_SELF_TEST_VARIABLE "=1");
     g_ptr_array_add(argv, NULL);
     return (char **)g_ptr_array_free(argv, FALSE);
 }

@@ -38,3 +38,8 @@ typedef struct {
  * the CPUs for the vCPUs (placement.h), NULL: any. */
 char **dinv_uml_argv(const DinvMachinePlan *plan, const DinvUmlFds *fds,
                      const char *pins) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The same for a self-test: the smallest machine that gets to its first program. Of `fds` are used
+ * root, console and cpuinfo. */
+char **dinv_uml_test_argv(gboolean use_ptrace, const DinvUmlFds *fds,
+                          const char *pins) G_GNUC_WARN_UNUSED_RESULT;

@@ -269,11 +269,23 @@ gboolean dinv_uml_cage_init(DinvUmlCage *cage, const char *path, gboolean use_pt
     return TRUE;
 }
 
-void dinv_uml_cage_clear(DinvUmlCage *cage) {
+static void cage_clear(DinvUmlCage *cage) {
     for (guint i = 0; i < cage->fds->len; i++) {
         (void)close(g_array_index(cage->fds, int, i));
     }
     g_clear_pointer(&cage->fds, g_array_unref);
+}
+
+DinvMachineProcess *dinv_uml_cage_spawn(DinvUmlCage *cage, char **argv, GArray *fds,
+                                        DinvConfinement *in_force, DinvMachineProcessGone gone,
+                                        gpointer user, GError **error) {
+    const DinvMachineProcessCage process_cage = {
+        .program = fds->len, .plan = &cage->plan, .in_force = in_force};
+    g_array_append_vals(fds, cage->fds->data, cage->fds->len);
+    DinvMachineProcess *process = dinv_machine_process_spawn_caged(
+        &process_cage, argv, (const int *)(const void *)fds->data, fds->len, gone, user, error);
+    cage_clear(cage);
+    return process;
 }
 
 char *dinv_uml_cage_describe(const DinvConfinement *confinement, gboolean opens_files) {

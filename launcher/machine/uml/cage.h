@@ -30,11 +30,17 @@ typedef struct {
 
 /* Opens the kernel `path` and what it reads. `first` is the number that the first of cage->fds will
  * have in the kernel, `disks` the numbers of its disks. FALSE, with a message that names the file,
- * if the kernel cannot be opened; then there is nothing to clear. */
+ * if the kernel cannot be opened; else the cage is to be spawned in. */
 gboolean dinv_uml_cage_init(DinvUmlCage *cage, const char *path, gboolean use_ptrace,
                             gboolean opens_files, int first, const int *disks, gsize disk_count,
                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
-void dinv_uml_cage_clear(DinvUmlCage *cage);
+
+/* Spawns the kernel in its cage, by the cage's descriptors, which are appended to `fds`, those that
+ * its caller gives it from DINV_MACHINE_PROCESS_FIRST_FD on; then clears the cage. *in_force is
+ * what of it is to be had. NULL, with a message, if the kernel cannot be started. */
+DinvMachineProcess *dinv_uml_cage_spawn(DinvUmlCage *cage, char **argv, GArray *fds,
+                                        DinvConfinement *in_force, DinvMachineProcessGone gone,
+                                        gpointer user, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* What is in force, for people and programs: the words of dinv_confinement_format(), and
  * "descriptors" if the kernel opens nothing itself. To be freed. */

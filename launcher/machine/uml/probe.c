@@ -14,7 +14,6 @@
 #include "launcher/machine/uml/argv.h"
 #include "launcher/machine/uml/cage.h"
 #include "launcher/machine/uml/placement.h"
-#include "wire/self-test.h"
 
 /* A machine where this takes longer is one where nothing works. */
 #define DEADLINE_MS 10000u
@@ -119,56 +118,24 @@ static gboolean probe_on_console(int fd, GIOCondition condition, gpointer user) 
 /* The descriptors that it has: the root image, its end of the console, those of its cage. */
 enum { TEST_ROOT = DINV_MACHINE_PROCESS_FIRST_FD, TEST_CONSOLE, TEST_CAGE };
 
-/* The smallest machine that gets to its first program. */
-static char **make_argv(const DinvConfig *config, const char *pins, int cpuinfo) {
-    GPtrArray *argv = g_ptr_array_new();
-    g_ptr_array_add(argv, g_strdup(DINV_UML_ARGV0));
-    g_ptr_array_add(argv, g_strdup("mem=64M"));
-    g_ptr_array_add(argv,
-                    g_strdup_printf("seccomp=%s", config->uml == DINV_UML_PTRACE ? "off" : "on"));
-    if (pins != NULL) {
-        g_ptr_array_add(argv, g_strdup_printf("pin=%s", pins));
-    }
-    g_ptr_array_add(argv, g_strdup("uml_dir=/proc/"));
-    g_ptr_array_add(argv, g_strdup("quiet"));
-    g_ptr_array_add(argv, g_strdup("loglevel=3"));
-    if (cpuinfo >= 0) {
-        g_ptr_array_add(argv, g_strdup_printf("cpuinfo=/proc/self/fd/%d", cpuinfo));
-    }
-    g_ptr_array_add(argv, g_strdup_printf("ubd0rd=/proc/self/fd/%d", TEST_ROOT));
-    g_ptr_array_add(argv, g_strdup("root=/dev/ubda"));
-    g_ptr_array_add(argv, g_strdup("ro"));
-    g_ptr_array_add(argv, g_strdup("init=/sbin/dinv-guest"));
-    g_ptr_array_add(argv, g_strdup("ssl=null"));
-    g_ptr_array_add(argv, g_strdup("con=null"));
-    g_ptr_array_add(argv, g_strdup_printf("con0=fd:%d", TEST_CONSOLE));
-    /* What the kernel does not know itself it hands to its first program. */
-    g_ptr_array_add(argv, g_strdup(DINV_WIRE_SELF_TEST_VARIABLE "=1"));
-    g_ptr_array_add(argv, NULL);
-    return (char **)g_ptr_array_free(argv, FALSE);
-}
-
 /* `fds` are the root image, and the kernel's end of the console. */
 static DinvMachineProcess *start_test(const DinvConfig *config, const int *fds, Test *test,
                                       gboolean opens_files, GError **error) {
     static const int disks[] = {TEST_ROOT};
+    gboolean use_ptrace = config->uml == DINV_UML_PTRACE;
     g_autoptr(DinvUmlPlacement) placement = dinv_uml_placement_new(1);
     DinvUmlCage cage;
-    if (!dinv_uml_cage_init(&cage, config->uml_kernel, config->uml == DINV_UML_PTRACE, opens_files,
-                            TEST_CAGE, disks, G_N_ELEMENTS(disks), error)) {
+    if (!dinv_uml_cage_init(&cage, config->uml_kernel, use_ptrace, opens_files, TEST_CAGE, disks,
+                            G_N_ELEMENTS(disks), error)) {
         return NULL;
     }
-    g_auto(GStrv) argv = make_argv(config, dinv_uml_placement_get_pins(placement), cage.cpuinfo);
+    const DinvUmlFds numbers = {
+        .root = TEST_ROOT, .console = TEST_CONSOLE, .cpuinfo = cage.cpuinfo};
+    g_auto(GStrv) argv =
+        dinv_uml_test_argv(use_ptrace, &numbers, dinv_uml_placement_get_pins(placement));
     g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(int));
     g_array_append_vals(all, fds, TEST_CAGE - TEST_ROOT);
-    g_array_append_vals(all, cage.fds->data, cage.fds->len);
-    const DinvMachineProcessCage process_cage = {
-        .program = TEST_CAGE - TEST_ROOT, .plan = &cage.plan, .in_force = &test->in_force};
-    DinvMachineProcess *process =
-        dinv_machine_process_spawn_caged(&process_cage, argv, (const int *)(const void *)all->data,
-                                         all->len, probe_on_gone, test, error);
-    dinv_uml_cage_clear(&cage);
-    return process;
+    return dinv_uml_cage_spawn(&cage, argv, all, &test->in_force, probe_on_gone, test, error);
 }
 
 /* Runs it to its end. */

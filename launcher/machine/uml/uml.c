@@ -131,23 +131,17 @@ static DinvMachineProcess *spawn_kernel(DinvUml *uml, GArray *fds, DinvUmlFds *n
     DinvMachine *machine = &uml->base;
     const DinvMachinePlan *plan = machine->plan;
     const int disks[] = {numbers->root, numbers->data, numbers->volume};
-    gsize program = fds->len;
     DinvUmlCage cage;
     if (!dinv_uml_cage_init(&cage, plan->config->uml_kernel, plan->uml.use_ptrace,
-                            plan->uml.opens_files, DINV_MACHINE_PROCESS_FIRST_FD + (int)program,
+                            plan->uml.opens_files, DINV_MACHINE_PROCESS_FIRST_FD + (int)fds->len,
                             disks, plan->volume_image != NULL ? 3 : 2, error)) {
         return NULL;
     }
     numbers->cpuinfo = cage.cpuinfo;
-    g_array_append_vals(fds, cage.fds->data, cage.fds->len);
     DinvConfinement in_force = {0};
-    const DinvMachineProcessCage process_cage = {
-        .program = program, .plan = &cage.plan, .in_force = &in_force};
     g_auto(GStrv) argv = dinv_uml_argv(plan, numbers, dinv_uml_placement_get_pins(uml->placement));
     DinvMachineProcess *process =
-        dinv_machine_process_spawn_caged(&process_cage, argv, (const int *)(const void *)fds->data,
-                                         fds->len, uml_on_process_gone, uml, error);
-    dinv_uml_cage_clear(&cage);
+        dinv_uml_cage_spawn(&cage, argv, fds, &in_force, uml_on_process_gone, uml, error);
     if (process != NULL) {
         machine->confinement = dinv_uml_cage_describe(&in_force, plan->uml.opens_files);
     }
