@@ -14,11 +14,8 @@ static guint uml_cpus(const DinvConfig *config) {
 static char *find_mount_problem(const DinvConfig *config, const DinvPlanFindings *findings,
                                 char **remedy) {
     g_autoptr(GPtrArray) mounts = dinv_plan_mounts(config, findings);
-    gboolean any = FALSE;
-    for (guint i = 0; i < mounts->len; i++) {
-        any = any || dinv_plan_mount_is_shown(mounts->pdata[i]);
-    }
-    if (!any || (findings->virtiofsd_is_usable && !findings->virtiofsd.is_of_qemu)) {
+    if (!dinv_plan_mounts_are_shown(mounts) ||
+        (findings->virtiofsd_is_usable && !findings->virtiofsd.is_of_qemu)) {
         return NULL;
     }
     *remedy = g_strdup("give the container root with Docker's default capabilities and the package "

@@ -185,13 +185,17 @@ gboolean dinv_plan_mount_is_shown(const DinvPlanMount *mount) {
            mount->verdict == DINV_PLAN_MOUNT_SHOWN_READONLY;
 }
 
-DinvPlanServer dinv_plan_mount_server(const DinvConfig *config, const DinvPlanFindings *findings,
-                                      const GPtrArray *mounts) {
+gboolean dinv_plan_mounts_are_shown(const GPtrArray *mounts) {
     gboolean any = FALSE;
     for (guint i = 0; i < mounts->len; i++) {
         any = any || dinv_plan_mount_is_shown(mounts->pdata[i]);
     }
-    if (!any) {
+    return any;
+}
+
+DinvPlanServer dinv_plan_mount_server(const DinvConfig *config, const DinvPlanFindings *findings,
+                                      const GPtrArray *mounts) {
+    if (!dinv_plan_mounts_are_shown(mounts)) {
         return DINV_PLAN_SERVER_NONE;
     }
     if (dinv_plan_accel_is_uml(dinv_plan_accel(config, findings))) {

@@ -28,6 +28,8 @@ typedef struct {
 GPtrArray *dinv_plan_mounts(const DinvConfig *config, const DinvPlanFindings *findings);
 
 gboolean dinv_plan_mount_is_shown(const DinvPlanMount *mount);
+/* Whether any of them, the result of dinv_plan_mounts(), is. */
+gboolean dinv_plan_mounts_are_shown(const GPtrArray *mounts);
 
 typedef enum {
     DINV_PLAN_SERVER_NONE,        /* there is nothing to be served */
