@@ -10,10 +10,10 @@
 
 #include "guest/base/files.h"
 #include "guest/base/log.h"
+#include "guest/network/network.h"
 #include "guest/network/rules.h"
 
-#define CHAIN  "DINV-LOOPBACK"
-#define DEVICE "eth0"
+#define CHAIN "DINV-LOOPBACK"
 
 struct DinvNetworkLoopback {
     DinvNetworkRules *rules;
@@ -59,7 +59,8 @@ void dinv_network_loopback_configure(DinvNetworkLoopback *loopback,
 /* Of this one device alone: bridges, which containers are at, keep the kernel's own rule. */
 static int turn_switch(DinvNetworkLoopback *loopback) {
     char path[64];
-    (void)snprintf(path, sizeof path, "%s/sys/net/ipv4/conf/" DEVICE "/route_localnet",
+    (void)snprintf(path, sizeof path,
+                   "%s/sys/net/ipv4/conf/" DINV_NETWORK_INTERFACE "/route_localnet",
                    loopback->proc);
     int result = loopback->has_switch ? 0 : dinv_file_write(path, "1\n");
     loopback->has_switch = result == 0;
@@ -82,7 +83,8 @@ static char *make_rules(const DinvNetworkLoopback *loopback, const DinvNetworkLo
     for (size_t index = 0; index < count; index++) {
         const char *protocol = ports[index].udp ? "udp" : "tcp";
         (void)fprintf(to,
-                      "-A " CHAIN " -s %s/32 -d %s/32 -i " DEVICE " -p %s -m %s --dport %u -j DNAT "
+                      "-A " CHAIN " -s %s/32 -d %s/32 -i " DINV_NETWORK_INTERFACE
+                      " -p %s -m %s --dport %u -j DNAT "
                       "--to-destination 127.0.0.1\n",
                       gateway, address, protocol, protocol, ports[index].port);
     }
