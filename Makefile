@@ -62,20 +62,19 @@ image: images
 	@images/container/build "$$BUILD" --tag "$$IMAGE" --base "$$BASE" --source "$$KERNEL_SOURCE" \
 	    $$([[ $$PLUGINS != no ]] || echo --without-plugins)
 
+test soak bench install: MACHINES = qemu uml
 run: MACHINES = auto
+
 run: images
 	@tests/demo/run "$$BUILD"
 
-test: MACHINES = qemu uml
 test: test-dependencies images
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
 	    integration,integration-as-user+container,integration-tcg
 
-soak: MACHINES = qemu uml
 soak: test-dependencies images
 	@tests/run-suites "$$BUILD" soak
 
-bench: MACHINES = qemu uml
 bench: test-dependencies images
 	@tests/bench/run "$$BUILD"
 
@@ -100,7 +99,6 @@ shellcheck: test-dependencies
 docs: setup
 	@ninja -C "$$BUILD" docs
 
-install: MACHINES = qemu uml
 install: images
 	@meson install -C "$$BUILD" --no-rebuild $${DESTDIR:+--destdir "$$(realpath -m -- "$$DESTDIR")"}
 	@install -D -m 644 "$$BUILD/images/vmlinux" "$$DESTDIR$$PREFIX/lib/dinv/vmlinux"
