@@ -23,6 +23,8 @@ from lib.waiting import until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT_DEADLINE = 240
+# Settings of a start without the warning of a /dev/kvm that does not work.
+QUIET = {'kvm': False, 'DINV_ACCEL': 'uml'}
 
 
 class Container:

@@ -7,9 +7,7 @@ import os
 
 from lib.docker import BUSYBOX, busybox_tar
 from lib.tap import contains, equal
-from outer import main, one_sentence
-
-QUIET = {'kvm': False, 'DINV_ACCEL': 'uml'}
+from outer import QUIET, main, one_sentence
 
 
 # --- Words behind the image's name

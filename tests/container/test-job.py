@@ -7,10 +7,9 @@ import os
 
 from lib.tap import contains, equal
 from lib.waiting import until
-from outer import BOOT_DEADLINE, main
+from outer import BOOT_DEADLINE, QUIET, main
 
 DOCKERFILE = 'FROM scratch\nCOPY file /file\nLABEL built=here\n'
-QUIET = {'kvm': False, 'DINV_ACCEL': 'uml'}  # without the warning of a /dev/kvm that does not work
 
 BUILD = '''
 docker build --quiet --tag built . >/dev/null || exit 1

@@ -4,7 +4,6 @@ ptrace; emulation; and, if an engine is given that runs on the host's own kernel
 
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time

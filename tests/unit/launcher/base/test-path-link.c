@@ -4,19 +4,10 @@
 
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/unit/lib/scratch.h"
-
-static int bind_at(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
-    g_assert_cmpint(listen(fd, 1), ==, 0);
-    return fd;
-}
+#include "tests/unit/lib/unix-port.h"
 
 static void assert_leads_to(const char *path, const char *target) {
     g_autofree char *found = g_file_read_link(path, NULL);
@@ -44,10 +35,10 @@ static void test_link(void) {
     assert_leads_to(path, "/another");
     g_assert_cmpint(unlink(path), ==, 0);
     /* A socket that is dead, and one that lives. */
-    close(bind_at(path));
+    close(unix_port_listen(path));
     dinv_path_link_free(dinv_path_link_new(path, target));
     g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
-    int fd = bind_at(path);
+    int fd = unix_port_listen(path);
     g_assert_null(dinv_path_link_new(path, target));
     close(fd);
     g_assert_cmpint(unlink(path), ==, 0);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks of where the engine is to answer: unix socket, TCP ports, certificates. */
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/unit/lib/preflight-fixture.h"
 #include "tests/unit/lib/tcp-port.h"
+#include "tests/unit/lib/unix-port.h"
 
 static void test_plaintext(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     fixture->config->plaintext.port = tcp_port_find_free();
@@ -35,20 +35,11 @@ static void test_certificates(Fixture *fixture, gconstpointer data G_GNUC_UNUSED
     close(taken);
 }
 
-static int listen_at(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
-    g_assert_cmpint(listen(fd, 1), ==, 0);
-    return fd;
-}
-
 static void test_socket(Fixture *fixture, gconstpointer data G_GNUC_UNUSED) {
     const char *path = fixture->config->socket_path;
     g_autofree char *directory = g_path_get_dirname(path);
     g_assert_cmpint(g_mkdir(directory, 0755), ==, 0);
-    int fd = listen_at(path);
+    int fd = unix_port_listen(path);
     assert_failed(fixture, "socket", "something answers at");
     close(fd);
     g_assert_true(run(fixture)); /* stale: it will be replaced */

@@ -3,11 +3,11 @@
  * taken. */
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "launcher/base/log.h"
 #include "tests/unit/lib/endpoints-fixture.h"
 #include "tests/unit/lib/tcp-port.h"
+#include "tests/unit/lib/unix-port.h"
 
 static void set_up(EndpointsFixture *fixture, gconstpointer data) {
     (void)data;
@@ -33,14 +33,6 @@ static void expect_served(EndpointsFixture *fixture, int client) {
     close(client);
 }
 
-static int connect_unix(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
-    return fd;
-}
-
 static void expect_text(const DinvVmEndpoints *endpoints, const char *text) {
     g_autofree char *shown = dinv_vm_endpoints_to_string(endpoints);
     g_assert_cmpstr(shown, ==, text);
@@ -53,7 +45,7 @@ static void test_unix_alone(EndpointsFixture *fixture, gconstpointer data G_GNUC
     g_assert_cmpuint(json_object_array_length(described), ==, 1);
     json_object_put(described);
     dinv_vm_endpoints_serve(endpoints, endpoints_on_client, fixture);
-    expect_served(fixture, connect_unix(fixture->config.socket_path));
+    expect_served(fixture, unix_port_connect(fixture->config.socket_path));
 }
 
 /* The port answers on IPv4 and, where the machine has it, on IPv6; clients that come before it is
@@ -71,7 +63,7 @@ static void test_plaintext(EndpointsFixture *fixture, gconstpointer data G_GNUC_
     if (tcp_port_has_ipv6()) {
         expect_served(fixture, ipv6);
     }
-    expect_served(fixture, connect_unix(fixture->config.socket_path));
+    expect_served(fixture, unix_port_connect(fixture->config.socket_path));
 }
 
 static void test_one_address(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSED) {
@@ -110,9 +102,9 @@ static void test_more(EndpointsFixture *fixture, gconstpointer data G_GNUC_UNUSE
     g_auto(GStrv) paths = dinv_vm_endpoints_list_paths(endpoints);
     g_assert_cmpuint(g_strv_length(paths), ==, 3);
     dinv_vm_endpoints_serve(endpoints, endpoints_on_client, fixture);
-    expect_served(fixture, connect_unix(fixture->config.socket_path));
-    expect_served(fixture, connect_unix(second));
-    expect_served(fixture, connect_unix(link));
+    expect_served(fixture, unix_port_connect(fixture->config.socket_path));
+    expect_served(fixture, unix_port_connect(second));
+    expect_served(fixture, unix_port_connect(link));
     expect_served(fixture, tcp_port_connect("127.0.0.1", port.address.port));
     dinv_vm_endpoints_free(endpoints);
     for (guint i = 0; paths[i] != NULL; i++) {

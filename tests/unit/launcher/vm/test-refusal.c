@@ -4,20 +4,12 @@
 
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "launcher/base/log.h"
 #include "tests/unit/lib/endpoints-fixture.h"
+#include "tests/unit/lib/unix-port.h"
 
 #define REASON "DINV_X: \"y\" is wrong"
-
-static int connect_unix(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
-    return fd;
-}
 
 static char *read_all(int fd) {
     char answer[1024] = "";
@@ -39,13 +31,13 @@ static void test_waiting(void) {
     EndpointsFixture fixture = {0};
     endpoints_set_up(&fixture);
     DinvVmEndpoints *endpoints = endpoints_new(&fixture);
-    int get = connect_unix(fixture.config.socket_path);
-    int head = connect_unix(fixture.config.socket_path);
-    int part = connect_unix(fixture.config.socket_path);
+    int get = unix_port_connect(fixture.config.socket_path);
+    int head = unix_port_connect(fixture.config.socket_path);
+    int part = unix_port_connect(fixture.config.socket_path);
     write_all(get, "GET /v1.41/info HTTP/1.1\r\nHost: docker\r\n\r\n");
     write_all(head, "HEAD /_ping HTTP/1.1\r\nHost: docker\r\n\r\n");
     write_all(part, "GET /v1");
-    close(connect_unix(fixture.config.socket_path));
+    close(unix_port_connect(fixture.config.socket_path));
     dinv_vm_refuse_clients(endpoints, REASON);
     g_autofree char *whole = read_all(get);
     g_autofree char *short_one = read_all(head);
