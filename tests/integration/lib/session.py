@@ -175,6 +175,10 @@ def _user_command(stage, arguments):
         'DINV_TEST_ROOTFS': _staged(stage, artefacts.rootfs()),
         'DINV_TEST_USERNET': _staged(stage, artefacts.usernet(), '-x'),
         'DINV_DOCKER_CLI': _staged(stage, artefacts.docker_cli(), '-x')})
+    if dinv.ACCEL == 'uml':
+        environment['DINV_TEST_UML_KERNEL'] = _staged(stage, artefacts.uml_kernel(), '-x')
+        # Its name alone: without capabilities nobody can run it.
+        environment['DINV_TEST_VIRTIOFSD'] = artefacts.virtiofsd()
     python = sys.executable if _user_can('-x', sys.executable) else '/usr/bin/python3'
     program = os.path.join(tests, os.path.basename(sys.argv[0]))
     return ['setpriv', *_DROP, python, '-B', program, *arguments], environment
