@@ -181,9 +181,10 @@ static int run_in(DinvBench *bench, const char *directory) {
         gboolean is_fast = is_run_by_cpu(bench->config, &preflight.findings);
         gint64 limit_s = is_fast ? CPU_LIMIT_S : EMULATED_LIMIT_S;
         if (!is_fast) {
-            (void)fputs("Without KVM on a real CPU everything is emulated: this takes up to five "
-                        "minutes, and its figures are those of the emulation.\n",
-                        stderr);
+            (void)fputs(
+                "Without KVM on a real CPU this takes up to five minutes, and its figures are "
+                "those of the machine that is taken instead.\n",
+                stderr);
         }
         bench->watch.deadline_us = g_get_monotonic_time() + limit_s * 1000000;
         dinv_bench_add_host(bench->table, bench->config, &preflight.findings, directory);

@@ -2,6 +2,7 @@
 /* Descriptions of the host and the machine. */
 #include "launcher/bench/host.h"
 
+#include <string.h>
 #include <sys/utsname.h>
 
 #include "launcher/bench/directory.h"
@@ -60,12 +61,14 @@ void dinv_bench_add_machine(DinvBenchTable *table, const DinvConfig *config) {
     if (status == NULL) {
         return;
     }
+    const char *machine = dinv_cli_json_text(status, "machine");
+    gboolean is_uml = strcmp(machine, "uml") == 0;
     g_autofree char *engine = g_strdup_printf("Docker %s", dinv_cli_json_text(status, "engine"));
     g_autofree char *how =
         g_strdup_printf("%u CPU%s, %" G_GUINT64_FORMAT " MiB, Linux %s, %s, mounts by %s",
                         config->cpus, config->cpus == 1 ? "" : "s", config->memory_bytes >> 20,
-                        dinv_cli_json_text(status, "guest_kernel"),
-                        dinv_cli_json_text(status, "machine"), drivers[config->mount_driver]);
+                        dinv_cli_json_text(status, "guest_kernel"), machine,
+                        is_uml ? "virtiofs" : drivers[config->mount_driver]);
     dinv_bench_table_add(table, "microVM", engine, how);
     json_object_put(status);
 }

@@ -96,7 +96,8 @@ static gboolean read_tar(DinvBench *bench, const DinvBenchShell *shell, GString 
 
 gboolean dinv_bench_make_image(DinvBench *bench, GError **error) {
     char *command[] = {(char *)"sh", (char *)"-c",
-                       (char *)"cd / && tar -c bin/busybox bin/sh lib/*musl*", NULL};
+                       (char *)"cd / && tar -c bin/busybox bin/sh $(ls -d lib/*musl* 2>/dev/null)",
+                       NULL};
     g_autoptr(GString) tar = g_string_new(NULL);
     DinvBenchShell shell = {0};
     gboolean good = dinv_bench_shell_start(&bench->watch, bench->config, command, &shell, error) &&

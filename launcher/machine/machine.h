@@ -28,6 +28,8 @@ const char *dinv_machine_accel_text(DinvMachineAccel accel);
 typedef struct {
     const char *program;
     gboolean is_of_qemu; /* QEMU 7.2's own, in C, with options of its own */
+    gboolean squashes;   /* run by an ordinary user: whoever makes a file in the guest, it is his */
+    guint32 uid, gid;    /* then: that user's */
 } DinvMachineVirtiofsd;
 
 /* What only QEMU needs to know. */

@@ -64,11 +64,23 @@ gboolean dinv_machine_virtiofsd_find(const char *chosen, DinvMachineVirtiofsd *f
                                   FILES_MIN, (gulong)files);
         return FALSE;
     }
-    if (!dinv_host_has_capabilities("", needed, G_N_ELEMENTS(needed))) {
-        *reason = g_strdup("virtiofsd needs root with Docker's default capabilities");
+    gboolean is_able = dinv_host_has_capabilities("", needed, G_N_ELEMENTS(needed));
+    if (!is_able && geteuid() == 0) {
+        *reason = g_strdup("virtiofsd of root needs Docker's default capabilities");
         return FALSE;
     }
-    return chosen != NULL ? find_chosen(chosen, found, reason) : find_place(found, reason);
+    if (!(chosen != NULL ? find_chosen(chosen, found, reason) : find_place(found, reason))) {
+        return FALSE;
+    }
+    if (!is_able && found->is_of_qemu) {
+        *reason =
+            g_strdup_printf("%s needs root with Docker's default capabilities", found->program);
+        return FALSE;
+    }
+    found->squashes = !is_able;
+    found->uid = geteuid();
+    found->gid = getegid();
+    return TRUE;
 }
 
 /* The virtiofsd of QEMU reads "," in an option as its end, unless there is a backslash before. */
@@ -81,6 +93,15 @@ static char *escape_for_virtiofsd(const char *path) {
         g_string_append_c(escaped, *path);
     }
     return g_string_free(escaped, FALSE);
+}
+
+/* The whole range of ids in the guest is one here, which needs no right to become another user. */
+static void add_squashing(const DinvMachineVirtiofsd *program, GPtrArray *argv) {
+    g_ptr_array_add(argv, g_strdup("--sandbox=none"));
+    g_ptr_array_add(
+        argv, g_strdup_printf("--translate-uid=squash-guest:0:%u:%u", program->uid, G_MAXUINT32));
+    g_ptr_array_add(
+        argv, g_strdup_printf("--translate-gid=squash-guest:0:%u:%u", program->gid, G_MAXUINT32));
 }
 
 char **dinv_machine_virtiofsd_argv(const DinvMachineVirtiofsd *program, const DinvMountSpec *mount,
@@ -98,7 +119,11 @@ char **dinv_machine_virtiofsd_argv(const DinvMachineVirtiofsd *program, const Di
     } else {
         g_ptr_array_add(argv, g_strdup("--shared-dir"));
         g_ptr_array_add(argv, g_strdup(mount->source));
-        g_ptr_array_add(argv, g_strdup("--sandbox=chroot"));
+        if (program->squashes) {
+            add_squashing(program, argv);
+        } else {
+            g_ptr_array_add(argv, g_strdup("--sandbox=chroot"));
+        }
         g_ptr_array_add(argv, g_strdup("--cache=auto"));
         g_ptr_array_add(argv, g_strdup("--xattr"));
         g_ptr_array_add(argv, g_strdup("--log-level=error"));

@@ -6,7 +6,8 @@
 
 /* `chosen` is DINV_VIRTIOFSD, borrowed as long as *found is used, or NULL: then it is looked for
  * where Debian has it, 13 as a package of its own, 12 as QEMU's, with other options. Its sandbox is
- * a chroot, for root with Docker's default capabilities. FALSE where this process cannot run it, or
+ * a chroot, for root with Docker's default capabilities; an ordinary user's has none, and all files
+ * that it makes are that user's, which QEMU's cannot. FALSE where this process cannot run it, or
  * may have too few descriptors for it; *reason, to be freed, then says why. Does not block. */
 gboolean dinv_machine_virtiofsd_find(const char *chosen, DinvMachineVirtiofsd *found,
                                      char **reason);

@@ -18,8 +18,9 @@ static char *find_mount_problem(const DinvConfig *config, const DinvPlanFindings
         (findings->virtiofsd_is_usable && !findings->virtiofsd.is_of_qemu)) {
         return NULL;
     }
-    *remedy = g_strdup("give the container root with Docker's default capabilities and the package "
-                       "virtiofsd, take the mounts away (DINV_MOUNTS), or use DINV_ACCEL=tcg");
+    *remedy = g_strdup("give the container root with Docker's default capabilities, or an ordinary "
+                       "user (docker run --user), and the package virtiofsd; take the mounts away "
+                       "(DINV_MOUNTS); or use DINV_ACCEL=tcg");
     if (findings->virtiofsd_is_usable) {
         return g_strdup_printf("User-Mode Linux cannot show mounts: %s is too old for it",
                                findings->virtiofsd.program);

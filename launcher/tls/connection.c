@@ -60,8 +60,8 @@ struct DinvTlsConnection {
     gboolean out_over;    /* that was passed on */
     gboolean out_blocked; /* the client takes no more for now */
     gboolean broken;
-    gboolean greeted; /* the client's first byte was seen */
-    int plain_alert;  /* that the client sent unencrypted; -1: none */
+    gboolean greeted;    /* the client's first byte was seen */
+    guint8 last_read[7]; /* while shaking hands: as long as an unencrypted alert */
     gsize lingered;
     char *refused;
     DinvTlsConnectionCallbacks callbacks;
@@ -155,8 +155,18 @@ static void tls_refuse(DinvTlsConnection *connection, char *reason) {
     tls_linger(connection, reason != NULL);
 }
 
+/* OpenSSL's clients say in the clear that they do not trust the server's certificate, when GnuTLS
+ * expects what is encrypted (RFC 8446, 5.1 and 6.2). What it fails at is what it read last: a whole
+ * record, and nothing behind it. */
+static int tls_find_plain_alert(const DinvTlsConnection *connection) {
+    const guint8 *record = connection->last_read;
+    gboolean is_alert = record[0] == 21 && record[1] == 3 && record[3] == 0 && record[4] == 2;
+    return is_alert ? record[6] : -1;
+}
+
 static void tls_fail_handshake(DinvTlsConnection *connection, int code) {
-    char *reason = dinv_tls_refusal_to_string(connection->session, code, connection->plain_alert);
+    char *reason =
+        dinv_tls_refusal_to_string(connection->session, code, tls_find_plain_alert(connection));
     if (reason != NULL && code != GNUTLS_E_FATAL_ALERT_RECEIVED) {
         /* It fits into the empty socket buffer, or is lost. */
         (void)gnutls_alert_send_appropriate(connection->session, code);
@@ -201,22 +211,17 @@ static gboolean tls_open_plain(DinvTlsConnection *connection) {
     return TRUE;
 }
 
-/* OpenSSL's clients say in the clear that they do not trust the server's certificate, when GnuTLS
- * expects what is encrypted (RFC 8446, 5.1 and 6.2), behind a change_cipher_spec that means
- * nothing. Looks at what is to be read next, and takes nothing of it. */
-static void tls_look_for_plain_alert(DinvTlsConnection *connection) {
-    static const guint8 change_cipher_spec[] = {20, 3, 3, 0, 1, 1};
-    guint8 bytes[sizeof change_cipher_spec + 7];
-    const guint8 *record = bytes;
-    ssize_t got = recv(connection->client.fd, bytes, sizeof bytes, MSG_PEEK);
-    if (got >= (ssize_t)sizeof change_cipher_spec &&
-        memcmp(bytes, change_cipher_spec, sizeof change_cipher_spec) == 0) {
-        record += sizeof change_cipher_spec;
-        got -= (ssize_t)sizeof change_cipher_spec;
+/* recv(2) for GnuTLS. */
+static ssize_t tls_pull(gnutls_transport_ptr_t pointer, void *data, size_t size) {
+    DinvTlsConnection *connection = pointer;
+    ssize_t got = recv(connection->client.fd, data, size, 0);
+    gsize fresh = got > 0 ? MIN((gsize)got, sizeof connection->last_read) : 0;
+    gsize kept = sizeof connection->last_read - fresh;
+    if (connection->state == STATE_HANDSHAKE && fresh > 0) {
+        memmove(connection->last_read, connection->last_read + fresh, kept);
+        memcpy(connection->last_read + kept, (const guint8 *)data + (gsize)got - fresh, fresh);
     }
-    if (got >= 7 && record[0] == 21 && record[1] == 3 && record[3] == 0 && record[4] == 2) {
-        connection->plain_alert = record[6];
-    }
+    return got;
 }
 
 /* TRUE if the connection is OPEN now. */
@@ -231,7 +236,6 @@ static gboolean tls_shake_hands(DinvTlsConnection *connection) {
     }
     int code;
     do {
-        tls_look_for_plain_alert(connection);
         code = gnutls_handshake(connection->session);
     } while (code < 0 && code != GNUTLS_E_AGAIN && gnutls_error_is_fatal(code) == 0);
     if (code == 0) {
@@ -444,7 +448,9 @@ static int set_up_session(DinvTlsConnection *connection,
         gnutls_session_set_verify_cert2(connection->session, &purpose, 1, 0);
     }
     if (code >= 0) {
-        gnutls_transport_set_int(connection->session, connection->client.fd);
+        gnutls_transport_set_ptr2(connection->session, connection,
+                                  GINT_TO_POINTER(connection->client.fd));
+        gnutls_transport_set_pull_function(connection->session, tls_pull);
         gnutls_handshake_set_timeout(connection->session, 0); /* ours counts */
     }
     return code;
@@ -458,7 +464,6 @@ DinvTlsConnection *dinv_tls_connection_new(int fd, gnutls_certificate_credential
     DinvTlsConnection *connection = g_new0(DinvTlsConnection, 1);
     connection->client.fd = fd;
     connection->plain.fd = -1;
-    connection->plain_alert = -1;
     connection->callbacks = *callbacks;
     connection->user = user;
     connection->source = g_source_new(&source_funcs, sizeof(ConnectionSource));

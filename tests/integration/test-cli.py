@@ -338,7 +338,8 @@ def body(session):
     tap.check(mounts_in_containers, machine, docker)
     tap.check(logs_follow, machine, docker)
     tap.check(health_of_a_stopped_guest, machine)
-    tap.say('phases: ' + json.dumps(machine.status()['phases']))
+    status = machine.status()
+    tap.say('phases: ' + json.dumps(status and status['phases']))
     tap.check(after_the_stop, machine)
 
 

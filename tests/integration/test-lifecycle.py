@@ -31,6 +31,7 @@ class Life:
         self.docker = Docker(self.machine.socket, session.work)
         self.work = session.work
         self.tap = session.tap
+        self.session = session
 
     @property
     def image(self):
@@ -70,6 +71,18 @@ def second_launcher_is_refused(life):
     assert not os.path.exists(other), 'a refused start made its state directory'
     life.machine.verb('health').expect(0)
     equal(life.docker('ps', '-q').split(), before, 'the first is not disturbed')
+
+
+def another_kind_of_machine_beside(life):
+    """One root image is enough for both."""
+    other = life.session.machine(ACCEL='tcg')
+    other.start()
+    until(lambda: 'dinv-guest' in other.console() or other.process.poll() is not None, dinv.BOOT_DEADLINE,
+          'the first words of the emulated guest')
+    equal(other.process.poll(), None, 'it has not ended')
+    equal(other.stop(), 0, 'exit status')
+    other.expect_nothing_left()
+    life.machine.verb('health').expect(0)
 
 
 def sigterm_stops_containers_in_order(life):
@@ -231,6 +244,8 @@ def body(session):
     checks = [first_start, second_launcher_is_refused, sigterm_stops_containers_in_order,
               command_on_the_same_state, control_c, machine_is_killed, second_sigterm_ends_at_once,
               launcher_is_killed, command_killed_by_a_signal]
+    if dinv.ACCEL == 'uml':
+        checks.insert(2, another_kind_of_machine_beside)
     if not session.options.small:  # starts that show nothing about privileges
         checks += [containerd_dies, command_that_cannot_run, sigterm_during_the_hook, command_that_succeeds]
     for check in checks + [state_directory_is_private]:

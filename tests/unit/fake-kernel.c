@@ -31,7 +31,7 @@ static const char *find_argument(char **argv, const char *name) {
 }
 
 static bool is_given(char **argv) {
-    const char *root = strrchr(find_argument(argv, "ubd0rd="), '/');
+    const char *root = strrchr(find_argument(argv, "ubd0rcd="), '/');
     struct stat status;
     char line[5] = "";
     return root != NULL && pread(atoi(root + 1), line, 4, 0) == 4 && strcmp(line, "root") == 0 &&
@@ -48,7 +48,7 @@ static void carry_out(const char *word, char **argv) {
         (void)kill(getpid(), atoi(value + 1));
     } else if (strcmp(word, "given") == 0 && !is_given(argv)) {
         exit(3);
-    } else if (strcmp(word, "opens") == 0 && open(find_argument(argv, "ubd0rd="), O_RDONLY) < 0) {
+    } else if (strcmp(word, "opens") == 0 && open(find_argument(argv, "ubd0rcd="), O_RDONLY) < 0) {
         exit(4);
     } else if (strncmp(word, "mode=", 5) == 0 &&
                strcmp(find_argument(argv, "seccomp="), value + 1) != 0) {

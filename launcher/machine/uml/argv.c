@@ -64,8 +64,10 @@ static void add_kernel(GPtrArray *argv, const Kernel *kernel) {
     add(argv, "init=/sbin/dinv-guest");
 }
 
+/* "c": without a lock. The root image is that of all machines here, and any lock of the whole file
+ * is one that QEMU does not start beside. */
 static void add_disks(GPtrArray *argv, const DinvMachinePlan *plan, const DinvUmlFds *fds) {
-    add(argv, "ubd0rd=/proc/self/fd/%d,," DINV_WIRE_DISK_ROOT, fds->root);
+    add(argv, "ubd0rcd=/proc/self/fd/%d,," DINV_WIRE_DISK_ROOT, fds->root);
     add(argv, "ubd1d=/proc/self/fd/%d,," DINV_WIRE_DISK_DATA, fds->data);
     if (plan->volume_image != NULL) {
         add(argv, "ubd2d=/proc/self/fd/%d,," DINV_WIRE_DISK_VOLUME, fds->volume);
@@ -117,7 +119,7 @@ char **dinv_uml_test_argv(gboolean use_ptrace, const DinvUmlFds *fds, const char
                                .pins = pins,
                                .cpuinfo = fds->cpuinfo,
                                .log_level = 3});
-    add(argv, "ubd0rd=/proc/self/fd/%d", fds->root);
+    add(argv, "ubd0rcd=/proc/self/fd/%d", fds->root);
     add(argv, "ssl=null");
     add(argv, "con=null");
     add(argv, "con0=fd:%d", fds->console);

@@ -129,6 +129,15 @@ def _staged(stage, path, flag='-r'):
     return copy
 
 
+def _staged_folder(stage, path):
+    """The same for a program that needs the files beside it."""
+    if _user_can('-x', path):
+        return path
+    copy = os.path.join(stage, 'of-' + os.path.basename(path))
+    shutil.copytree(os.path.dirname(path), copy, symlinks=True)
+    return os.path.join(copy, os.path.basename(path))
+
+
 def _run_as_user(arguments):
     """Never returns: ends with the status of the test run by the ordinary user."""
     if os.geteuid() != 0:
@@ -177,8 +186,7 @@ def _user_command(stage, arguments):
         'DINV_DOCKER_CLI': _staged(stage, artefacts.docker_cli(), '-x')})
     if dinv.ACCEL == 'uml':
         environment['DINV_TEST_UML_KERNEL'] = _staged(stage, artefacts.uml_kernel(), '-x')
-        # Its name alone: without capabilities nobody can run it.
-        environment['DINV_TEST_VIRTIOFSD'] = artefacts.virtiofsd()
+        environment['DINV_TEST_VIRTIOFSD'] = _staged_folder(stage, artefacts.virtiofsd())
     python = sys.executable if _user_can('-x', sys.executable) else '/usr/bin/python3'
     program = os.path.join(tests, os.path.basename(sys.argv[0]))
     return ['setpriv', *_DROP, python, '-B', program, *arguments], environment

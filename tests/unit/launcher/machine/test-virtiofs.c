@@ -81,6 +81,8 @@ static void assert_argv(const DinvMachineVirtiofsd *program, const DinvMountSpec
 
 static void test_argv(Fixture *fixture, gconstpointer data) {
     const DinvMachineVirtiofsd own = {.program = "/usr/libexec/virtiofsd"};
+    const DinvMachineVirtiofsd of_user = {
+        .program = "/usr/libexec/virtiofsd", .squashes = TRUE, .uid = 1000, .gid = 100};
     const DinvMachineVirtiofsd of_qemu = {.program = "/usr/lib/qemu/virtiofsd", .is_of_qemu = TRUE};
     (void)fixture;
     (void)data;
@@ -90,6 +92,11 @@ static void test_argv(Fixture *fixture, gconstpointer data) {
         "--xattr --log-level=error");
     assert_argv(&own, &second,
                 "/usr/libexec/virtiofsd --fd=3 --shared-dir /data --sandbox=chroot --cache=auto "
+                "--xattr --log-level=error --readonly");
+    assert_argv(&of_user, &second,
+                "/usr/libexec/virtiofsd --fd=3 --shared-dir /data --sandbox=none "
+                "--translate-uid=squash-guest:0:1000:4294967295 "
+                "--translate-gid=squash-guest:0:100:4294967295 --cache=auto "
                 "--xattr --log-level=error --readonly");
     assert_argv(&of_qemu, &directory,
                 "/usr/lib/qemu/virtiofsd --fd=3 -f -o source=/src\\,a\\\\b -o "

@@ -161,12 +161,14 @@ static void test_chosen_virtiofsd(void) {
     DinvMachineVirtiofsd found = {0};
     g_autofree char *reason = NULL;
     if (!dinv_machine_virtiofsd_find("/proc/self/exe", &found, &reason)) {
-        /* Only with these capabilities does it get as far as to look at the program. */
-        g_assert_cmpstr(reason, ==, "virtiofsd needs root with Docker's default capabilities");
+        /* Only with these capabilities does root get as far as to look at the program. */
+        g_assert_cmpstr(reason, ==, "virtiofsd of root needs Docker's default capabilities");
         return;
     }
     g_assert_cmpstr(found.program, ==, "/proc/self/exe");
     g_assert_false(found.is_of_qemu);
+    g_assert_true(geteuid() == 0 || found.squashes);
+    g_assert_cmpuint(found.uid, ==, geteuid());
     g_assert_false(dinv_machine_virtiofsd_find("/no/virtiofsd", &found, &reason));
     g_assert_cmpstr(reason, ==, "DINV_VIRTIOFSD: \"/no/virtiofsd\" is not a program");
 }
