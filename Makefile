@@ -70,7 +70,7 @@ run: images
 
 test: test-dependencies images
 	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
-	    integration,integration-as-user+container,integration-tcg
+	    integration,integration-as-user,kvm+container,integration-tcg
 
 soak: test-dependencies images
 	@tests/run-suites "$$BUILD" soak
