@@ -17,6 +17,7 @@
 #include "guest/base/files.h"
 #include "guest/base/log.h"
 #include "guest/base/loop.h"
+#include "wire/limits.h"
 
 #define TOLERATED_SECONDS 0.5
 
@@ -31,6 +32,10 @@ void dinv_system_set_sysctls(void) {
         /* A thousand clients at once are as many packets between two polls of a veth; what is
          * dropped there costs a client of a forwarded port seconds, or (SLIRP) its connection. */
         {"net/core/netdev_max_backlog", "65536"},
+        /* A new network has no device that nobody asked for: sit0, tunl0, … */
+        {"net/core/fb_tunnels_only_for_init_net", "1"},
+        /* As systemd has it: what a container may ask for as its limit of descriptors. */
+        {"fs/nr_open", DINV_WIRE_FILES_MOST_TEXT},
         /* Many containers share what is counted for one user. */
         {"fs/inotify/max_user_watches", "1048576"},
         {"fs/inotify/max_user_instances", "8192"},

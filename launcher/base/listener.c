@@ -15,7 +15,8 @@
 #include "launcher/base/log.h"
 #include "launcher/base/unix-socket.h"
 
-#define BACKLOG 512
+/* A burst of clients waits, as it does for a program of Go; the kernel has the last word. */
+#define BACKLOG 4096
 /* After EMFILE and its kind: accept again when some connections may have gone. */
 #define RETRY_MS 250u
 

@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "launcher/base/json-text.h"
@@ -14,6 +15,7 @@
 #include "launcher/vm/proxies.h"
 #include "wire/control.h"
 #include "wire/disks.h"
+#include "wire/limits.h"
 #include "wire/mounts.h"
 #include "wire/paths.h"
 
@@ -199,6 +201,35 @@ static void add_mtu(struct json_object *args, const DinvEngineConfig *engine, gu
     }
 }
 
+static gint64 limit_or_unlimited(rlim_t limit, gint64 most) {
+    return limit == RLIM_INFINITY || (most > 0 && limit > (rlim_t)most) ? most : (gint64)limit;
+}
+
+/* Containers begin with the limits that this process has: those of the outer container, as they
+ * would under a dockerd in it. */
+static void add_limits(struct json_object *args, const DinvEngineConfig *engine) {
+    static const struct {
+        const char *name;
+        int resource;
+        gint64 most; /* -1: there is no most */
+    } limits[] = {{"nofile", RLIMIT_NOFILE, DINV_WIRE_FILES_MOST},
+                  {"nproc", RLIMIT_NPROC, -1},
+                  {"core", RLIMIT_CORE, -1},
+                  {"memlock", RLIMIT_MEMLOCK, -1}};
+    if (engine->daemon_json != NULL &&
+        dinv_engine_daemon_json_has(engine->daemon_json, "default-ulimits")) {
+        return; /* dockerd takes no flag beside it */
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(limits); i++) {
+        struct rlimit limit;
+        if (getrlimit(limits[i].resource, &limit) == 0) {
+            add_argument(args, "--default-ulimit=%s=%" G_GINT64_FORMAT ":%" G_GINT64_FORMAT,
+                         limits[i].name, limit_or_unlimited(limit.rlim_cur, limits[i].most),
+                         limit_or_unlimited(limit.rlim_max, limits[i].most));
+        }
+    }
+}
+
 static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngineConfig *engine,
                                         const DinvEngineNetworkPlan *plan) {
     struct json_object *args = json_object_new_array();
@@ -212,6 +243,7 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngi
         add_pools(args, plan);
     }
     add_mtu(args, engine, config->mtu);
+    add_limits(args, engine);
     /* What --add-host NAME:host-gateway means: the outer container, not the guest. */
     if (!dinv_engine_config_has(engine, "--host-gateway-ip", "host-gateway-ip")) {
         g_autofree char *gateway = dinv_ipv4_network_host_to_string(&plan->slirp, 2);

@@ -224,12 +224,33 @@ static void test_mtu(Fixture *fixture, gconstpointer data) {
     }
 }
 
+/* Containers begin with the limits that dinv itself has. */
+static void test_limits(Fixture *fixture, gconstpointer data) {
+    struct rlimit before;
+    (void)data;
+    g_assert_cmpint(getrlimit(RLIMIT_CORE, &before), ==, 0);
+    const struct rlimit core = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    g_assert_cmpint(setrlimit(RLIMIT_CORE, &core), ==, 0);
+    struct json_object *body = make(fixture, NULL);
+    const char *args = text_of(body, "dockerd", "args");
+    g_autofree char *wanted =
+        before.rlim_max == RLIM_INFINITY
+            ? g_strdup("\"--default-ulimit=core=0:-1\"")
+            : g_strdup_printf("\"--default-ulimit=core=0:%" G_GUINT64_FORMAT "\"",
+                              (guint64)before.rlim_max);
+    g_test_message("%s", args);
+    g_assert_nonnull(strstr(args, wanted));
+    g_assert_nonnull(strstr(args, "\"--default-ulimit=nofile="));
+    json_object_put(body);
+    g_assert_cmpint(setrlimit(RLIMIT_CORE, &before), ==, 0);
+}
+
 /* Keys of daemon.json are not given as flags: dockerd would refuse both. */
 static void test_daemon_json(Fixture *fixture, gconstpointer data) {
     static const char text[] =
         "{\"bip\":\"10.9.0.1/24\",\"default-address-pools\":[{\"base\":\"10.8.0.0/"
         "16\",\"size\":24}],\"host-gateway-ip\":\"10.0.0.9\",\"debug\":true,\"mtu\":1400,"
-        "\"default-network-opts\":{\"bridge\":{}}}";
+        "\"default-network-opts\":{\"bridge\":{}},\"default-ulimits\":{}}";
     Scratch scratch;
     (void)data;
     scratch_make(&scratch);
@@ -361,6 +382,7 @@ int main(int argc, char **argv) {
     ADD("mounts", test_mounts);
     ADD("user-arguments", test_user_arguments);
     ADD("mtu", test_mtu);
+    ADD("limits", test_limits);
     ADD("resolver", test_resolver);
     ADD("daemon-json", test_daemon_json);
     ADD("proxies", test_proxies);
