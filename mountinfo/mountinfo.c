@@ -34,14 +34,15 @@ static bool parse_mount_id(const char *text, int *id) {
     return true;
 }
 
-/* Whether a comma-separated list starts with, or holds, the option "ro". */
-static bool has_readonly(char *options) {
-    char *rest = NULL;
-    for (char *option = strtok_r(options, ",", &rest); option != NULL;
-         option = strtok_r(NULL, ",", &rest)) {
-        if (strcmp(option, "ro") == 0) {
+/* Whether a comma-separated list holds an option. */
+static bool has_option(const char *options, const char *option) {
+    size_t length = strlen(option);
+    for (const char *at = options; *at != '\0'; at += *at == ',') {
+        size_t size = strcspn(at, ",");
+        if (size == length && memcmp(at, option, length) == 0) {
             return true;
         }
+        at += size;
     }
     return false;
 }
@@ -83,8 +84,10 @@ static int parse_line(char *line, DinvMount *mount) {
     mount->target = duplicate_unescaped(fields[4]);
     mount->type = duplicate_unescaped(fields[separator + 1]);
     mount->source = duplicate_unescaped(fields[separator + 2]);
-    mount->readonly = has_readonly(fields[5]);
-    mount->super_readonly = has_readonly(fields[separator + 3]);
+    mount->readonly = has_option(fields[5], "ro");
+    mount->super_readonly = has_option(fields[separator + 3], "ro");
+    mount->inert = has_option(fields[5], "nosuid") && has_option(fields[5], "nodev") &&
+                   has_option(fields[5], "noexec");
     if (mount->root == NULL || mount->target == NULL || mount->type == NULL ||
         mount->source == NULL) {
         free_texts(mount);

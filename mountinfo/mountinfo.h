@@ -18,6 +18,7 @@ typedef struct {
     char *source;
     bool readonly;       /* this mount of it */
     bool super_readonly; /* the file system itself */
+    bool inert;          /* nosuid, nodev and noexec: files are data here, and nothing else */
 } DinvMount;
 
 typedef struct {

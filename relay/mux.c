@@ -38,7 +38,7 @@ DinvRelayMux *dinv_relay_mux_new(DinvRelayRole role, uint64_t epoch, const DinvR
         return NULL;
     }
     mux->limits = (DinvRelayLimits){
-        .max_streams = limit(wanted.max_streams, 1024, MAX_STREAMS_LIMIT),
+        .max_streams = limit(wanted.max_streams, MAX_STREAMS_LIMIT, MAX_STREAMS_LIMIT),
         .window = limit(wanted.window, 8 * DINV_RELAY_CHUNK_SIZE, DINV_RELAY_WINDOW_MAX),
         .window_max = limit(wanted.window_max,
                             wanted.window != 0 ? wanted.window : 64 * DINV_RELAY_CHUNK_SIZE,

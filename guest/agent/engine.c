@@ -18,6 +18,7 @@
 #include "guest/engine/containerd.h"
 #include "guest/engine/engine.h"
 #include "guest/engine/layer-sync.h"
+#include "guest/engine/socket-names.h"
 #include "guest/ports/proxy.h"
 #include "wire/paths.h"
 
@@ -27,7 +28,7 @@ enum {
     ENGINE_LOG_SIZE = 4 * 1024 * 1024,
 };
 
-#define RUN_DIRECTORY     "/run/dinv"
+#define RUN_DIRECTORY     DINV_WIRE_AGENT_DIRECTORY
 #define CONTAINERD_CONFIG RUN_DIRECTORY "/containerd.toml"
 #define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
 #define ENGINE_CGROUP     DINV_AGENT_CGROUP_ROOT "/" DINV_AGENT_ENGINE_CGROUP
@@ -95,6 +96,7 @@ static void protect_layers(DinvAgentEngine *engine) {
 
 static void dockerd_ready(void *user, const char *version) {
     DinvAgentEngine *engine = user;
+    dinv_engine_name_socket(DINV_AGENT_DOCKER_SOCKET, engine->configuration->dockerd_sockets);
     if (engine->dockerd_restarts) {
         engine->dockerd_restarts = false;
         dinv_log_info("dockerd answers again");
@@ -213,7 +215,7 @@ static int create_dockerd(DinvAgentEngine *engine) {
 }
 
 static int make_parts(DinvAgentEngine *engine) {
-    if (mkdir(RUN_DIRECTORY, 0755) < 0 && errno != EEXIST) {
+    if (mkdir(RUN_DIRECTORY, 0700) < 0 && errno != EEXIST) {
         return -errno;
     }
     engine->log = dinv_engine_log_new(RUN_DIRECTORY "/dockerd.log", ENGINE_LOG_SIZE);

@@ -80,7 +80,8 @@ typedef struct {
     uint64_t inodes_max;          /* in the kernel's caches; 0: no limit */
     DinvFileConfiguration *files; /* to be there before dockerd starts */
     size_t file_count;
-    char **dockerd_args; /* NULL-terminated */
+    char **dockerd_args;    /* NULL-terminated */
+    char **dockerd_sockets; /* NULL-terminated: other paths at which its socket is to be found */
     uint32_t dockerd_deadline_ms;
     DinvContainerdConfiguration containerd_logging;
     char **environment; /* NULL-terminated, "NAME=value" */

@@ -18,6 +18,8 @@ static void take_dockerd(DinvConfigurationReader *reader, struct json_object *bo
     }
     to->dockerd_args = dinv_configuration_take_list(reader, object, "args", "dockerd.args",
                                                     dinv_configuration_take_string);
+    to->dockerd_sockets = dinv_configuration_take_list(reader, object, "sockets", "dockerd.sockets",
+                                                       dinv_configuration_take_path);
     struct json_object *deadline = dinv_configuration_field(reader, object, "deadline_ms");
     if (deadline != NULL) {
         to->dockerd_deadline_ms = (uint32_t)dinv_configuration_take_integer(
@@ -90,5 +92,6 @@ void dinv_configuration_take_programs(DinvConfigurationReader *reader, struct js
 
 void dinv_configuration_clear_programs(DinvConfiguration *configuration) {
     dinv_configuration_free_list(configuration->dockerd_args);
+    dinv_configuration_free_list(configuration->dockerd_sockets);
     dinv_configuration_free_list(configuration->environment);
 }

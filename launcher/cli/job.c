@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/base/files-limit.h"
 #include "launcher/base/log.h"
 #include "launcher/base/wait-status.h"
 #include "launcher/cli/cli.h"
@@ -30,12 +31,13 @@ static void job_on_child(GPid pid, gint wait_status, gpointer user) {
 
 /* Between fork and exec. We block the signals that we read from a descriptor, and ignore SIGPIPE;
  * the command is to find what it would find without us. */
-static void unblock_signals(gpointer user) {
+static void prepare_child(gpointer user) {
     sigset_t none;
     (void)user;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
+    dinv_files_limit_restore();
 }
 
 /* What would send the docker client elsewhere than DOCKER_HOST says, or with TLS, goes.
@@ -93,7 +95,7 @@ DinvCliJob *dinv_cli_job_start(char **command, const char *socket_path, gboolean
     if (with_stdin) {
         flags |= G_SPAWN_CHILD_INHERITS_STDIN;
     }
-    if (!g_spawn_async(NULL, command, environment, flags, unblock_signals, NULL, &pid, &error)) {
+    if (!g_spawn_async(NULL, command, environment, flags, prepare_child, NULL, &pid, &error)) {
         *status = g_error_matches(error, G_SPAWN_ERROR, G_SPAWN_ERROR_NOENT)
                       ? DINV_EXIT_NOT_FOUND
                       : DINV_EXIT_NOT_EXECUTABLE;

@@ -14,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "launcher/base/files-limit.h"
 #include "launcher/base/log.h"
 #include "launcher/cli/cli.h"
 #include "launcher/cli/job.h"
@@ -426,6 +427,7 @@ int dinv_cli_run(const DinvConfig *config, char **command) {
     if (status != EXIT_SUCCESS) {
         return status;
     }
+    dinv_files_limit_raise();
     dinv_cli_signals_pick(stop_signals, G_N_ELEMENTS(stop_signals), &signals);
     catch_early_signals(&signals, command[0] != NULL);
     g_autoptr(DinvVmEndpoints) endpoints = bind_early(config, &error);

@@ -36,10 +36,14 @@ static gboolean is_of_the_runtime(const DinvMount *mount) {
     return strcmp(mount->target, "/") == 0 || is_one_of(mount->target, files);
 }
 
-/* A whole tmpfs is memory of the container's own; a bind mount of one shows a part of it. */
-static gboolean is_scratch(const DinvMount *mount) {
+gboolean dinv_mount_is_memory(const DinvMount *mount) {
     return (strcmp(mount->type, "tmpfs") == 0 || strcmp(mount->type, "ramfs") == 0) &&
            strcmp(mount->root, "/") == 0;
+}
+
+/* Docker's options for it; a volume has those of the host's mount, and a Secret is read-only. */
+gboolean dinv_mount_is_scratch(const DinvMount *mount) {
+    return dinv_mount_is_memory(mount) && mount->inert && !mount->readonly;
 }
 
 static gint auto_compare_targets(gconstpointer a, gconstpointer b) {
@@ -53,7 +57,7 @@ GPtrArray *dinv_mount_auto_list(const DinvMountTable *table, const char *state_d
     for (gsize i = 0; i < table->count; i++) {
         const DinvMount *mount = &table->mounts[i];
         if (mount->target[0] != '/' || dinv_mountinfo_find(table, mount->target) != mount ||
-            dinv_mount_is_of_kernel(mount) || is_of_the_runtime(mount) || is_scratch(mount) ||
+            dinv_mount_is_of_kernel(mount) || is_of_the_runtime(mount) ||
             dinv_path_is_within(mount->target, state_dir)) {
             continue;
         }

@@ -17,6 +17,8 @@
 typedef struct {
     DinvMountSpec *spec; /* as it was named or found; is_file is not known there */
     gboolean is_named;   /* by DINV_MOUNTS; else found among the outer container's mounts */
+    gboolean is_memory;  /* found, and dinv_mount_is_memory() */
+    gboolean is_scratch; /* found, and dinv_mount_is_scratch() */
     char *resolved;      /* the source with symbolic links followed */
     int error;           /* errno of stat(2), 0 if it worked; then: */
     mode_t mode;

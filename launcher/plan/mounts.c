@@ -76,8 +76,12 @@ static char *find_mount_problem(const Judge *judge, const DinvPlanMountFinding *
 }
 
 /* What of dinv itself a mount that was found is there for, or NULL: the user means it so. */
-static const char *find_own(const Judge *judge, const char *target) {
+static const char *find_own(const Judge *judge, const DinvPlanMountFinding *found) {
     const DinvConfig *config = judge->config;
+    const char *target = found->spec->target;
+    if (found->is_scratch) {
+        return "is memory of the container's own (docker run --tmpfs); DINV_MOUNTS can name it";
+    }
     if (dinv_path_is_within(judge->findings->socket_path, target)) {
         return "holds the engine's socket";
     }
@@ -140,7 +144,7 @@ static DinvPlanMount *judge_one(const Judge *judge, const DinvPlanMountFinding *
         mount->verdict = DINV_PLAN_MOUNT_COVERED;
         return mount;
     }
-    const char *own = found->is_named ? NULL : find_own(judge, mount->spec->target);
+    const char *own = found->is_named ? NULL : find_own(judge, found);
     if (own != NULL) {
         mount->verdict = DINV_PLAN_MOUNT_OWN;
         mount->problem = g_strdup(own);
@@ -149,7 +153,10 @@ static DinvPlanMount *judge_one(const Judge *judge, const DinvPlanMountFinding *
     mount->problem =
         found->is_named ? find_mount_problem(judge, found) : find_auto_problem(judge, found);
     if (mount->problem != NULL) {
-        mount->verdict = found->is_named ? DINV_PLAN_MOUNT_REFUSED : DINV_PLAN_MOUNT_LEFT_OUT;
+        /* Kubernetes puts a Secret into each pod, and nobody has to do anything about it. */
+        mount->verdict = found->is_named    ? DINV_PLAN_MOUNT_REFUSED
+                         : found->is_memory ? DINV_PLAN_MOUNT_OWN
+                                            : DINV_PLAN_MOUNT_LEFT_OUT;
     } else if (mount->spec->is_file && !mount->spec->readonly) {
         mount->verdict = DINV_PLAN_MOUNT_SHOWN_READONLY;
         mount->spec->readonly = TRUE;

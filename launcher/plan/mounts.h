@@ -12,7 +12,7 @@ typedef enum {
     DINV_PLAN_MOUNT_SHOWN,
     DINV_PLAN_MOUNT_SHOWN_READONLY, /* a file that was to be writable: the guest has a copy */
     DINV_PLAN_MOUNT_COVERED,        /* it is in the guest already, or is for the launcher itself */
-    DINV_PLAN_MOUNT_OWN,            /* one that was found and is dinv's own, for `problem` */
+    DINV_PLAN_MOUNT_OWN,            /* found, and dinv's or the container's own, for `problem` */
     DINV_PLAN_MOUNT_LEFT_OUT,       /* one that was found, for `problem` */
     DINV_PLAN_MOUNT_REFUSED,        /* one that was asked for, for `problem`: no start */
 } DinvPlanMountVerdict;

@@ -15,10 +15,13 @@
 
 /* --- Looking --- */
 
-static void add_finding(const DinvMountSpec *spec, gboolean is_named, gint64 until_us,
+/* `mount` is NULL for one that was named. */
+static void add_finding(const DinvMountSpec *spec, const DinvMount *mount, gint64 until_us,
                         DinvPlanFindings *findings) {
     DinvPlanMountFinding *found = g_new0(DinvPlanMountFinding, 1);
-    found->is_named = is_named;
+    found->is_named = mount == NULL;
+    found->is_memory = mount != NULL && dinv_mount_is_memory(mount);
+    found->is_scratch = mount != NULL && dinv_mount_is_scratch(mount);
     dinv_preflight_look(spec, until_us, found);
     g_ptr_array_add(findings->mounts, found);
 }
@@ -42,7 +45,8 @@ static void look_at_table(const char *root, gboolean is_auto, gint64 until_us,
     if (is_auto) {
         g_autoptr(GPtrArray) found = dinv_mount_auto_list(&table, findings->state_dir);
         for (guint i = 0; i < found->len; i++) {
-            add_finding(found->pdata[i], FALSE, until_us, findings);
+            const DinvMountSpec *spec = found->pdata[i];
+            add_finding(spec, dinv_mountinfo_find(&table, spec->source), until_us, findings);
         }
     }
     dinv_mountinfo_clear(&table);
@@ -59,7 +63,7 @@ void dinv_preflight_look_at_mounts(const DinvPreflightHost *host, const DinvConf
         g_ptr_array_add(findings->kernel_directories, g_strdup(of_kernel[i]));
     }
     for (guint i = 0; i < config->mounts->len; i++) {
-        add_finding(config->mounts->pdata[i], TRUE, until_us, findings);
+        add_finding(config->mounts->pdata[i], NULL, until_us, findings);
     }
     look_at_table(host->root, config->mounts_auto, until_us, findings);
     findings->virtiofsd_is_usable = dinv_machine_virtiofsd_find(

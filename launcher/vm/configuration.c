@@ -7,10 +7,12 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "launcher/base/files-limit.h"
 #include "launcher/base/json-text.h"
 #include "launcher/dns/forwarder.h"
 #include "launcher/engine/options.h"
 #include "launcher/machine/virtiofsd.h"
+#include "launcher/mounts/spec.h"
 #include "launcher/settings/types.h"
 #include "launcher/vm/proxies.h"
 #include "wire/control.h"
@@ -201,6 +203,27 @@ static void add_mtu(struct json_object *args, const DinvEngineConfig *engine, gu
     }
 }
 
+/* Where `docker run -v` inside may look for the engine's socket: at each path at which it is
+ * outside, as far as the guest can have it there, which is where dockerd has it. */
+static void add_socket(struct json_object *sockets, const char *path) {
+    g_autofree char *whole = path != NULL ? g_canonicalize_filename(path, NULL) : NULL;
+    if (whole != NULL &&
+        (g_str_has_prefix(whole, "/run/") || g_str_has_prefix(whole, "/var/run/"))) {
+        g_autofree char *text = dinv_path_to_text(whole);
+        json_object_array_add(sockets, json_object_new_string(text));
+    }
+}
+
+static struct json_object *make_sockets(const DinvConfig *config) {
+    struct json_object *sockets = json_object_new_array();
+    add_socket(sockets, config->socket_path);
+    add_socket(sockets, config->socket_link);
+    for (guint i = 0; config->more_sockets != NULL && i < config->more_sockets->len; i++) {
+        add_socket(sockets, config->more_sockets->pdata[i]);
+    }
+    return sockets;
+}
+
 static gint64 limit_or_unlimited(rlim_t limit, gint64 most) {
     return limit == RLIM_INFINITY || (most > 0 && limit > (rlim_t)most) ? most : (gint64)limit;
 }
@@ -221,8 +244,8 @@ static void add_limits(struct json_object *args, const DinvEngineConfig *engine)
         return; /* dockerd takes no flag beside it */
     }
     for (guint i = 0; i < G_N_ELEMENTS(limits); i++) {
-        struct rlimit limit;
-        if (getrlimit(limits[i].resource, &limit) == 0) {
+        struct rlimit limit = dinv_files_limit_get_given();
+        if (limits[i].resource == RLIMIT_NOFILE || getrlimit(limits[i].resource, &limit) == 0) {
             add_argument(args, "--default-ulimit=%s=%" G_GINT64_FORMAT ":%" G_GINT64_FORMAT,
                          limits[i].name, limit_or_unlimited(limit.rlim_cur, limits[i].most),
                          limit_or_unlimited(limit.rlim_max, limits[i].most));
@@ -254,6 +277,7 @@ static struct json_object *make_dockerd(const DinvConfig *config, const DinvEngi
     }
     struct json_object *dockerd = json_object_new_object();
     json_object_object_add(dockerd, "args", args);
+    json_object_object_add(dockerd, "sockets", make_sockets(config));
     json_object_object_add(dockerd, "deadline_ms",
                            json_object_new_int64((gint64)config->boot_timeout_ms));
     return dockerd;

@@ -46,8 +46,8 @@ static void guest_on_hello(gint64 protocol, const char *version, const char *ker
     dinv_log_waiting_for("the guest to set itself up");
     /* Not sooner: what comes to a terminal before the guest has taken every meaning out of its
      * bytes is altered, and answered. The guest has both channels before it says hello. */
-    vm->relay =
-        dinv_vm_relay_new(dinv_machine_take_relay_fd(vm->machine), guest_on_relay_closed, vm);
+    vm->relay = dinv_vm_relay_new(dinv_machine_take_relay_fd(vm->machine),
+                                  DINV_VM_RELAY_STREAMS_MOST, guest_on_relay_closed, vm);
     dinv_vm_start_resolver(vm);
     dinv_vm_configure(vm);
     dinv_vm_start_clock(vm);

@@ -26,10 +26,29 @@ struct DinvVmRelay {
     void (*closed)(gpointer user);
     gpointer user;
     GHashTable *bridges; /* DinvRelayPump* -> its GSource* or NULL */
+    GQueue waiting;      /* of Waiting*: clients for whom there is no stream yet */
+    guint open_source;   /* opens streams for them */
     guint8 *input;
     gboolean in_mux;     /* within feed, peek or restart: no peek now */
     gboolean complained; /* about a peer that breaks the protocol */
 };
+
+/* A client that waits for a stream. */
+typedef struct {
+    char *service;
+    GBytes *argument;
+    int fd;
+} Waiting;
+
+static void waiting_free(gpointer data) {
+    Waiting *waiting = data;
+    if (waiting->fd >= 0) {
+        (void)close(waiting->fd);
+    }
+    g_bytes_unref(waiting->argument);
+    g_free(waiting->service);
+    g_free(waiting);
+}
 
 /* --- A descriptor's source --- */
 
@@ -96,6 +115,7 @@ static void relay_start_anew(DinvVmRelay *host) {
     host->in_mux = TRUE;
     dinv_relay_mux_restart(host->mux, relay_make_epoch());
     host->in_mux = FALSE;
+    g_queue_clear_full(&host->waiting, waiting_free);
 }
 
 static void end_channel(DinvVmRelay *host) {
@@ -186,11 +206,17 @@ static void relay_watch_pump(void *user, DinvRelayPump *pump, int fd, short even
     }
 }
 
+static gboolean relay_on_room(gpointer user);
+
 static void relay_on_pump_done(void *user, DinvRelayPump *pump, int error) {
     DinvVmRelay *host = user;
     (void)error;
     g_hash_table_remove(host->bridges, pump);
     dinv_relay_pump_free(pump);
+    /* Not from within a callback of the mux. */
+    if (!g_queue_is_empty(&host->waiting) && host->open_source == 0) {
+        host->open_source = g_idle_add(relay_on_room, host);
+    }
 }
 
 static void relay_on_pump_output(void *user) {
@@ -216,8 +242,9 @@ static void relay_on_stream_broken(void *user, DinvRelayStream *stream, int erro
     dinv_relay_pump_stream_broken(dinv_relay_stream_get_data(stream), error);
 }
 
-gboolean dinv_vm_relay_bridge(DinvVmRelay *host, const char *service, const void *argument,
-                              gsize argument_length, int client_fd, GError **error) {
+/* Takes client_fd but for -EMFILE: then there are too many streams now. 0 or a negative errno. */
+static int relay_join(DinvVmRelay *host, const char *service, const void *argument,
+                      gsize argument_length, int client_fd) {
     static const DinvRelayPumpCallbacks pump_callbacks = {
         .watch = relay_watch_pump, .done = relay_on_pump_done, .output = relay_on_pump_output};
     int code = -ENOTCONN;
@@ -225,31 +252,68 @@ gboolean dinv_vm_relay_bridge(DinvVmRelay *host, const char *service, const void
         host->fd >= 0 ? dinv_relay_open(host->mux, service, argument, argument_length, NULL, &code)
                       : NULL;
     if (stream == NULL) {
-        (void)close(client_fd);
-        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(-code),
-                    "no relay stream to the guest's service \"%s\": %s", service,
-                    g_strerror(-code));
-        return FALSE;
+        if (code != -EMFILE) {
+            (void)close(client_fd);
+        }
+        return code;
     }
     DinvRelayPump *pump = dinv_relay_pump_new(stream, client_fd, &pump_callbacks, host);
     if (pump == NULL) {
         dinv_relay_stream_close(stream, ENOMEM);
         (void)close(client_fd);
-        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "out of memory");
-        return FALSE;
+        return -ENOMEM;
     }
     if (!g_hash_table_contains(host->bridges, pump)) {
         g_hash_table_insert(host->bridges, pump, NULL);
     }
     flush_output(host);
-    return TRUE;
+    return 0;
+}
+
+static gboolean relay_on_room(gpointer user) {
+    DinvVmRelay *host = user;
+    Waiting *first;
+    host->open_source = 0;
+    while ((first = g_queue_peek_head(&host->waiting)) != NULL) {
+        gsize length = 0;
+        const void *argument = g_bytes_get_data(first->argument, &length);
+        if (relay_join(host, first->service, argument, length, first->fd) == -EMFILE) {
+            break;
+        }
+        first->fd = -1;
+        /* It is the first one still: those that come are put behind it. */
+        waiting_free(g_queue_pop_head(&host->waiting));
+    }
+    return G_SOURCE_REMOVE;
+}
+
+gboolean dinv_vm_relay_bridge(DinvVmRelay *host, const char *service, const void *argument,
+                              gsize argument_length, int client_fd, GError **error) {
+    int code = g_queue_is_empty(&host->waiting)
+                   ? relay_join(host, service, argument, argument_length, client_fd)
+                   : -EMFILE;
+    if (code == -EMFILE) {
+        Waiting *waiting = g_new(Waiting, 1);
+        *waiting = (Waiting){.service = g_strdup(service),
+                             .argument = g_bytes_new(argument, argument_length),
+                             .fd = client_fd};
+        g_queue_push_tail(&host->waiting, waiting);
+        return TRUE;
+    }
+    if (code < 0) {
+        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(-code),
+                    "no relay stream to the guest's service \"%s\": %s", service,
+                    g_strerror(-code));
+    }
+    return code == 0;
 }
 
 void dinv_vm_relay_get_stats(const DinvVmRelay *host, DinvRelayStats *stats) {
     dinv_relay_mux_get_stats(host->mux, stats);
 }
 
-DinvVmRelay *dinv_vm_relay_new(int fd, void (*closed)(gpointer user), gpointer user) {
+DinvVmRelay *dinv_vm_relay_new(int fd, guint streams_most, void (*closed)(gpointer user),
+                               gpointer user) {
     /* The launcher offers no services: without `incoming` the mux refuses. */
     static const DinvRelayCallbacks callbacks = {
         .refused = relay_on_stream_broken,
@@ -258,7 +322,9 @@ DinvVmRelay *dinv_vm_relay_new(int fd, void (*closed)(gpointer user), gpointer u
         .reset = relay_on_stream_broken,
     };
     DinvVmRelay *host = g_new0(DinvVmRelay, 1);
-    host->mux = dinv_relay_mux_new(DINV_RELAY_LAUNCHER, relay_make_epoch(), NULL, &callbacks, host);
+    const DinvRelayLimits limits = {.max_streams = streams_most};
+    host->mux =
+        dinv_relay_mux_new(DINV_RELAY_LAUNCHER, relay_make_epoch(), &limits, &callbacks, host);
     g_assert(host->mux != NULL);
     host->fd = fd;
     host->closed = closed;
@@ -279,6 +345,8 @@ void dinv_vm_relay_free(DinvVmRelay *host) {
         dinv_relay_pump_free(item->data);
     }
     g_hash_table_unref(host->bridges);
+    g_queue_clear_full(&host->waiting, waiting_free);
+    g_clear_handle_id(&host->open_source, g_source_remove);
     g_clear_pointer(&host->watch, fd_watch_free);
     if (host->fd >= 0) {
         (void)close(host->fd);

@@ -49,12 +49,14 @@ class Job:
         self.outer = outer
         self.workspace = outer.mountpoint(outer.volume(what))
         self.work = os.path.join(outer.work, what)
+        self.memory = outer.volume(f'{what}-memory', '--opt', 'type=tmpfs', '--opt', 'device=tmpfs')
         write(f'{self.workspace}/build.sh', BUILD, 0o755)
         write(f'{self.work}/conf/setting', 'as it was')
         write(f'{self.work}/netrc', 'first', 0o600)
         write(f'{self.work}/nested/file', 'nested')
         write(f'{self.work}{ODD}/file', 'odd')
         options = [*limits, '--volume', f'{outer.name(what)}:{WORKSPACE}', '--tmpfs', '/scratch',
+                   '--volume', f'{self.memory}:/in-memory',
                    *bind(f'{self.work}/conf', '/conf', readonly=True),
                    *bind(f'{self.work}/netrc', '/root/.netrc'),
                    *bind(f'{self.work}/nested', f'{WORKSPACE}/nested'),
@@ -113,6 +115,14 @@ def file_is_a_copy_that_follows(job):
     assert job.shell('echo x > /n', '--volume', '/root/.netrc:/n').status != 0, 'the copy can be written'
     equal(stat.S_IMODE(os.stat(f'{job.work}/netrc').st_mode), 0o600, 'its mode')
     equal(job.shell('stat -c %a /n', '--volume', '/root/.netrc:/n').expect(0).out.strip(), '600', 'mode inside')
+
+
+def volume_in_memory(job):
+    """A tmpfs of somebody else's; that of `docker run --tmpfs` is left out, and the log has it."""
+    equal(job.shell('echo inside > /m/new', '--volume', '/in-memory:/m').expect(0).err, '',
+          'complaints')
+    equal(job.container.exec_('cat', '/in-memory/new').expect(0).out, 'inside\n', 'what was written there')
+    contains(job.container.logs(), '/scratch is not shown in the guest: it is memory of the container', 'the log')
 
 
 def odd_path(job):
@@ -199,7 +209,7 @@ def body(outer):
     job = Job(outer)
     if outer.tap.check(engine_is_up, job):
         for check in (builds_in_the_workspace, mounts_within_mounts, readonly_stays_readonly,
-                      file_is_a_copy_that_follows, odd_path, forty_mounts, left_out, stops):
+                      file_is_a_copy_that_follows, volume_in_memory, odd_path, forty_mounts, left_out, stops):
             outer.tap.check(check, job)
     outer.tap.check(seeds_bind_mount, Seed(outer))
     job = Job(outer, 'virtiofs', '--memory', '2g', DINV_MOUNT_DRIVER='virtiofs')

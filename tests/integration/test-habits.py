@@ -6,6 +6,9 @@ users of their own with `userns-remap`."""
 import json
 import os
 import resource
+import shutil
+import socket
+import tempfile
 
 from lib.docker import BUSYBOX, Docker
 from lib.session import main
@@ -16,11 +19,17 @@ LIMITS = {'n': resource.RLIMIT_NOFILE, 'u': resource.RLIMIT_NPROC, 'c': resource
 # More than systems allow by themselves, as databases ask for it.
 MANY_FILES = 2000000
 REMAPPED = 165536
+FEW_FILES = 1000
+CLIENTS = 1100
+
+
+def set_files_limit(soft):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 class Habits:
-    def __init__(self, session, configuration):
-        self.machine = session.machine()
+    def __init__(self, session, configuration, **settings):
+        self.machine = session.machine(**settings)
         folder = os.path.join(self.machine.directory, 'docker')
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, 'daemon.json'), 'w', encoding='utf-8') as file:
@@ -73,16 +82,51 @@ def root_is_another_user(habits):
     equal(habits.run('stat -c %u /v/file; cat /v/file', '-v', 'own:/v').split(), ['0', 'written'], 'the volume')
 
 
+def socket_by_its_outer_name(habits):
+    """For `docker run -v` of the path that a job knows, or of its directory."""
+    link = habits.machine.environment['DINV_SOCKET_LINK']
+    show = 'test -S {0} && stat -c %i {0}'
+    wanted = habits.run(show.format('/s'), '-v', '/var/run/docker.sock:/s')
+    equal(habits.run(show.format('/s'), '-v', f'{link}:/s'), wanted, 'the socket')
+    equal(habits.run(show.format('/d/docker.sock'), '-v', f'{os.path.dirname(link)}:/d'), wanted, 'its directory')
+    equal(habits.run('ls /d', '-v', '/run/dinv:/d'), '', 'what is in a folder that users like to name')
+
+
+def many_clients(habits):
+    """A burst comes in without an error, and the engine works for others meanwhile."""
+    clients = []
+    set_files_limit(resource.getrlimit(resource.RLIMIT_NOFILE)[1])  # dinv has the other
+    try:
+        for _ in range(CLIENTS):
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            clients.append(client)
+            client.connect(habits.machine.socket)
+        for client in clients:
+            client.settimeout(120)
+            client.sendall(b'GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n')
+        equal(habits.docker('ps', '--quiet'), '', 'containers that run')
+        answers = {client.recv(1 << 16)[:15] for client in clients}
+        equal(answers, {b'HTTP/1.1 200 OK'}, 'answers')
+        equal(habits.run('echo with all of them'), 'with all of them', 'a container')
+    finally:
+        for client in clients:
+            client.close()
+
+
 def stops(habits):
     equal(habits.machine.stop(), 0, 'exit status')
     habits.machine.expect_nothing_left()
 
 
 def body(session):
-    plain = Habits(session, {})
+    # What many systems give a container; dinv may have more, and its containers begin with that.
+    set_files_limit(FEW_FILES)
+    folder = tempfile.mkdtemp(prefix='dv-', dir='/run')
+    plain = Habits(session, {}, SOCKET_LINK=os.path.join(folder, 'docker.sock'))
     for check in (boots, devices_of_a_container, limits_are_those_outside, more_files_than_outside, own_limit_wins,
-                  stops):
+                  socket_by_its_outer_name, many_clients, stops):
         session.tap.check(check, plain)
+    shutil.rmtree(folder, ignore_errors=True)
     remapped = Habits(session, {'userns-remap': 'default'})
     for check in (boots, root_is_another_user, stops):
         session.tap.check(check, remapped, name=f'remapped-{check.__name__.replace("_", "-")}')

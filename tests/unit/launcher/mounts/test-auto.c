@@ -13,7 +13,9 @@ static const char docker_text[] =
     "614 610 0:66 / /sys ro,nosuid - sysfs sysfs ro\n"
     "615 614 0:30 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n"
     "616 612 0:67 / /dev/shm rw - tmpfs shm rw,size=65536k\n"
-    "617 610 0:68 / /scratch rw - tmpfs tmpfs rw\n"
+    "617 610 0:68 / /scratch rw,nosuid,nodev,noexec,relatime - tmpfs tmpfs rw\n"
+    "634 610 0:69 / /secret ro,relatime - tmpfs tmpfs rw\n"
+    "635 610 0:70 / /in-memory rw,relatime - tmpfs tmpfs rw\n"
     "618 610 8:1 /var/lib/docker/volumes/ws/_data /home/jenkins/ws rw,relatime - ext4 /dev/sda1 "
     "rw\n"
     "619 610 8:1 /srv/conf /conf ro,relatime - ext4 /dev/sda1 rw\n"
@@ -52,7 +54,10 @@ static void test_docker(void) {
         {"/home/jenkins/ws", FALSE},
         {"/home/jenkins/ws/cache", FALSE},
         {"/image", TRUE},
+        {"/in-memory", FALSE},
         {"/of-a-tmpfs", FALSE},
+        {"/scratch", FALSE},
+        {"/secret", TRUE},
         {"/twice", FALSE},
     };
     g_autoptr(GPtrArray) mounts = list(docker_text);
@@ -63,6 +68,26 @@ static void test_docker(void) {
         g_assert_cmpstr(mount->target, ==, wanted[i].path);
         g_assert_cmpint(mount->readonly, ==, wanted[i].readonly);
     }
+}
+
+/* What is in memory, and what of it only the container's own. */
+static void test_memory(void) {
+    static const struct {
+        const char *target;
+        gboolean memory, scratch;
+    } cases[] = {{"/scratch", TRUE, TRUE},
+                 {"/secret", TRUE, FALSE},
+                 {"/in-memory", TRUE, FALSE},
+                 {"/of-a-tmpfs", FALSE, FALSE},
+                 {"/conf", FALSE, FALSE}};
+    DinvMountTable table;
+    g_assert_cmpint(dinv_mountinfo_parse(docker_text, strlen(docker_text), &table), ==, 0);
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        const DinvMount *mount = dinv_mountinfo_find(&table, cases[i].target);
+        g_assert_cmpint(dinv_mount_is_memory(mount), ==, cases[i].memory);
+        g_assert_cmpint(dinv_mount_is_scratch(mount), ==, cases[i].scratch);
+    }
+    dinv_mountinfo_clear(&table);
 }
 
 static void test_nothing(void) {
@@ -109,6 +134,7 @@ static void test_seen_through(void) {
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/mount-auto/docker", test_docker);
+    g_test_add_func("/mount-auto/memory", test_memory);
     g_test_add_func("/mount-auto/nothing", test_nothing);
     g_test_add_func("/mount-auto/seen-through", test_seen_through);
     return g_test_run();

@@ -90,6 +90,15 @@ static void test_found(Fixture *fixture, gconstpointer data) {
                 "would hide the private volume (DINV_VOLUME_PATH)");
     add_found(fixture, "/gone")->error = ENOENT;
     assert_last(fixture, DINV_PLAN_MOUNT_LEFT_OUT, "does not exist");
+    add_found(fixture, "/scratch")->is_scratch = TRUE;
+    assert_last(fixture, DINV_PLAN_MOUNT_OWN,
+                "is memory of the container's own (docker run --tmpfs); DINV_MOUNTS can name it");
+    add_named(fixture, "/scratch", "/scratch");
+    assert_last(fixture, DINV_PLAN_MOUNT_SHOWN, NULL);
+    add_found(fixture, "/in-memory")->is_memory = TRUE;
+    assert_last(fixture, DINV_PLAN_MOUNT_SHOWN, NULL);
+    add_found(fixture, "/var/run/secrets/token")->is_memory = TRUE;
+    assert_last(fixture, DINV_PLAN_MOUNT_OWN, "would hide /var/run of the guest");
 }
 
 /* What is left out takes no place of those that there are. */

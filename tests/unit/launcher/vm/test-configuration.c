@@ -245,6 +245,23 @@ static void test_limits(Fixture *fixture, gconstpointer data) {
     g_assert_cmpint(setrlimit(RLIMIT_CORE, &before), ==, 0);
 }
 
+/* Those that the guest can have, in a form that it takes. */
+static void test_sockets(Fixture *fixture, gconstpointer data) {
+    g_autoptr(GPtrArray) more = g_ptr_array_new();
+    (void)data;
+    g_ptr_array_add(more, (char *)"/run/a\\b/docker.sock");
+    g_ptr_array_add(more, (char *)"/srv/docker.sock");
+    fixture->config.socket_path = (char *)"/run/x/../dinv/docker.sock";
+    fixture->config.socket_link = (char *)"/var/run/docker.sock";
+    fixture->config.more_sockets = more;
+    struct json_object *body = make(fixture, NULL);
+    g_assert_cmpstr(text_of(body, "dockerd", "sockets"), ==,
+                    "[\"/run/dinv/docker.sock\",\"/var/run/docker.sock\","
+                    "\"/run/a\\\\134b/docker.sock\"]");
+    json_object_put(body);
+    fixture->config.more_sockets = NULL;
+}
+
 /* Keys of daemon.json are not given as flags: dockerd would refuse both. */
 static void test_daemon_json(Fixture *fixture, gconstpointer data) {
     static const char text[] =
@@ -383,6 +400,7 @@ int main(int argc, char **argv) {
     ADD("user-arguments", test_user_arguments);
     ADD("mtu", test_mtu);
     ADD("limits", test_limits);
+    ADD("sockets", test_sockets);
     ADD("resolver", test_resolver);
     ADD("daemon-json", test_daemon_json);
     ADD("proxies", test_proxies);
