@@ -12,6 +12,7 @@
 #include "guest/agent/internal.h"
 #include "guest/base/files.h"
 #include "guest/base/log.h"
+#include "guest/engine/deaf.h"
 #include "guest/mounts/unmount.h"
 #include "guest/system/power.h"
 
@@ -28,6 +29,15 @@ static void signal_engine(void *user, int number) {
 static bool checks_disk(void *user) {
     const DinvAgent *agent = user;
     return agent->configure != NULL;
+}
+
+static void kill_deaf(void *user) {
+    (void)user;
+    unsigned count = dinv_engine_kill_deaf("/proc", kill);
+    if (count > 0) {
+        dinv_log_info("killed %u container%s without a handler for any signal that stops", count,
+                      count == 1 ? "" : "s");
+    }
 }
 
 /* All cgroups that dockerd made, whatever --cgroup-parent it was given. */
@@ -87,6 +97,7 @@ const DinvAgentShutdownOperations dinv_agent_shutdown_steps = {
     .engine_is_running = engine_is_running,
     .signal_engine = signal_engine,
     .checks_disk = checks_disk,
+    .kill_deaf = kill_deaf,
     .kill_containers = kill_containers,
     .signal_everything = signal_everything,
     .has_processes = has_processes,

@@ -7,6 +7,7 @@
 
 enum {
     DEADLINE_LEAST_MS = 200,
+    DEAF_MS = 500, /* by then dockerd takes the end of a container for a part of its own */
     /* Sixteenths of the time. Between the two dockerd writes down what became of its containers,
      * after them the file systems are flushed; both take most of a second under emulation. */
     CUT_AT = 8,
@@ -27,6 +28,7 @@ struct DinvAgentShutdown {
     void *user;
     DinvTimer *timer;
     bool begun;
+    bool deaf_were_killed;
     bool waits_for_check; /* in TERMINATING: for e2fsck, and no longer than need be */
     uint64_t start_ms;
     uint64_t deadline_ms; /* of CLOCK_MONOTONIC */
@@ -137,12 +139,31 @@ static void farewell(DinvAgentShutdown *shutdown) {
     shutdown->operations.power_off(shutdown->user);
 }
 
+/* dockerd waits ten seconds for each container, also for those whose process 1 catches nothing: a
+ * signal that it does not catch does not reach it. */
+static void wait_for_engine(DinvAgentShutdown *shutdown) {
+    uint64_t deaf_at = shutdown->start_ms + DEAF_MS;
+    uint64_t cut_at = moment(shutdown, CUT_AT);
+    dinv_timer_set(shutdown->timer,
+                   until(!shutdown->deaf_were_killed && deaf_at < cut_at ? deaf_at : cut_at));
+}
+
+static void stopping(DinvAgentShutdown *shutdown) {
+    if (until(moment(shutdown, CUT_AT)) == 0) {
+        enter_cutting(shutdown);
+        return;
+    }
+    shutdown->deaf_were_killed = true;
+    shutdown->operations.kill_deaf(shutdown->user);
+    wait_for_engine(shutdown);
+}
+
 /* The time of the present step is over. */
 static void shutdown_step(void *user) {
     DinvAgentShutdown *shutdown = user;
     switch (shutdown->life->state) {
     case DINV_AGENT_LIFE_STOPPING:
-        enter_cutting(shutdown);
+        stopping(shutdown);
         break;
     case DINV_AGENT_LIFE_CUTTING:
     case DINV_AGENT_LIFE_TERMINATING:
@@ -172,7 +193,7 @@ static void hurry(DinvAgentShutdown *shutdown, uint64_t deadline_ms) {
     DinvAgentLifeState state = shutdown->life->state;
     shutdown->deadline_ms = deadline_ms;
     if (state == DINV_AGENT_LIFE_STOPPING) {
-        dinv_timer_set(shutdown->timer, until(moment(shutdown, CUT_AT)));
+        wait_for_engine(shutdown);
     } else if (state == DINV_AGENT_LIFE_CUTTING ||
                (state == DINV_AGENT_LIFE_TERMINATING &&
                 shutdown->operations.checks_disk(shutdown->user))) {
@@ -195,7 +216,7 @@ void dinv_agent_shutdown_begin(DinvAgentShutdown *shutdown, uint64_t deadline_ms
     if (shutdown->operations.engine_is_running(shutdown->user)) {
         (void)dinv_agent_life_set(shutdown->life, DINV_AGENT_LIFE_STOPPING);
         shutdown->operations.signal_engine(shutdown->user, SIGTERM);
-        dinv_timer_set(shutdown->timer, until(moment(shutdown, CUT_AT)));
+        wait_for_engine(shutdown);
     } else {
         enter_terminating(shutdown);
     }

@@ -3,7 +3,8 @@
  * shutdown: the order in which the machine ends, and its deadlines. What is done in each step is
  * the owner's (the operations), so that the order can be tested in an ordinary process.
  *
- *   stopping     dockerd got SIGTERM: it sends the containers their stop signals and waits for them
+ *   stopping     dockerd got SIGTERM: it sends the containers their stop signals and waits for
+ *                them; those that cannot react to any are killed a moment later
  *   cutting      at half of the time: containers are killed, dockerd is left to write that down
  *   terminating  dockerd is gone, or never ran: SIGTERM to the rest
  *   killing      SIGKILL to everything: at 13/16 of the time, or soon after SIGTERM to the rest if
@@ -26,6 +27,7 @@ typedef struct {
     bool (*engine_is_running)(void *user);
     void (*signal_engine)(void *user, int number);
     bool (*checks_disk)(void *user); /* e2fsck runs; asked after dockerd is gone */
+    void (*kill_deaf)(void *user);   /* containers that no signal but SIGKILL ends */
     void (*kill_containers)(void *user);
     void (*signal_everything)(void *user, int number);
     bool (*has_processes)(void *user); /* whether any process but this one is left */

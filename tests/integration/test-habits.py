@@ -12,7 +12,7 @@ import tempfile
 
 from lib.docker import BUSYBOX, Docker
 from lib.session import main
-from lib.tap import equal
+from lib.tap import contains, equal
 
 LIMITS = {'n': resource.RLIMIT_NOFILE, 'u': resource.RLIMIT_NPROC, 'c': resource.RLIMIT_CORE,
           'l': resource.RLIMIT_MEMLOCK}
@@ -118,6 +118,12 @@ def stops(habits):
     habits.machine.expect_nothing_left()
 
 
+def deaf_container_ends(habits):
+    """One whose process 1 has no handler for what asks it to stop: nobody waits for it."""
+    stops(habits)
+    contains(habits.machine.console(), 'killed 1 container without a handler for any signal that stops', 'console')
+
+
 def body(session):
     # What many systems give a container; dinv may have more, and its containers begin with that.
     set_files_limit(FEW_FILES)
@@ -128,7 +134,7 @@ def body(session):
         session.tap.check(check, plain)
     shutil.rmtree(folder, ignore_errors=True)
     remapped = Habits(session, {'userns-remap': 'default'})
-    for check in (boots, root_is_another_user, stops):
+    for check in (boots, root_is_another_user, deaf_container_ends):
         session.tap.check(check, remapped, name=f'remapped-{check.__name__.replace("_", "-")}')
 
 

@@ -20,7 +20,8 @@ from lib.waiting import until
 # Takes its time to stop, and notes that it was asked to, and that it came to its end.
 GUARD = ('trap "echo asked >> /v/notes; sleep 1; echo stopped >> /v/notes; sync; exit 0" TERM; '
          'echo up; while :; do sleep 1000 & wait; done')
-DEAF = 'trap "" TERM; echo up; while :; do sleep 1000; done'
+# Hears that it is to stop, and goes on.
+STUBBORN = 'trap : TERM; echo up; while :; do sleep 1000 & wait; done'
 
 
 class Life:
@@ -143,15 +144,15 @@ def second_sigterm_ends_at_once(life):
     equal(life.notes('synced'), ['kept'], 'what was synced before the machine was killed')
     equal(life.notes('three'), ['asked', 'stopped'], 'notes of the day before')
     # It does not hear SIGTERM and would be given ten minutes.
-    life.docker('run', '-d', '--name', 'deaf', '--stop-timeout', '600', BUSYBOX, 'sh', '-c', DEAF)
-    until(lambda: 'up' in life.docker('logs', 'deaf'), 60, 'the deaf container')
+    life.docker('run', '-d', '--name', 'stubborn', '--stop-timeout', '600', BUSYBOX, 'sh', '-c', STUBBORN)
+    until(lambda: 'up' in life.docker('logs', 'stubborn'), 60, 'the stubborn container')
     life.machine.signal(signal.SIGTERM)
 
     def stopping():
         status = life.machine.status()
         return status and status['state'] == 'stopping'
     until(stopping, 30, 'the state "stopping"')
-    equal(life.machine.process.poll(), None, 'it waits for the deaf container')
+    equal(life.machine.process.poll(), None, 'it waits for the stubborn container')
     life.machine.signal(signal.SIGTERM)
     equal(life.machine.wait_exit(15), 0, 'exit status')  # far below DINV_SHUTDOWN_TIMEOUT
     life.machine.expect_nothing_left()
@@ -212,7 +213,7 @@ def containerd_dies(life):
     """It is started again, and containers do not notice; what dies twice in a minute ends the machine."""
     life.machine.boot()
     length = len(life.machine.log())
-    life.start_container('goes-on', DEAF)
+    life.start_container('goes-on', STUBBORN)
     started = life.docker('inspect', '--format', '{{.State.StartedAt}}', 'goes-on')
     life.machine.verb('shell', 'sh', '-c', 'kill -9 $(pidof containerd)').expect(0)
     until(lambda: 'containerd answers again' in life.machine.log()[length:], 60, 'containerd to be back')

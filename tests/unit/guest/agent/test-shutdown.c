@@ -58,6 +58,7 @@ typedef struct {
     GString *events;
     bool engine_runs;
     bool engine_obeys;       /* ends upon SIGTERM */
+    bool containers_deaf;    /* and the engine ends once they are gone */
     bool engine_ends_by_cut; /* once its containers are gone */
     int processes;           /* others that are left */
     bool processes_obey;     /* end upon SIGTERM */
@@ -90,6 +91,15 @@ static void end_signal_engine(void *user, int number) {
 
 static bool end_checks_disk(void *user) {
     return ((End *)user)->checks_disk;
+}
+
+static void end_kill_deaf(void *user) {
+    End *end = user;
+    g_string_append(end->events, "deaf ");
+    if (end->containers_deaf) {
+        end->engine_runs = false;
+        dinv_timer_set(end->children, 0);
+    }
 }
 
 static void end_kill_containers(void *user) {
@@ -151,6 +161,7 @@ static void end_set_up(End *end, gconstpointer data) {
         .engine_is_running = end_engine_is_running,
         .signal_engine = end_signal_engine,
         .checks_disk = end_checks_disk,
+        .kill_deaf = end_kill_deaf,
         .kill_containers = end_kill_containers,
         .signal_everything = end_signal_everything,
         .has_processes = end_has_processes,
@@ -208,6 +219,19 @@ static void test_containers_too_slow(End *end, gconstpointer data) {
     (void)data;
     end->engine_ends_by_cut = true;
     check_end(end, 400, "engine:15 cut unmount exit:clean ");
+}
+
+static void test_containers_deaf(End *end, gconstpointer data) {
+    (void)data;
+    end->containers_deaf = true;
+    check_end(end, 60000, "engine:15 deaf unmount exit:clean ");
+}
+
+/* Both, in their order. */
+static void test_some_deaf_some_slow(End *end, gconstpointer data) {
+    (void)data;
+    end->engine_ends_by_cut = true;
+    check_end(end, 1500, "engine:15 deaf cut unmount exit:clean ");
 }
 
 static void test_engine_hangs(End *end, gconstpointer data) {
@@ -328,6 +352,8 @@ int main(int argc, char **argv) {
         {"/guest/shutdown/others-left", test_others_left},
         {"/guest/shutdown/others-deaf", test_others_deaf},
         {"/guest/shutdown/containers-too-slow", test_containers_too_slow},
+        {"/guest/shutdown/containers-deaf", test_containers_deaf},
+        {"/guest/shutdown/some-deaf-some-slow", test_some_deaf_some_slow},
         {"/guest/shutdown/engine-hangs", test_engine_hangs},
         {"/guest/shutdown/immortal-process", test_immortal_process},
         {"/guest/shutdown/unmount-again", test_unmount_again},
