@@ -21,3 +21,5 @@
 /* In `configure`: elements of one list, and characters of entropy in base64. */
 #define DINV_WIRE_CONTROL_LIST_MAX    512
 #define DINV_WIRE_CONTROL_ENTROPY_MAX 4096
+/* Characters of a zone's rules in base64: 64 KiB of them. */
+#define DINV_WIRE_CONTROL_ZONE_MAX 87384

@@ -38,6 +38,20 @@ struct DinvAgentConfigure {
     DinvMessage next; /* a later one, to be carried out after it; `body` NULL: none */
 };
 
+/* For `docker run -v /etc/localtime:/etc/localtime:ro`: files where users look for them. */
+static void write_zone(const DinvZoneConfiguration *zone) {
+    char name[128];
+    if (zone->name == NULL || zone->length == 0) {
+        return;
+    }
+    (void)snprintf(name, sizeof name, "%s\n", zone->name);
+    int result = dinv_file_replace_bytes("/etc/localtime", zone->rules, zone->length, 0644);
+    result = result == 0 ? dinv_file_replace("/etc/timezone", name) : result;
+    if (result < 0) {
+        dinv_log_warning("cannot write the time zone: %s, ignoring", strerror(-result));
+    }
+}
+
 static int set_identity(const DinvConfiguration *configuration, Failure *failure) {
     int result = 0;
     if (configuration->time.tv_sec > 0) {
@@ -52,6 +66,7 @@ static int set_identity(const DinvConfiguration *configuration, Failure *failure
             dinv_log_warning("cannot add entropy: %s, ignoring", strerror(-result));
         }
     }
+    write_zone(&configuration->zone);
     if (configuration->hostname != NULL) {
         result = dinv_system_set_hostname(configuration->hostname);
         if (result < 0) {

@@ -50,9 +50,8 @@ ssize_t dinv_file_read_all(const char *path, char **text, size_t max) {
     return -EFBIG;
 }
 
-static int write_whole(int fd, const char *text) {
-    size_t len = strlen(text);
-    ssize_t written = write(fd, text, len);
+static int write_whole(int fd, const void *bytes, size_t len) {
+    ssize_t written = write(fd, bytes, len);
     if (written < 0) {
         return -errno;
     }
@@ -64,7 +63,7 @@ int dinv_file_write(const char *path, const char *text) {
     if (fd < 0) {
         return -errno;
     }
-    int result = write_whole(fd, text);
+    int result = write_whole(fd, text, strlen(text));
     close(fd);
     return result;
 }
@@ -74,6 +73,10 @@ int dinv_file_replace(const char *path, const char *text) {
 }
 
 int dinv_file_replace_with_mode(const char *path, const char *text, mode_t mode) {
+    return dinv_file_replace_bytes(path, text, strlen(text), mode);
+}
+
+int dinv_file_replace_bytes(const char *path, const void *bytes, size_t len, mode_t mode) {
     char temporary[4096];
     if (snprintf(temporary, sizeof temporary, "%s.dinv", path) >= (int)sizeof temporary) {
         return -ENAMETOOLONG;
@@ -82,7 +85,7 @@ int dinv_file_replace_with_mode(const char *path, const char *text, mode_t mode)
     if (fd < 0) {
         return -errno;
     }
-    int result = fchmod(fd, mode) < 0 ? -errno : write_whole(fd, text);
+    int result = fchmod(fd, mode) < 0 ? -errno : write_whole(fd, bytes, len);
     if (close(fd) < 0 && result == 0) {
         result = -errno;
     }

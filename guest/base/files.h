@@ -20,5 +20,7 @@ int dinv_file_write(const char *path, const char *text);
 int dinv_file_replace(const char *path, const char *text);
 /* Like dinv_file_replace(), but the file gets `mode`, whatever the umask. */
 int dinv_file_replace_with_mode(const char *path, const char *text, mode_t mode);
+/* The same with any bytes. */
+int dinv_file_replace_bytes(const char *path, const void *bytes, size_t len, mode_t mode);
 /* Makes a directory and what is missing above it (mode 0755). 0 also if it exists. */
 int dinv_make_directories(const char *path);

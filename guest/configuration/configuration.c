@@ -68,30 +68,47 @@ static void take_time(DinvConfigurationReader *reader, struct json_object *body,
     }
 }
 
-static void take_entropy(DinvConfigurationReader *reader, struct json_object *body,
-                         DinvConfiguration *to) {
-    struct json_object *value = dinv_configuration_field(reader, body, "entropy");
-    if (value == NULL) {
-        return;
-    }
-    char *text = dinv_configuration_take_string(reader, value, "entropy");
+/* Base64 of at most `most` characters; NULL and *length 0 if it is none. */
+static uint8_t *take_bytes(DinvConfigurationReader *reader, struct json_object *value,
+                           const char *name, size_t most, size_t *length) {
+    char *text = dinv_configuration_take_string(reader, value, name);
+    *length = 0;
     if (text == NULL) {
-        return;
+        return NULL;
     }
     size_t len = strlen(text);
-    to->entropy = len <= DINV_WIRE_CONTROL_ENTROPY_MAX
-                      ? dinv_configuration_allocate(reader, len + 1, 1)
-                      : NULL;
-    ssize_t decoded =
-        to->entropy != NULL ? dinv_base64_decode(text, len, to->entropy, len) : -EINVAL;
+    uint8_t *bytes = len <= most ? dinv_configuration_allocate(reader, len + 1, 1) : NULL;
+    ssize_t decoded = bytes != NULL ? dinv_base64_decode(text, len, bytes, len) : -EINVAL;
     if (decoded < 0) {
-        dinv_configuration_complain(reader, "entropy: this is not base64 of at most %d characters",
-                                    DINV_WIRE_CONTROL_ENTROPY_MAX);
+        dinv_configuration_complain(reader, "%s: this is not base64 of at most %zu characters",
+                                    name, most);
     } else {
-        to->entropy_len = (size_t)decoded;
+        *length = (size_t)decoded;
     }
     explicit_bzero(text, len);
     free(text);
+    return bytes;
+}
+
+static void take_entropy(DinvConfigurationReader *reader, struct json_object *body,
+                         DinvConfiguration *to) {
+    struct json_object *value = dinv_configuration_field(reader, body, "entropy");
+    if (value != NULL) {
+        to->entropy =
+            take_bytes(reader, value, "entropy", DINV_WIRE_CONTROL_ENTROPY_MAX, &to->entropy_len);
+    }
+}
+
+static void take_zone(DinvConfigurationReader *reader, struct json_object *body,
+                      DinvZoneConfiguration *zone) {
+    struct json_object *object = dinv_configuration_field(reader, body, "zone");
+    if (object == NULL || !dinv_configuration_expect_object(reader, object, "zone")) {
+        return;
+    }
+    zone->name = dinv_configuration_take_word(
+        reader, dinv_configuration_field(reader, object, "name"), "zone.name");
+    zone->rules = take_bytes(reader, dinv_configuration_field(reader, object, "rules"),
+                             "zone.rules", DINV_WIRE_CONTROL_ZONE_MAX, &zone->length);
 }
 
 int dinv_configuration_parse(struct json_object *body, DinvConfiguration **configuration,
@@ -106,6 +123,7 @@ int dinv_configuration_parse(struct json_object *body, DinvConfiguration **confi
     take_hostname(&reader, body, result);
     take_time(&reader, body, result);
     take_entropy(&reader, body, result);
+    take_zone(&reader, body, &result->zone);
     result->publish_listeners = dinv_configuration_take_boolean(
         &reader, dinv_configuration_field(&reader, body, "publish_listeners"), "publish_listeners");
     dinv_configuration_take_network(&reader, body, &result->network);
@@ -128,6 +146,8 @@ void dinv_configuration_free(DinvConfiguration *configuration) {
         explicit_bzero(configuration->entropy, configuration->entropy_len);
     }
     free(configuration->entropy);
+    free(configuration->zone.name);
+    free(configuration->zone.rules);
     dinv_configuration_clear_network(&configuration->network);
     dinv_configuration_clear_storage(configuration);
     dinv_configuration_clear_programs(configuration);

@@ -67,10 +67,17 @@ typedef struct {
 } DinvContainerdConfiguration;
 
 typedef struct {
+    char *name;     /* "Europe/Berlin"; NULL: leave */
+    uint8_t *rules; /* for /etc/localtime */
+    size_t length;
+} DinvZoneConfiguration;
+
+typedef struct {
     char *hostname;       /* NULL: leave */
     struct timespec time; /* tv_sec 0: leave */
     uint8_t *entropy;
     size_t entropy_len;
+    DinvZoneConfiguration zone;
     DinvNetworkConfiguration network;
     bool publish_listeners; /* ask for the ports of what listens in the guest's own network */
     DinvDiskConfiguration *disks;

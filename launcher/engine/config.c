@@ -267,6 +267,7 @@ DinvEngineConfig *dinv_engine_config_read(const DinvConfig *config, const char *
     if (engine->proxies == NULL) {
         return NULL;
     }
+    dinv_engine_zone_read(root, g_environ_getenv((char **)environment, "TZ"), &engine->zone);
     settle_networks(engine, config);
     describe_config(engine, registry_files, certificates);
     return g_steal_pointer(&engine);
@@ -286,6 +287,7 @@ void dinv_engine_config_free(DinvEngineConfig *engine) {
         g_clear_pointer(&engine->pools, g_array_unref);
         g_strfreev(engine->arguments);
         g_strfreev(engine->proxies);
+        dinv_engine_zone_clear(&engine->zone);
         g_free(engine->text);
         g_free(engine);
     }

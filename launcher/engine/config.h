@@ -11,6 +11,7 @@
 #pragma once
 
 #include "launcher/engine/daemon-json.h"
+#include "launcher/engine/zone.h"
 #include "launcher/settings/config.h"
 
 /* All of it has to fit into one line of the control channel, 1 MiB, whatever JSON makes of it. */
@@ -31,8 +32,9 @@ typedef struct {
     GPtrArray *files;                  /* of DinvEngineFile * */
     char **arguments;                  /* the user's for dockerd, less what is dinv's own */
     DinvIpv4Network bip;               /* docker0's address, from either; prefix 0: not wanted */
-    GArray *pools;       /* of DinvIpv4Network: for inner networks; NULL: not wanted */
-    char **proxies;      /* NAME=value, as they are outside */
+    GArray *pools;  /* of DinvIpv4Network: for inner networks; NULL: not wanted */
+    char **proxies; /* NAME=value, as they are outside */
+    DinvEngineZone zone;
     GPtrArray *warnings; /* sentences (char *) */
     char *text;          /* for people: "daemon.json, 2 files of certs.d, …" */
 } DinvEngineConfig;

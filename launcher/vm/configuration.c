@@ -328,6 +328,14 @@ static struct json_object *make_files(const DinvEngineConfig *engine) {
     return files;
 }
 
+static struct json_object *make_zone(const DinvEngineZone *zone) {
+    struct json_object *object = json_object_new_object();
+    g_autofree char *rules = g_base64_encode(zone->rules, zone->length);
+    dinv_json_add_string(object, "name", zone->name);
+    dinv_json_add_string(object, "rules", rules);
+    return object;
+}
+
 static struct json_object *make_environment(const DinvEngineConfig *engine,
                                             const DinvEngineNetworkPlan *plan) {
     struct json_object *environment = json_object_new_object();
@@ -349,6 +357,7 @@ dinv_vm_configuration_new(const DinvConfig *config, const DinvEngineConfig *engi
     dinv_json_add_string(body, "hostname", hostname);
     dinv_vm_configuration_add_time(body);
     add_entropy(body);
+    json_object_object_add(body, "zone", make_zone(&engine->zone));
     json_object_object_add(body, "network",
                            make_network(network, config->mtu, files, resolver_port));
     json_object_object_add(body, "publish_listeners",

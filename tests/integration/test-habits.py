@@ -3,6 +3,7 @@
 """What containers find as they would under a dockerd in the outer container: their devices and limits, and
 users of their own with `userns-remap`."""
 
+import hashlib
 import json
 import os
 import resource
@@ -92,6 +93,16 @@ def socket_by_its_outer_name(habits):
     equal(habits.run('ls /d', '-v', '/run/dinv:/d'), '', 'what is in a folder that users like to name')
 
 
+def zone_is_the_outer_one(habits):
+    """Files, where a path that is not there would become a directory."""
+    zone = ('-v', '/etc/localtime:/l:ro', '-v', '/etc/timezone:/t:ro')
+    rules, name = habits.run('sha256sum < /l; cat /t', *zone).splitlines()
+    with open('/etc/localtime', 'rb') as file:
+        equal(rules.split()[0], hashlib.sha256(file.read()).hexdigest(), 'rules of the zone')
+    with open('/etc/timezone', encoding='utf-8') as file:
+        equal(name, file.read().strip(), 'its name')
+
+
 def many_clients(habits):
     """A burst comes in without an error, and the engine works for others meanwhile."""
     clients = []
@@ -130,7 +141,7 @@ def body(session):
     folder = tempfile.mkdtemp(prefix='dv-', dir='/run')
     plain = Habits(session, {}, SOCKET_LINK=os.path.join(folder, 'docker.sock'))
     for check in (boots, devices_of_a_container, limits_are_those_outside, more_files_than_outside, own_limit_wins,
-                  socket_by_its_outer_name, many_clients, stops):
+                  socket_by_its_outer_name, zone_is_the_outer_one, many_clients, stops):
         session.tap.check(check, plain)
     shutil.rmtree(folder, ignore_errors=True)
     remapped = Habits(session, {'userns-remap': 'default'})

@@ -22,6 +22,7 @@ static void test_configure_example(void) {
     static const char text[] =
         "{\"id\": 1, \"verb\": \"configure\", \"protocol\": 1, \"hostname\": \"dinv\","
         "\"time\": {\"sec\": 1760000000, \"nsec\": 5}, \"entropy\": \"Zm9vYmFy\","
+        "\"zone\": {\"name\": \"Etc/UTC\", \"rules\": \"VFppZgA=\"},"
         "\"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24, \"gateway\": \"10.0.2.2\","
         "\"mtu\": 1500, \"dns\": [\"10.0.2.3\"], \"search\": [\"example.org\"],"
         "\"options\": [\"ndots:1\"], \"resolver\": {\"address\": \"10.0.2.2\", \"port\": 61001},"
@@ -31,7 +32,8 @@ static void test_configure_example(void) {
         "\"mounts\": [{\"driver\": \"9p\", \"tag\": \"dinv0\", \"target\": \"/a b\","
         "\"options\": \"msize=512000\", \"fallback_options\": \"directio\", \"readonly\": true}],"
         "\"inodes_max\": 262144,"
-        "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"deadline_ms\": 90000},"
+        "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"sockets\": [\"/run/a\"],"
+        "\"deadline_ms\": 90000},"
         "\"containerd\": {\"log_level\": \"warn\", \"log_format\": \"json\"},"
         "\"files\": [{\"path\": \"/etc/docker/daemon.json\", \"text\": \"{\\n}\", \"mode\": "
         "420}],"
@@ -43,6 +45,10 @@ static void test_configure_example(void) {
     g_assert_cmpint(configuration->time.tv_sec, ==, 1760000000);
     g_assert_cmpint(configuration->time.tv_nsec, ==, 5);
     g_assert_cmpuint(configuration->entropy_len, ==, 6);
+    g_assert_cmpstr(configuration->zone.name, ==, "Etc/UTC");
+    g_assert_cmpuint(configuration->zone.length, ==, 5);
+    g_assert_cmpint(memcmp(configuration->zone.rules, "TZif", 5), ==, 0);
+    g_assert_cmpstr(configuration->dockerd_sockets[0], ==, "/run/a");
     g_assert_true(configuration->network.present);
     g_assert_cmphex(configuration->network.address.s_addr, ==, htonl(0x0a00020f));
     g_assert_cmphex(configuration->network.gateway.s_addr, ==, htonl(0x0a000202));
@@ -119,6 +125,20 @@ static void test_containerd_levels(void) {
     }
 }
 
+static void test_zone_that_is_none(void) {
+    static const char *const texts[] = {
+        "{\"protocol\": 1, \"zone\": 1}",
+        "{\"protocol\": 1, \"zone\": {\"rules\": \"VFppZgA=\"}}",
+        "{\"protocol\": 1, \"zone\": {\"name\": \"Etc/UTC\", \"rules\": \"?\"}}",
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
+        DinvConfiguration *configuration = NULL;
+        char reason[256] = "";
+        g_assert_cmpint(parse(texts[i], &configuration, reason), ==, -EBADMSG);
+        g_assert_true(g_str_has_prefix(reason, "zone"));
+    }
+}
+
 static void test_configure_protocol(void) {
     DinvConfiguration *configuration = NULL;
     char reason[256];
@@ -169,6 +189,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/guest/configuration/example", test_configure_example);
     g_test_add_func("/guest/configuration/least", test_configure_least);
     g_test_add_func("/guest/configuration/protocol", test_configure_protocol);
+    g_test_add_func("/guest/configuration/zone-that-is-none", test_zone_that_is_none);
     g_test_add_func("/guest/configuration/containerd-levels", test_containerd_levels);
     g_test_add_func("/guest/configuration/resolver", test_resolver);
     return g_test_run();
