@@ -245,7 +245,8 @@ static void add_limits(struct json_object *args, const DinvEngineConfig *engine)
     }
     for (guint i = 0; i < G_N_ELEMENTS(limits); i++) {
         struct rlimit limit = dinv_files_limit_get_given();
-        if (limits[i].resource == RLIMIT_NOFILE || getrlimit(limits[i].resource, &limit) == 0) {
+        if (limits[i].resource == RLIMIT_NOFILE ||
+            getrlimit((__rlimit_resource_t)limits[i].resource, &limit) == 0) {
             add_argument(args, "--default-ulimit=%s=%" G_GINT64_FORMAT ":%" G_GINT64_FORMAT,
                          limits[i].name, limit_or_unlimited(limit.rlim_cur, limits[i].most),
                          limit_or_unlimited(limit.rlim_max, limits[i].most));

@@ -22,7 +22,6 @@ static void test_configure_example(void) {
     static const char text[] =
         "{\"id\": 1, \"verb\": \"configure\", \"protocol\": 1, \"hostname\": \"dinv\","
         "\"time\": {\"sec\": 1760000000, \"nsec\": 5}, \"entropy\": \"Zm9vYmFy\","
-        "\"zone\": {\"name\": \"Etc/UTC\", \"rules\": \"VFppZgA=\"},"
         "\"network\": {\"address\": \"10.0.2.15\", \"prefix\": 24, \"gateway\": \"10.0.2.2\","
         "\"mtu\": 1500, \"dns\": [\"10.0.2.3\"], \"search\": [\"example.org\"],"
         "\"options\": [\"ndots:1\"], \"resolver\": {\"address\": \"10.0.2.2\", \"port\": 61001},"
@@ -32,8 +31,7 @@ static void test_configure_example(void) {
         "\"mounts\": [{\"driver\": \"9p\", \"tag\": \"dinv0\", \"target\": \"/a b\","
         "\"options\": \"msize=512000\", \"fallback_options\": \"directio\", \"readonly\": true}],"
         "\"inodes_max\": 262144,"
-        "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"sockets\": [\"/run/a\"],"
-        "\"deadline_ms\": 90000},"
+        "\"dockerd\": {\"args\": [\"--bip=172.30.0.1/16\"], \"deadline_ms\": 90000},"
         "\"containerd\": {\"log_level\": \"warn\", \"log_format\": \"json\"},"
         "\"files\": [{\"path\": \"/etc/docker/daemon.json\", \"text\": \"{\\n}\", \"mode\": "
         "420}],"
@@ -45,10 +43,6 @@ static void test_configure_example(void) {
     g_assert_cmpint(configuration->time.tv_sec, ==, 1760000000);
     g_assert_cmpint(configuration->time.tv_nsec, ==, 5);
     g_assert_cmpuint(configuration->entropy_len, ==, 6);
-    g_assert_cmpstr(configuration->zone.name, ==, "Etc/UTC");
-    g_assert_cmpuint(configuration->zone.length, ==, 5);
-    g_assert_cmpint(memcmp(configuration->zone.rules, "TZif", 5), ==, 0);
-    g_assert_cmpstr(configuration->dockerd_sockets[0], ==, "/run/a");
     g_assert_true(configuration->network.present);
     g_assert_cmphex(configuration->network.address.s_addr, ==, htonl(0x0a00020f));
     g_assert_cmphex(configuration->network.gateway.s_addr, ==, htonl(0x0a000202));
@@ -125,6 +119,22 @@ static void test_containerd_levels(void) {
     }
 }
 
+static void test_zone_and_sockets(void) {
+    static const char text[] =
+        "{\"protocol\": 1, \"zone\": {\"name\": \"Etc/UTC\", \"rules\": \"VFppZgA=\"},"
+        "\"dockerd\": {\"sockets\": [\"/run/a\", \"/run/b\\\\040c\"]}}";
+    DinvConfiguration *configuration = NULL;
+    char reason[256];
+    g_assert_cmpint(parse(text, &configuration, reason), ==, 0);
+    g_assert_cmpstr(configuration->zone.name, ==, "Etc/UTC");
+    g_assert_cmpuint(configuration->zone.length, ==, 5);
+    g_assert_cmpint(memcmp(configuration->zone.rules, "TZif", 5), ==, 0);
+    g_assert_cmpstr(configuration->dockerd_sockets[0], ==, "/run/a");
+    g_assert_cmpstr(configuration->dockerd_sockets[1], ==, "/run/b c");
+    g_assert_null(configuration->dockerd_sockets[2]);
+    dinv_configuration_free(configuration);
+}
+
 static void test_zone_that_is_none(void) {
     static const char *const texts[] = {
         "{\"protocol\": 1, \"zone\": 1}",
@@ -189,6 +199,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/guest/configuration/example", test_configure_example);
     g_test_add_func("/guest/configuration/least", test_configure_least);
     g_test_add_func("/guest/configuration/protocol", test_configure_protocol);
+    g_test_add_func("/guest/configuration/zone-and-sockets", test_zone_and_sockets);
     g_test_add_func("/guest/configuration/zone-that-is-none", test_zone_that_is_none);
     g_test_add_func("/guest/configuration/containerd-levels", test_containerd_levels);
     g_test_add_func("/guest/configuration/resolver", test_resolver);
