@@ -206,7 +206,7 @@ void dinv_host_kvm_interpret(const char *device, const DinvHostKvmObservation *s
     if (verdict->kind == DINV_HOST_KVM_BROKEN && verdict->remedy == NULL) {
         verdict->remedy =
             g_strdup("use a host whose KVM works (on a rented virtual machine: one with "
-                     "nested virtualization), or DINV_ACCEL=tcg");
+                     "nested virtualization), or DINV_ACCEL=auto");
     }
     if (verdict->kind != DINV_HOST_KVM_OK) {
         verdict->tsc_khz = 0;
