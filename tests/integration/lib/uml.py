@@ -32,9 +32,11 @@ class Uml:
         self.said = []
         self.channel = []
         console, theirs = socket.socketpair()
-        passed = [theirs]
+        # By its descriptor: the kernel's command line has no place for a path with blanks.
+        root = open(artefacts.rootfs(), 'rb')
+        passed = [theirs, root]
         command = [
-            artefacts.uml_kernel(), f'mem={memory}', f'ubd0r={artefacts.rootfs()}',
+            artefacts.uml_kernel(), f'mem={memory}', f'ubd0rc=/proc/self/fd/{root.fileno()}',
             f'ubd1r={self._script_disk(script)}', 'root=/dev/ubda', 'ro', 'init=/bin/sh',
             f'uml_dir={self.work}/', 'seccomp=on', 'noreboot', 'panic=1', 'loglevel=4',
             f'con0=null,fd:{theirs.fileno()}', *arguments]
