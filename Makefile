@@ -69,8 +69,8 @@ run: images
 	@tests/demo/run "$$BUILD"
 
 test: test-dependencies images
-	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
-	    integration,integration-as-user,kvm+container,integration-tcg
+	@tests/run-suites "$$BUILD" unit fuzz unit-asan kvm \
+	    integration,integration-as-user+container,integration-tcg
 
 soak: test-dependencies images
 	@tests/run-suites "$$BUILD" soak
