@@ -69,7 +69,7 @@ run: images
 	@tests/demo/run "$$BUILD"
 
 test: test-dependencies images
-	@tests/run-suites "$$BUILD" unit fuzz unit-asan kvm \
+	@tests/run-suites "$$BUILD" unit fuzz unit-asan \
 	    integration,integration-as-user+container,integration-tcg
 
 soak: test-dependencies images
