@@ -3,5 +3,4 @@
 #pragma once
 
 /* The most descriptors that one may be allowed: fs.nr_open, as systemd sets it. */
-#define DINV_WIRE_FILES_MOST      1073741816
-#define DINV_WIRE_FILES_MOST_TEXT "1073741816"
+#define DINV_WIRE_FILES_MOST 1073741816

@@ -160,11 +160,7 @@ static int mount_shares(DinvAgent *agent, const DinvConfiguration *configuration
 
 /* The directories of a file are made too; one that is there already is replaced as a whole. */
 static int write_file(const DinvFileConfiguration *file) {
-    char directory[4096];
-    (void)snprintf(directory, sizeof directory, "%s", file->path);
-    char *slash = strrchr(directory, '/');
-    *slash = '\0';
-    int result = slash > directory ? dinv_make_directories(directory) : 0;
+    int result = dinv_make_parents(file->path);
     return result < 0 ? result : dinv_file_replace_with_mode(file->path, file->text, file->mode);
 }
 

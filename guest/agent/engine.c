@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "guest/base/log.h"
+#include "guest/base/paths.h"
 #include "guest/engine/containerd.h"
 #include "guest/engine/engine.h"
 #include "guest/engine/layer-sync.h"
@@ -28,7 +29,7 @@ enum {
     ENGINE_LOG_SIZE = 4 * 1024 * 1024,
 };
 
-#define RUN_DIRECTORY     DINV_WIRE_AGENT_DIRECTORY
+#define RUN_DIRECTORY     DINV_AGENT_DIRECTORY
 #define CONTAINERD_CONFIG RUN_DIRECTORY "/containerd.toml"
 #define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
 #define ENGINE_CGROUP     DINV_AGENT_CGROUP_ROOT "/" DINV_AGENT_ENGINE_CGROUP

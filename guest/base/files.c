@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,15 @@ int dinv_file_replace_bytes(const char *path, const void *bytes, size_t len, mod
         (void)unlink(temporary);
     }
     return result;
+}
+
+int dinv_make_parents(const char *path) {
+    char parent[4096];
+    if (strlen(path) >= sizeof parent) {
+        return -ENAMETOOLONG;
+    }
+    (void)snprintf(parent, sizeof parent, "%s", path);
+    return dinv_make_directories(dirname(parent));
 }
 
 int dinv_make_directories(const char *path) {

@@ -24,3 +24,5 @@ int dinv_file_replace_with_mode(const char *path, const char *text, mode_t mode)
 int dinv_file_replace_bytes(const char *path, const void *bytes, size_t len, mode_t mode);
 /* Makes a directory and what is missing above it (mode 0755). 0 also if it exists. */
 int dinv_make_directories(const char *path);
+/* The same for the directory that `path`, an absolute one, lies in. */
+int dinv_make_parents(const char *path);

@@ -68,7 +68,7 @@ static void take_time(DinvConfigurationReader *reader, struct json_object *body,
     }
 }
 
-/* Base64 of at most `most` characters; NULL and *length 0 if it is none. */
+/* The bytes of base64 of at most `most` characters, to be freed; *length is 0 if it is none. */
 static uint8_t *take_bytes(DinvConfigurationReader *reader, struct json_object *value,
                            const char *name, size_t most, size_t *length) {
     char *text = dinv_configuration_take_string(reader, value, name);

@@ -3,7 +3,6 @@
 #include "guest/engine/socket-names.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,15 +12,9 @@
 
 /* 0 or -errno. */
 static int make_name(const char *socket, const char *name) {
-    char directory[4096];
     struct stat mine;
     struct stat there;
-    const char *slash = strrchr(name, '/');
-    if (slash == NULL || (size_t)(slash - name) >= sizeof directory) {
-        return -EINVAL;
-    }
-    (void)snprintf(directory, sizeof directory, "%.*s", (int)(slash - name), name);
-    int result = dinv_make_directories(directory);
+    int result = dinv_make_parents(name);
     if (result < 0) {
         return result;
     }

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,12 +103,7 @@ static int mount_directory(DinvMountsShares *shares, const DinvMountConfiguratio
 
 /* An empty file to mount upon, if there is none. */
 static int make_file(const char *path) {
-    char parent[4096];
-    if (strlen(path) >= sizeof parent) {
-        return -ENAMETOOLONG;
-    }
-    (void)snprintf(parent, sizeof parent, "%s", path);
-    int result = dinv_make_directories(dirname(parent));
+    int result = dinv_make_parents(path);
     if (result < 0) {
         return result;
     }

@@ -23,10 +23,10 @@
 
 #include <stdbool.h>
 
-#include "wire/paths.h"
+#include "guest/base/paths.h"
 
 #define DINV_PORT_PROXY_NAME   "dinv-port-proxy"
-#define DINV_PORT_PROXY_SOCKET DINV_WIRE_AGENT_DIRECTORY "/publish.sock"
+#define DINV_PORT_PROXY_SOCKET DINV_AGENT_DIRECTORY "/publish.sock"
 
 typedef struct {
     const char *protocol; /* "tcp", "udp" or "sctp" */

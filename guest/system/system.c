@@ -20,6 +20,8 @@
 #include "wire/limits.h"
 
 #define TOLERATED_SECONDS 0.5
+#define TEXT_OF(number)   #number
+#define TEXT(number)      TEXT_OF(number)
 
 void dinv_system_set_sysctls(void) {
     static const char *const settings[][2] = {
@@ -35,7 +37,7 @@ void dinv_system_set_sysctls(void) {
         /* A new network has no device that nobody asked for: sit0, tunl0, … */
         {"net/core/fb_tunnels_only_for_init_net", "1"},
         /* As systemd has it: what a container may ask for as its limit of descriptors. */
-        {"fs/nr_open", DINV_WIRE_FILES_MOST_TEXT},
+        {"fs/nr_open", TEXT(DINV_WIRE_FILES_MOST)},
         /* Many containers share what is counted for one user. */
         {"fs/inotify/max_user_watches", "1048576"},
         {"fs/inotify/max_user_instances", "8192"},

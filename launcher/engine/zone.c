@@ -60,10 +60,13 @@ static char *find_name(const char *root, const char *localtime) {
 }
 
 void dinv_engine_zone_read(const char *root, const char *tz, DinvEngineZone *zone) {
+    *zone = (DinvEngineZone){0};
+    if (take_named(root, tz, zone)) {
+        return;
+    }
     g_autofree char *path = g_strconcat(root, "/etc/localtime", NULL);
     g_autofree char *name = find_name(root, path);
-    *zone = (DinvEngineZone){0};
-    if (take_named(root, tz, zone) || take_rules(path, name != NULL ? name : "Etc/UTC", zone)) {
+    if (take_rules(path, name != NULL ? name : "Etc/UTC", zone)) {
         return;
     }
     zone->name = g_strdup("Etc/UTC");

@@ -25,6 +25,11 @@ static void test_files(void) {
     free(text);
     g_assert_cmpint(dinv_file_read_all(file, &text, 10000), ==, -EFBIG);
     g_assert_cmpint(dinv_make_directories(file), ==, -ENOTDIR);
+    g_autofree char *below = g_build_filename(directory, "e", "f", "file", NULL);
+    g_assert_cmpint(dinv_make_parents(below), ==, 0);
+    g_assert_cmpint(dinv_file_replace(below, "x"), ==, 0);
+    g_assert_cmpint(dinv_make_parents("/file"), ==, 0);
+    g_assert_cmpint(dinv_make_parents(big), ==, -ENAMETOOLONG);
     g_autofree char *command = g_strdup_printf("rm -r '%s'", directory);
     g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
 }
