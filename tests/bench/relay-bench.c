@@ -145,6 +145,11 @@ int main(int argc, char **argv) {
         perror("relay-bench: sockets");
         return EXIT_FAILURE;
     }
+    char ready = 0;
+    if (read(raw_fd, &ready, 1) != 1 || ready != BENCH_READY) {
+        (void)fprintf(stderr, "relay-bench: the guest does not say that it is ready\n");
+        return EXIT_FAILURE;
+    }
     BenchLoad *load = bench_load_new(relay_fd);
     if (load == NULL) {
         (void)fprintf(stderr, "relay-bench: out of memory\n");

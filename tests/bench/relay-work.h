@@ -7,9 +7,9 @@
  * - source: the guest sends as many bytes as it is asked for.
  *
  * Over the raw port a piece of work begins with a request of 9 bytes: the letter, and the number of
- * bytes (8, big-endian). Over the relay these
- * are the services `sink`, which counts up to the end of the stream, and `source`, whose argument
- * is the number.
+ * bytes (8, big-endian); before the first the guest says with one byte that it listens on both
+ * ports. Over the relay these are the services `sink`, which counts up to the end of the stream,
+ * and `source`, whose argument is the number.
  */
 #pragma once
 
@@ -18,7 +18,8 @@
 #define BENCH_RAW_PORT   "bench.raw"
 #define BENCH_RELAY_PORT "dinv.relay"
 
-enum { BENCH_NUMBER_SIZE = 8, BENCH_REQUEST_SIZE = 9, BENCH_SINK = 'S', BENCH_SOURCE = 'G' };
+enum { BENCH_NUMBER_SIZE = 8, BENCH_REQUEST_SIZE = 9 };
+enum { BENCH_READY = 'R', BENCH_SINK = 'S', BENCH_SOURCE = 'G' };
 
 /* The sizes in which both sides read and write, the same for the raw port and the relay: those of
  * launcher/vm/relay.c and guest/services/relay.c. */

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Throughput of the relay against a raw virtio-serial port of the same guest, in turns.
+"""Throughput of the relay against the raw port of the same guest (of virtio-serial, a terminal under
+User-Mode Linux), in turns.
 
-A small guest of its own: the product's kernel, QEMU options and channel code, with relay-guest as
+A small guest of its own: the product's kernel, its options and channel code, with relay-guest as
 PID 1 in place of dinv-guest, and one port more. See relay-work.h for what is moved.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -19,7 +21,7 @@ from . import figures, host
 STREAMS = ('1', '16', '256')
 RAW = 'raw'
 DEADLINE = 1800
-CONSOLE_TAIL = 2000
+CONSOLE_BYTES = 100000
 
 
 def make_root(build, directory):
@@ -35,7 +37,7 @@ def make_root(build, directory):
     return root
 
 
-def qemu_argv(qemu, accel, root, raw_fd, relay_fd, console):
+def qemu_argv(qemu, accel, root, raw_fd, relay_fd, console_fd):
     """The shape of launcher/machine/qemu/argv.c, less what this guest does not have."""
     append = 'root=/dev/vda ro init=/sbin/dinv-guest console=hvc0 loglevel=4 reboot=t panic=-1'
     if accel == 'tcg':
@@ -50,7 +52,7 @@ def qemu_argv(qemu, accel, root, raw_fd, relay_fd, console):
         '-blockdev', f'driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={root}',
         '-device', 'virtio-blk-device,bus=virtio-mmio-bus.23,drive=root',
         '-device', 'virtio-serial-device,bus=virtio-mmio-bus.21,max_ports=4',
-        '-chardev', f'file,id=console,path={console}', '-device', 'virtconsole,nr=0,chardev=console',
+        '-chardev', f'socket,id=console,fd={console_fd}', '-device', 'virtconsole,nr=0,chardev=console',
         '-chardev', f'socket,id=raw,fd={raw_fd}',
         '-device', 'virtserialport,nr=1,chardev=raw,name=bench.raw',
         '-chardev', f'socket,id=relay,fd={relay_fd}',
@@ -58,28 +60,50 @@ def qemu_argv(qemu, accel, root, raw_fd, relay_fd, console):
     ]
 
 
+def uml_argv(root_fd, raw_fd, relay_fd, console_fd):
+    """The shape of launcher/machine/uml/argv.c, less what this guest does not have."""
+    return ['mem=256M', 'seccomp=on', 'uml_dir=/proc/', 'quiet', 'loglevel=4', 'root=/dev/ubda', 'ro',
+            'init=/sbin/dinv-guest', f'ubd0rcd=/proc/self/fd/{root_fd}', 'con=null', f'con0=fd:{console_fd}', 'ssl=null',
+            f'ssl0=fd:{raw_fd}', f'ssl1=fd:{relay_fd}', 'bench.raw=ttyS0', 'dinv.relay=ttyS1']
+
+
+@contextlib.contextmanager
+def running(qemu, accel, root, ends):
+    """Runs the machine; gives a function that answers what it wrote on its console."""
+    console, machines_console = socket.socketpair()
+    with console, open(root, 'rb') as disk:
+        with machines_console:
+            if accel == 'uml':
+                fds = (disk.fileno(), *ends, machines_console.fileno())
+                # A vCPU and what runs on it stay on one CPU, as the launcher has it.
+                cpu = str(max(os.sched_getaffinity(0)))
+                argv = ['taskset', '--cpu-list', cpu, artefacts.uml_kernel(), *uml_argv(*fds)]
+            else:
+                fds = (*ends, machines_console.fileno())
+                argv = qemu_argv(qemu, accel, root, *fds)
+            machine = subprocess.Popen(argv, pass_fds=fds, stdin=subprocess.DEVNULL)
+        try:
+            yield lambda: console.recv(CONSOLE_BYTES, socket.MSG_DONTWAIT).decode('utf-8', 'replace')
+        finally:
+            machine.kill()
+            machine.wait()
+
+
 def run_in_guest(build, qemu, accel, mebibytes, rounds, directory):
     """The lines of relay-bench."""
-    console = os.path.join(directory, 'console.log')
+    root = make_root(build, directory)
     raw, raw_guest = socket.socketpair()
     relay, relay_guest = socket.socketpair()
-    ends = (raw_guest.fileno(), relay_guest.fileno())
-    with raw, relay:
-        with raw_guest, relay_guest:
-            machine = subprocess.Popen(
-                qemu_argv(qemu, accel, make_root(build, directory), *ends, console), pass_fds=ends,
-                stdin=subprocess.DEVNULL)
-        try:
+    with raw, relay, raw_guest, relay_guest:
+        with running(qemu, accel, root, (raw_guest.fileno(), relay_guest.fileno())) as console:
+            raw_guest.close()
+            relay_guest.close()
             ours = (raw.fileno(), relay.fileno())
             done = subprocess.run(
                 [os.path.join(build, 'tests/bench/relay-bench'), *map(str, ours), str(mebibytes),
                  str(rounds)], pass_fds=ours, stdout=subprocess.PIPE, timeout=DEADLINE, check=False)
-        finally:
-            machine.kill()
-            machine.wait()
-    if done.returncode != 0:
-        with open(console, encoding='utf-8', errors='replace') as file:
-            raise AssertionError(f'relay-bench failed; the console:\n{file.read()[-CONSOLE_TAIL:]}')
+            if done.returncode != 0:
+                raise AssertionError(f'relay-bench failed; the console:\n{console()}')
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -106,7 +130,7 @@ def measure(build, qemu, accel, mebibytes, rounds):
 def tabulate(result, table):
     for direction, rates in result['megabytes_per_second'].items():
         name = direction.replace('-', ' ')
-        table.value(f'{name}, raw virtio-serial port', rates[RAW], 'MB/s', 0)
+        table.value(f'{name}, raw port', rates[RAW], 'MB/s', 0)
         for streams in STREAMS:
             what = f'{name}, relay, {streams} {"stream" if streams == "1" else "streams"}'
             table.value(what, rates[streams], 'MB/s', 0)
