@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import select
+import signal
 import struct
 import threading
 import time
@@ -251,6 +252,19 @@ def pinned(session):
               'the processes to follow')
 
 
+def one_cpu_has_no_signal_mask(session):
+    """An idle CPU has its interrupts off; that is no business of the kernel here."""
+    with Uml(session, 'echo HERE; sleep 1000') as uml:
+        uml.wait_for('HERE')
+        def masked(number):
+            with open(f'/proc/{uml.process.pid}/status', encoding='ascii') as file:
+                mask = next(line.split()[1] for line in file if line.startswith('SigBlk:'))
+            return bool(int(mask, 16) & 1 << number - 1)
+        # It is idle when it waits with a descriptor for the timer's signal, which it masks for that.
+        until(lambda: masked(signal.SIGALRM), 60, 'an idle guest')
+        assert not masked(signal.SIGRTMIN), 'the signal that CPUs send one another is masked'
+
+
 def busy_stubs(uml):
     """Those that have run on a CPU since the last look."""
     def ticks(pid):
@@ -266,7 +280,8 @@ def busy_stubs(uml):
 
 def body(session):
     for check in (static, boots, memory_is_a_memfd, channel_in, channel_out, channel_waits,
-                  free_memory_goes_back, flush_is_a_sync, zeroes_are_holes, full_host_waits, pinned):
+                  free_memory_goes_back, flush_is_a_sync, zeroes_are_holes, full_host_waits, pinned,
+                  one_cpu_has_no_signal_mask):
         session.tap.check(check, session)
 
 
